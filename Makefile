@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+#
+# Everything a contributor runs. `make check` is what CI runs; nothing but `pip` touches the network.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+# Programs of the random regression, and processes of the test-suite.
+PROGRAMS ?= 200
+JOBS     ?= 2
+
+BIN     := $(VENV)/bin
+LPU     := $(BIN)/lpu
+PIP     := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
+PRESETS := nano ulx3s lab32
+
+# Stamps: what is installed in the environment. The simulation needs a fraction of what development needs.
+SIM := $(VENV)/.installed-sim
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup sim test check lint format types docs docs-check bench regress rtl golden constraints clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(DEV) ## install everything into .venv (again only when dependencies change)
+
+sim: $(SIM) ## run the example network on the RTL and on the golden model, and compare
+	$(BIN)/python examples/digits/sim.py
+
+test: $(DEV) ## run the test-suite
+	$(BIN)/pytest -n $(JOBS)
+
+check: lint types docs-check test sim ## everything CI checks
+
+lint: $(DEV) ## style, format, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+format: $(DEV) ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV) ## check types, with both checkers
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+docs: $(DEV) ## regenerate the generated parts of docs/
+	$(BIN)/python -m openlpu.arch.docs
+
+docs-check: $(DEV) ## fail when a generated part of docs/ is stale
+	$(BIN)/python -m openlpu.arch.docs --check
+
+bench: $(SIM) ## time a matrix product on the golden model and on the RTL
+	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend golden
+	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend rtl
+
+regress: $(DEV) ## run many random programs on the golden model and on the RTL (PROGRAMS=200)
+	OPENLPU_REGRESS_PROGRAMS=$(PROGRAMS) $(BIN)/pytest -n $(JOBS) -m regress
+
+rtl: $(SIM) ## write the Verilog of each preset to build/rtl
+	for preset in $(PRESETS); do $(LPU) generate --config $$preset --output build/rtl/$$preset || exit 1; done
+
+golden: $(DEV) ## rewrite the golden files from what the compiler writes now; review the difference
+	$(BIN)/pytest -n $(JOBS) --update-golden
+
+constraints: $(DEV) ## pin the versions installed now
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## delete what was built, except .venv
+	rm -rf build dist .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find sw hdl verif fpga tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(SIM): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[sim]'
+	touch $@
+
+$(DEV): $(SIM)
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
