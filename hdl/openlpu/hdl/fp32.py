@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The arithmetic units of the VXM, equal bit for bit to `openlpu.arch.numerics`.
+
+Every unit is a `Datapath`: a list of steps, cut by registers to the depth the timing table gives. The units whose
+result is rounded end in the same two steps: `_round` takes a significand of any width with its leading one at the top,
+and `_pack` decides on underflow, overflow and the special values, after the rounding. The delays of the steps are in
+LUT levels of an ECP5, a carry chain counting by its length; they only have to be right relative to each other.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, enum
+
+from .pipeline import Datapath, Step
+
+__all__ = ["Compare", "CompareOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
+
+_FLOAT = data.StructLayout({"fraction": 23, "exponent": 8, "sign": 1})
+_BIAS = 127
+_INFINITE_EXPONENT = 255
+_QUIET_NAN = 0x7FC0_0000
+_INT32_MAX = 2**31 - 1
+
+
+class CompareOp(enum.Enum, shape=3):
+    """What `Compare` does with its operands."""
+
+    MAX = 0
+    MIN = 1
+    LT = 2
+    LE = 3
+    EQ = 4
+
+
+class FpAdd(Datapath):
+    """``a + b``, or ``a - b`` where `subtract`: `numerics.fp32_add` and `fp32_sub`.
+
+    The operand of smaller magnitude is shifted right to the exponent of the larger one and added to it or taken from
+    it, so the sum is never negative. Three bits below the significand suffice: the last of them collects everything
+    shifted out.
+    """
+
+    a: Signal
+    b: Signal
+    subtract: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(
+            inputs={"a": 32, "b": 32, "subtract": 1},
+            output=32,
+            steps=[
+                Step(_compare_magnitudes, delay=4),
+                Step(_swap, delay=2),
+                Step(_align, delay=5),
+                Step(_add, delay=4),
+                Step(_count_leading_zeros, delay=4),
+                Step(_normalise, delay=4),
+                Step(_round, delay=5),
+                Step(_pack, delay=3),
+            ],
+            depth=depth,
+        )
+
+
+class Mul(Datapath):
+    """``a * b`` of floats, or the low word of the product of integers where `integer`: `fp32_mul` and `int32_mul`.
+
+    Both share one multiplier. The low 32 bits of a product are the same for signed and unsigned operands, so integers
+    enter as they are; significands enter with their leading one. With `integer` tied to 0 it narrows to 24 bits.
+    """
+
+    a: Signal
+    b: Signal
+    integer: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(
+            inputs={"a": 32, "b": 32, "integer": 1},
+            output=32,
+            steps=[
+                Step(_factors, delay=3),
+                Step(_multiply, delay=7),
+                Step(_normalise_product, delay=1),
+                Step(_round, delay=5),
+                Step(_pack, delay=2),
+                Step(_choose_product, delay=1),
+            ],
+            depth=depth,
+        )
+
+
+class Compare(Datapath):
+    """The larger or smaller operand, or an all-ones mask where a relation holds, of floats or of integers.
+
+    Equals `fp32_max`, `fp32_min`, `fp32_lt`, `fp32_le` and `fp32_eq`, or their `int32` twins where `integer`. Patterns
+    of negative floats are mirrored first, which puts the floats in the order of the integers and -0 just before +0.
+    The result for a value of `op` outside `CompareOp` is any word.
+    """
+
+    a: Signal
+    b: Signal
+    op: Signal
+    integer: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(
+            inputs={"a": 32, "b": 32, "op": Shape.cast(CompareOp).width, "integer": 1},
+            output=32,
+            steps=[Step(_order, delay=3), Step(_relate, delay=4), Step(_answer, delay=2)],
+            depth=depth,
+        )
+
+
+class IntToFp(Datapath):
+    """The integer `a` as a float: `numerics.int32_to_fp32`."""
+
+    a: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(
+            inputs={"a": 32},
+            output=32,
+            steps=[
+                Step(_magnitude, delay=4),
+                Step(_count_leading_zeros, delay=4),
+                Step(_normalise, delay=4),
+                Step(_round, delay=5),
+                Step(_pack, delay=3),
+            ],
+            depth=depth,
+        )
+
+
+class FpToInt(Datapath):
+    """The float `a` as the nearest integer, saturated: `numerics.fp32_to_int32`."""
+
+    a: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(
+            inputs={"a": 32},
+            output=32,
+            steps=[
+                Step(_distance_to_units, delay=3),
+                Step(_shift_to_units, delay=5),
+                Step(_round_to_units, delay=5),
+                Step(_saturate, delay=1),
+            ],
+            depth=depth,
+        )
+
+
+# --- helpers ---
+
+
+def _fields(word: Value) -> data.View:
+    return data.View(_FLOAT, word)
+
+
+def _is_zero(word: Value) -> Value:
+    """Zero or a subnormal."""
+    return ~_fields(word).exponent.any()
+
+
+def _is_infinite(word: Value) -> Value:
+    return _fields(word).exponent.all() & ~_fields(word).fraction.any()
+
+
+def _is_nan(word: Value) -> Value:
+    return _fields(word).exponent.all() & _fields(word).fraction.any()
+
+
+def _significand(word: Value) -> Value:
+    """24 bits with the leading one in place; 0 for a zero."""
+    return Mux(_is_zero(word), 0, Cat(_fields(word).fraction, Const(1, 1)))
+
+
+def _mirrored(word: Value) -> Value:
+    """Float patterns to integers of the same order, and back."""
+    return Cat(word[:31] ^ word[31].replicate(31), word[31])
+
+
+def _leading_zeros(value: Value) -> Value:
+    """How many zeros stand above the first one of `value`, whose width is a power of two; of zero, any number."""
+    if len(value) == 1:
+        return Const(0, 0)
+    half = len(value) // 2
+    low, high = value[:half], value[half:]
+    empty = ~high.any()
+    return Cat(Mux(empty, _leading_zeros(low), _leading_zeros(high)), empty)
+
+
+def _shifted_right(m: Module, value: Value, distance: Value) -> tuple[Value, Value]:
+    """`value` shifted right, at its width, and whether a one was shifted out."""
+    width = len(value)
+    levels = (width - 1).bit_length()
+    beyond = distance[levels:].any()
+    lost = [beyond & value.any()]
+    for level in reversed(range(levels)):
+        amount = 1 << level
+        lost.append(distance[level] & value[:amount].any())
+        shifted = Signal(width, name=f"shifted_{amount}")
+        m.d.comb += shifted.eq(Mux(distance[level], value[amount:], value))
+        value = shifted
+    return Mux(beyond, 0, value), Cat(*lost).any()
+
+
+# --- steps of the adder ---
+
+
+def _compare_magnitudes(m: Module, a: Value, b: Value, subtract: Value) -> dict[str, Value]:
+    x, y = _fields(a), _fields(b)
+    opposite = x.sign ^ y.sign ^ subtract
+    return {
+        "swap": a[:31] < b[:31],
+        "opposite": opposite,
+        "ahead": (x.exponent - y.exponent)[:8],
+        "behind": (y.exponent - x.exponent)[:8],
+        "nan": _is_nan(a) | _is_nan(b) | (_is_infinite(a) & _is_infinite(b) & opposite),
+        "infinite": x.exponent.all() | y.exponent.all(),
+    }
+
+
+def _swap(m: Module, a: Value, b: Value, subtract: Value, swap: Value, ahead: Value, behind: Value) -> dict[str, Value]:
+    return {
+        "larger": Mux(swap, _significand(b), _significand(a)),
+        "smaller": Mux(swap, _significand(a), _significand(b)),
+        "distance": Mux(swap, behind, ahead),
+        "exponent": Mux(swap, _fields(b).exponent, _fields(a).exponent),
+        "sign": Mux(swap, _fields(b).sign ^ subtract, _fields(a).sign),
+    }
+
+
+def _align(m: Module, smaller: Value, distance: Value) -> dict[str, Value]:
+    aligned, lost = _shifted_right(m, Cat(Const(0, 2), smaller), distance)
+    return {"aligned": Cat(lost, aligned)}
+
+
+def _add(m: Module, larger: Value, aligned: Value, opposite: Value, exponent: Value, sign: Value) -> dict[str, Value]:
+    # The extra lowest bit feeds the carry that completes a two's complement into one carry chain.
+    augend = Cat(Const(1, 1), Const(0, 3), larger, Const(0, 1))
+    addend = Cat(opposite, aligned ^ opposite.replicate(27), opposite)
+    total = (augend + addend)[1:29]
+    return {
+        # One above the larger exponent, for the bit that a carry may set; a power-of-two width for the count.
+        "magnitude": Cat(Const(0, 4), total),
+        "top_exponent": exponent + 1,
+        # An exact difference of zero is +0.
+        "sign": sign & ~(opposite & ~total.any()),
+    }
+
+
+# --- steps of the multiplier ---
+
+
+def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
+    x, y = _fields(a), _fields(b)
+    invalid = (_is_infinite(a) & _is_zero(b)) | (_is_zero(a) & _is_infinite(b))
+    return {
+        "x": Mux(integer, a, _significand(a)),
+        "y": Mux(integer, b, _significand(b)),
+        "sign": x.sign ^ y.sign,
+        "exponent": x.exponent + y.exponent - _BIAS,
+        "nan": _is_nan(a) | _is_nan(b) | invalid,
+        "infinite": x.exponent.all() | y.exponent.all(),
+    }
+
+
+def _multiply(m: Module, x: Value, y: Value) -> dict[str, Value]:
+    return {"product": (x * y)[:48]}
+
+
+def _normalise_product(m: Module, product: Value, exponent: Value) -> dict[str, Value]:
+    carried = product[47]
+    return {
+        "normalised": Mux(carried, product, product << 1)[:48],
+        "exponent": exponent + carried,
+    }
+
+
+def _choose_product(m: Module, o: Value, integer: Value, product: Value) -> dict[str, Value]:
+    return {"o": Mux(integer, product[:32], o)}
+
+
+# --- steps of the comparison ---
+
+
+def _order(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
+    def place(word: Value) -> Value:
+        flushed = Mux(_is_zero(word), Cat(Const(0, 31), word[31]), word)
+        return Mux(integer, word, _mirrored(flushed))
+
+    return {
+        "x": place(a),
+        "y": place(b),
+        "nan": ~integer & (_is_nan(a) | _is_nan(b)),
+        "zeros": ~integer & _is_zero(a) & _is_zero(b),
+    }
+
+
+def _relate(m: Module, x: Value, y: Value) -> dict[str, Value]:
+    return {"less": x.as_signed() < y.as_signed(), "same": x == y}
+
+
+def _answer(
+    m: Module, op: Value, integer: Value, x: Value, y: Value, less: Value, same: Value, nan: Value, zeros: Value
+) -> dict[str, Value]:
+    chosen = Mux(less ^ (op == CompareOp.MIN), y, x)
+    number = Mux(integer, chosen, _mirrored(chosen))
+    equal = same | zeros
+    holds = Signal()
+    o = Signal(32)
+    with m.Switch(op):
+        with m.Case(CompareOp.LT):
+            m.d.comb += holds.eq(less & ~zeros)
+        with m.Case(CompareOp.LE):
+            m.d.comb += holds.eq(less | equal)
+        with m.Default():
+            m.d.comb += holds.eq(equal)
+    with m.Switch(op):
+        with m.Case(CompareOp.MAX, CompareOp.MIN):
+            m.d.comb += o.eq(Mux(nan, _QUIET_NAN, number))
+        with m.Default():
+            m.d.comb += o.eq((holds & ~nan).replicate(32))
+    return {"o": o}
+
+
+# --- steps of the conversions ---
+
+
+def _magnitude(m: Module, a: Value) -> dict[str, Value]:
+    return {
+        "magnitude": Mux(a[31], -a, a)[:32],
+        "top_exponent": Const(_BIAS + 31, 8),
+        "sign": a[31],
+        "nan": Const(0, 1),
+        "infinite": Const(0, 1),
+    }
+
+
+def _distance_to_units(m: Module, a: Value) -> dict[str, Value]:
+    exponent = _fields(a).exponent
+    return {
+        "distance": (_BIAS + 31 - exponent)[:8],
+        # -2**31 itself is the value it saturates to.
+        "saturates": exponent >= _BIAS + 31,
+        "nan": _is_nan(a),
+    }
+
+
+def _shift_to_units(m: Module, a: Value, distance: Value) -> dict[str, Value]:
+    # 32 bits of integer and one below them. Left at the top, the leading one stands for 2**31.
+    units, lost = _shifted_right(m, Cat(Const(0, 9), _significand(a)), distance)
+    return {"units": units, "lost": lost}
+
+
+def _round_to_units(m: Module, a: Value, units: Value, lost: Value) -> dict[str, Value]:
+    negative = _fields(a).sign
+    increment = units[0] & (lost | units[1])
+    # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds and negates.
+    return {"integer": ((units[1:] ^ negative.replicate(32)) + (increment ^ negative))[:32]}
+
+
+def _saturate(m: Module, a: Value, integer: Value, saturates: Value, nan: Value) -> dict[str, Value]:
+    limit = Const(_INT32_MAX, 32) ^ _fields(a).sign.replicate(32)
+    return {"o": Mux(nan, 0, Mux(saturates, limit, integer))}
+
+
+# --- steps shared by units that round to a float ---
+
+
+def _count_leading_zeros(m: Module, magnitude: Value) -> dict[str, Value]:
+    return {"zeros": _leading_zeros(magnitude)}
+
+
+def _normalise(m: Module, magnitude: Value, zeros: Value, top_exponent: Value) -> dict[str, Value]:
+    return {
+        "normalised": (magnitude << zeros)[: len(magnitude)],
+        "exponent": top_exponent - zeros,
+    }
+
+
+def _round(m: Module, normalised: Value, exponent: Value) -> dict[str, Value]:
+    """Round the significand at the top of `normalised` to 24 bits; its carry runs on into the exponent."""
+    significand, half, rest = normalised[-24:], normalised[-25], normalised[:-25].any()
+    increment = half & (rest | significand[0])
+    unbounded = Signal(10)
+    m.d.comb += unbounded.eq(exponent)
+    rounded = (Cat(significand[:23], unbounded) + increment)[:33]
+    return {"fraction": rounded[:23], "exponent": rounded[23:].as_signed(), "zero": ~normalised[-1]}
+
+
+def _pack(
+    m: Module, sign: Value, exponent: Value, fraction: Value, zero: Value, nan: Value, infinite: Value
+) -> dict[str, Value]:
+    word = Signal(_FLOAT)
+    m.d.comb += word.sign.eq(sign)
+    with m.If(nan):
+        m.d.comb += word.as_value().eq(_QUIET_NAN)
+    with m.Elif(infinite | (~zero & (exponent >= _INFINITE_EXPONENT))):
+        m.d.comb += word.exponent.eq(_INFINITE_EXPONENT)
+    with m.Elif(~zero & (exponent > 0)):
+        m.d.comb += [word.exponent.eq(exponent), word.fraction.eq(fraction)]
+    return {"o": word.as_value()}
