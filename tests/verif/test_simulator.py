@@ -79,10 +79,23 @@ def test_a_test_that_hangs_is_stopped(counter: Build, tmp_path: Path) -> None:
         counter.run(BENCH, testcases=["serve"], env={selftest.ADDRESS: str(listener.address)}, timeout=2.0)
 
 
-def test_a_foreign_filter_is_ignored(counter: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COCOTB_TEST_FILTER", "nothing")
-    with pytest.raises(SimulationError, match="miscounts"):
-        counter.run(BENCH, testcases=["miscounts"])
+def test_the_seed_reaches_the_simulation(counter: Build, tmp_path: Path) -> None:
+    counter.run(BENCH, testcases=["counts"], seed=8675309, work_dir=tmp_path)
+    assert "8675309" in (tmp_path / "simulation.log").read_text()
+
+
+def test_settings_of_the_shell_are_ignored(counter: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COCOTB_TESTCASE", "nothing")
+    counter.run(BENCH, testcases=["counts"])
+
+
+def test_a_simulator_that_fails_after_its_tests_is_a_failure(tmp_path: Path) -> None:
+    executable = tmp_path / "simulation"
+    results = '<testsuites><testsuite><testcase name="a"/></testsuite></testsuites>'
+    executable.write_text(f"#!/bin/sh\necho '{results}' > $COCOTB_RESULTS_FILE\nexit 3\n")
+    executable.chmod(0o755)
+    with pytest.raises(SimulationError, match="all tests passed, yet the simulator ended with status 3"):
+        Build(top="counter", executable=executable).run(BENCH)
 
 
 def test_popen_serves_until_told_to_stop(counter: Build) -> None:

@@ -157,7 +157,7 @@ class Build:
         }
         if testcases is not None:
             names = "|".join(re.escape(name) for name in testcases)
-            environment["COCOTB_TEST_FILTER"] = rf"^{re.escape(test_module)}\.(?:{names})(?:/.*)?$"
+            environment["COCOTB_TEST_FILTER"] = rf"\.(?:{names})(?:/.*)?$"
         with (work_dir / "simulation.log").open("wb") as log:
             return subprocess.Popen(
                 [self.executable],
