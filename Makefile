@@ -3,7 +3,7 @@
 #
 # Everything a contributor runs. `make check` is what CI runs; nothing but `pip` touches the network.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3)
 VENV   ?= .venv
 # Programs of the random regression, and processes of the test-suite.
 PROGRAMS ?= 200
@@ -20,7 +20,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim test check lint format types docs docs-check bench regress rtl golden constraints clean
+.PHONY: help setup sim test check lint format types docs docs-check bench regress rtl constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,9 +63,6 @@ regress: $(DEV) ## run many random programs on the golden model and on the RTL (
 
 rtl: $(SIM) ## write the Verilog of each preset to build/rtl
 	for preset in $(PRESETS); do $(LPU) generate --config $$preset --output build/rtl/$$preset || exit 1; done
-
-golden: $(DEV) ## rewrite the golden files from what the compiler writes now; review the difference
-	$(BIN)/pytest -n $(JOBS) --update-golden
 
 constraints: $(DEV) ## pin the versions installed now
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
