@@ -26,9 +26,11 @@ class UnsupportedModelError(CompileError):
 
     def __init__(self, model: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        count = f"{len(self.problems)} thing{'s' if len(self.problems) != 1 else ''}"
-        listing = "".join(f"\n  - {problem}" for problem in self.problems)
-        super().__init__(f"{model}: cannot be compiled, {count} not supported:{listing}")
+        if len(self.problems) == 1:
+            super().__init__(f"{model}: {self.problems[0]}")
+        else:
+            listing = "".join(f"\n  - {problem}" for problem in self.problems)
+            super().__init__(f"{model}: {len(self.problems)} things are not supported:{listing}")
 
 
 class InternalCompilerError(RuntimeError):
