@@ -8,7 +8,7 @@ and `_pack` decides on underflow, overflow and the special values, after the rou
 LUT levels of an ECP5, a carry chain counting by its length; they only have to be right relative to each other.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, enum
 
 from .pipeline import Datapath, Step
@@ -18,6 +18,7 @@ __all__ = ["Compare", "CompareOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
 _FLOAT = data.StructLayout({"fraction": 23, "exponent": 8, "sign": 1})
 _BIAS = 127
 _INFINITE_EXPONENT = 255
+_INFINITY = 0x7F80_0000
 _QUIET_NAN = 0x7FC0_0000
 _INT32_MAX = 2**31 - 1
 
@@ -55,8 +56,8 @@ class FpAdd(Datapath):
                 Step(_add, delay=4),
                 Step(_count_leading_zeros, delay=4),
                 Step(_normalise, delay=4),
-                Step(_round, delay=5),
-                Step(_pack, delay=3),
+                Step(_round, delay=4),
+                Step(_pack, delay=2),
             ],
             depth=depth,
         )
@@ -79,9 +80,10 @@ class Mul(Datapath):
             output=32,
             steps=[
                 Step(_factors, delay=3),
-                Step(_multiply, delay=7),
+                Step(_multiply, delay=6),
+                Step(_sum_products, delay=5),
                 Step(_normalise_product, delay=1),
-                Step(_round, delay=5),
+                Step(_round, delay=4),
                 Step(_pack, delay=2),
                 Step(_choose_product, delay=1),
             ],
@@ -124,8 +126,8 @@ class IntToFp(Datapath):
                 Step(_magnitude, delay=4),
                 Step(_count_leading_zeros, delay=4),
                 Step(_normalise, delay=4),
-                Step(_round, delay=5),
-                Step(_pack, delay=3),
+                Step(_round, delay=4),
+                Step(_pack, delay=2),
             ],
             depth=depth,
         )
@@ -142,9 +144,10 @@ class FpToInt(Datapath):
             output=32,
             steps=[
                 Step(_distance_to_units, delay=3),
-                Step(_shift_to_units, delay=5),
+                Step(_shift_far, delay=4),
+                Step(_shift_near, delay=3),
                 Step(_round_to_units, delay=5),
-                Step(_saturate, delay=1),
+                Step(_saturate, delay=2),
             ],
             depth=depth,
         )
@@ -190,19 +193,22 @@ def _leading_zeros(value: Value) -> Value:
     return Cat(Mux(empty, _leading_zeros(low), _leading_zeros(high)), empty)
 
 
-def _shifted_right(m: Module, value: Value, distance: Value) -> tuple[Value, Value]:
-    """`value` shifted right, at its width, and whether a one was shifted out."""
+def _clamped(distance: Value, width: int) -> Value:
+    """An unsigned `distance`, or the largest of `width` bits if it does not fit them."""
+    return distance[:width] | distance[width:].any().replicate(width)
+
+
+def _shifted_right(m: Module, value: Value, distance: Value, *, unit: int = 1) -> tuple[Value, Value]:
+    """`value` shifted right by `distance` times `unit` bits, at its width, and whether a one was shifted out."""
     width = len(value)
-    levels = (width - 1).bit_length()
-    beyond = distance[levels:].any()
-    lost = [beyond & value.any()]
-    for level in reversed(range(levels)):
-        amount = 1 << level
+    lost = []
+    for level in reversed(range(len(distance))):
+        amount = unit << level
         lost.append(distance[level] & value[:amount].any())
         shifted = Signal(width, name=f"shifted_{amount}")
         m.d.comb += shifted.eq(Mux(distance[level], value[amount:], value))
         value = shifted
-    return Mux(beyond, 0, value), Cat(*lost).any()
+    return value, Cat(*lost).any()
 
 
 # --- steps of the adder ---
@@ -214,20 +220,24 @@ def _compare_magnitudes(m: Module, a: Value, b: Value, subtract: Value) -> dict[
     return {
         "swap": a[:31] < b[:31],
         "opposite": opposite,
-        "ahead": (x.exponent - y.exponent)[:8],
-        "behind": (y.exponent - x.exponent)[:8],
+        "cancels": opposite & ((a[:31] == b[:31]) | (_is_zero(a) & _is_zero(b))),
+        "ahead": _clamped((x.exponent - y.exponent)[:8], 5),
+        "behind": _clamped((y.exponent - x.exponent)[:8], 5),
         "nan": _is_nan(a) | _is_nan(b) | (_is_infinite(a) & _is_infinite(b) & opposite),
         "infinite": x.exponent.all() | y.exponent.all(),
     }
 
 
-def _swap(m: Module, a: Value, b: Value, subtract: Value, swap: Value, ahead: Value, behind: Value) -> dict[str, Value]:
+def _swap(
+    m: Module, a: Value, b: Value, subtract: Value, swap: Value, cancels: Value, ahead: Value, behind: Value
+) -> dict[str, Value]:
     return {
         "larger": Mux(swap, _significand(b), _significand(a)),
         "smaller": Mux(swap, _significand(a), _significand(b)),
         "distance": Mux(swap, behind, ahead),
         "exponent": Mux(swap, _fields(b).exponent, _fields(a).exponent),
-        "sign": Mux(swap, _fields(b).sign ^ subtract, _fields(a).sign),
+        # An exact difference of zero is +0.
+        "sign": Mux(swap, _fields(b).sign ^ subtract, _fields(a).sign) & ~cancels,
     }
 
 
@@ -236,18 +246,12 @@ def _align(m: Module, smaller: Value, distance: Value) -> dict[str, Value]:
     return {"aligned": Cat(lost, aligned)}
 
 
-def _add(m: Module, larger: Value, aligned: Value, opposite: Value, exponent: Value, sign: Value) -> dict[str, Value]:
+def _add(m: Module, larger: Value, aligned: Value, opposite: Value, exponent: Value) -> dict[str, Value]:
     # The extra lowest bit feeds the carry that completes a two's complement into one carry chain.
     augend = Cat(Const(1, 1), Const(0, 3), larger, Const(0, 1))
     addend = Cat(opposite, aligned ^ opposite.replicate(27), opposite)
-    total = (augend + addend)[1:29]
-    return {
-        # One above the larger exponent, for the bit that a carry may set; a power-of-two width for the count.
-        "magnitude": Cat(Const(0, 4), total),
-        "top_exponent": exponent + 1,
-        # An exact difference of zero is +0.
-        "sign": sign & ~(opposite & ~total.any()),
-    }
+    # The top bit is that of a carry out of the larger operand; four zeros below make a power of two for the count.
+    return {"magnitude": Cat(Const(0, 4), (augend + addend)[1:29]), "top_exponent": exponent + 1}
 
 
 # --- steps of the multiplier ---
@@ -267,14 +271,23 @@ def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
 
 
 def _multiply(m: Module, x: Value, y: Value) -> dict[str, Value]:
-    return {"product": (x * y)[:48]}
+    return {
+        "low": x[:16] * y[:16],
+        "cross": x[16:] * y[:16],
+        "crossed": x[:16] * y[16:],
+        "high": x[16:] * y[16:],
+    }
+
+
+def _sum_products(m: Module, low: Value, cross: Value, crossed: Value, high: Value) -> dict[str, Value]:
+    return {"product": (Cat(low, high[:16]) + ((cross + crossed) << 16))[:48]}
 
 
 def _normalise_product(m: Module, product: Value, exponent: Value) -> dict[str, Value]:
     carried = product[47]
     return {
         "normalised": Mux(carried, product, product << 1)[:48],
-        "exponent": exponent + carried,
+        "exponent": Mux(carried, exponent + 1, exponent),
     }
 
 
@@ -341,17 +354,22 @@ def _magnitude(m: Module, a: Value) -> dict[str, Value]:
 def _distance_to_units(m: Module, a: Value) -> dict[str, Value]:
     exponent = _fields(a).exponent
     return {
-        "distance": (_BIAS + 31 - exponent)[:8],
+        "distance": _clamped((_BIAS + 31 - exponent)[:8], 6),
         # -2**31 itself is the value it saturates to.
         "saturates": exponent >= _BIAS + 31,
         "nan": _is_nan(a),
     }
 
 
-def _shift_to_units(m: Module, a: Value, distance: Value) -> dict[str, Value]:
+def _shift_far(m: Module, a: Value, distance: Value) -> dict[str, Value]:
     # 32 bits of integer and one below them. Left at the top, the leading one stands for 2**31.
-    units, lost = _shifted_right(m, Cat(Const(0, 9), _significand(a)), distance)
+    units, lost = _shifted_right(m, Cat(Const(0, 9), _significand(a)), distance[3:], unit=8)
     return {"units": units, "lost": lost}
+
+
+def _shift_near(m: Module, units: Value, distance: Value, lost: Value) -> dict[str, Value]:
+    shifted, more_lost = _shifted_right(m, units, distance[:3])
+    return {"units": shifted, "lost": lost | more_lost}
 
 
 def _round_to_units(m: Module, a: Value, units: Value, lost: Value) -> dict[str, Value]:
@@ -381,24 +399,32 @@ def _normalise(m: Module, magnitude: Value, zeros: Value, top_exponent: Value) -
 
 
 def _round(m: Module, normalised: Value, exponent: Value) -> dict[str, Value]:
-    """Round the significand at the top of `normalised` to 24 bits; its carry runs on into the exponent."""
+    """Round the significand at the top of `normalised` to 24 bits; its carry runs on into the exponent.
+
+    Whether that carry leaves the normal range, or enters it, is found beside the carry chain and not after it.
+    """
     significand, half, rest = normalised[-24:], normalised[-25], normalised[:-25].any()
     increment = half & (rest | significand[0])
-    unbounded = Signal(10)
+    carry = increment & significand.all()
+    unbounded = Signal(signed(10))
     m.d.comb += unbounded.eq(exponent)
-    rounded = (Cat(significand[:23], unbounded) + increment)[:33]
-    return {"fraction": rounded[:23], "exponent": rounded[23:].as_signed(), "zero": ~normalised[-1]}
+    return {
+        "rounded": (Cat(significand[:23], unbounded[:8]) + increment)[:31],
+        "overflow": (unbounded >= _INFINITE_EXPONENT) | ((unbounded == _INFINITE_EXPONENT - 1) & carry),
+        "underflow": ~normalised[-1] | (unbounded < 0) | ((unbounded == 0) & ~carry),
+    }
 
 
 def _pack(
-    m: Module, sign: Value, exponent: Value, fraction: Value, zero: Value, nan: Value, infinite: Value
+    m: Module, sign: Value, rounded: Value, overflow: Value, underflow: Value, nan: Value, infinite: Value
 ) -> dict[str, Value]:
-    word = Signal(_FLOAT)
-    m.d.comb += word.sign.eq(sign)
+    o = Signal(32)
     with m.If(nan):
-        m.d.comb += word.as_value().eq(_QUIET_NAN)
-    with m.Elif(infinite | (~zero & (exponent >= _INFINITE_EXPONENT))):
-        m.d.comb += word.exponent.eq(_INFINITE_EXPONENT)
-    with m.Elif(~zero & (exponent > 0)):
-        m.d.comb += [word.exponent.eq(exponent), word.fraction.eq(fraction)]
-    return {"o": word.as_value()}
+        m.d.comb += o.eq(_QUIET_NAN)
+    with m.Elif(infinite | overflow):
+        m.d.comb += o.eq(Cat(Const(_INFINITY, 31), sign))
+    with m.Elif(underflow):
+        m.d.comb += o.eq(Cat(Const(0, 31), sign))
+    with m.Else():
+        m.d.comb += o.eq(Cat(rounded, sign))
+    return {"o": o}
