@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What distinguishes one chip from another: a frozen, validated, serialisable `ChipConfig`.
+
+Everything else that the project knows about a chip (hops, reach, queues, encodings, latencies) is derived from this one
+object; nothing is stored twice. `ChipConfig.digest` is the identity of a chip: it is stamped into every program and
+readable from the hardware, so that a program never runs on a chip it was not compiled for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+GROUP = 4
+"""Streams that together carry one 32-bit element per lane, byte-planar, least significant byte first."""
+
+
+class ConfigError(ValueError):
+    """A configuration that no chip can be built from; the message names the field."""
+
+
+class OpClass(enum.StrEnum):
+    """A family of VXM operations that share one data path, and so one pipeline depth."""
+
+    INT = "int"
+    """int32 add, subtract, compare, minimum, maximum and bitwise logic."""
+    CVT = "cvt"
+    """Conversions between int32 and fp32."""
+    FADD = "fadd"
+    """fp32 add, subtract, compare, minimum and maximum."""
+    FMUL = "fmul"
+    """fp32 and int32 multiply."""
+    SPECIAL = "special"
+    """Exponential, reciprocal, reciprocal square root, hyperbolic tangent."""
+
+
+class Reach(enum.StrEnum):
+    """Which streams a MEM slice may produce on and consume from."""
+
+    OWN = "own"
+    """Slice i reaches stream i modulo the number of streams, in either direction: what an FPGA can route."""
+    FULL = "full"
+    """Every slice reaches every stream: a crossbar per hop, affordable in simulation."""
+
+
+def _require(condition: bool, name: str, message: str) -> None:
+    if not condition:
+        raise ConfigError(f"config field '{name}': {message}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AluConfig:
+    """One VXM arithmetic unit (per lane): what it computes, and whether it touches the streams."""
+
+    classes: tuple[OpClass, ...]
+    reads: bool = True
+    """Its operands may come from streams (a chained result or an immediate always may)."""
+    writes: bool = True
+    """Its result may go to streams (it may always feed a chained ALU)."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.classes) > 0, "alus", "an ALU needs at least one operation class")
+        _require(len(set(self.classes)) == len(self.classes), "alus", f"a class is repeated in {self.classes!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Register stages of every unit, in cycles. `openlpu.arch.timing` turns these into latencies."""
+
+    dispatch: int = 1
+    """From a queue's head to the unit's control inputs: the fan-out registers of the instruction."""
+    sram: int = 1
+    """From address to data of a MEM slice."""
+    multiply: int = 1
+    """The multipliers of the MXM, after the activation register."""
+    tree_levels: int = 2
+    """Adder-tree levels of the MXM between two registers."""
+    alu_int: int = 2
+    """VXM classes: from sampled operands to the result register."""
+    alu_cvt: int = 3
+    alu_fadd: int = 6
+    alu_fmul: int = 4
+    alu_special: int = 8
+    lanes: int = 1
+    """The SXM: from sampled operand to result."""
+    notify: int = 4
+    """From NOTIFY to the cycle in which every waiting queue dispatches its next instruction."""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            low = 0 if f.name == "dispatch" else 1
+            _require(
+                isinstance(value, int) and not isinstance(value, bool) and value >= low,
+                f"pipeline.{f.name}",
+                f"{value!r} is not a whole number >= {low}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChipConfig:
+    """One chip. See the architecture page of the documentation for the floor plan.
+
+    Raises:
+        ConfigError: on construction, naming the field that is out of range or contradicts another.
+    """
+
+    name: str
+    lanes: int
+    """Elements of a vector (L). One vector is L bytes, one stream register."""
+    streams: int
+    """Streams in each direction (S)."""
+    hemispheres: int = 1
+    """1: the VXM at the west end and everything else east of it; 2: mirrored on both sides."""
+    mem_slices: int
+    """MEM slices per hemisphere."""
+    mem_words: int
+    """Words (vectors) per MEM slice."""
+    slices_per_hop: int
+    """MEM slices that share one stream register."""
+    mem_reach: Reach = Reach.FULL
+    mxm_planes: int = 1
+    """L x L multiplier arrays per hemisphere."""
+    weight_streams: int
+    """Streams a plane loads weights from at once: as many rows of the array a cycle."""
+    acc_depth: int
+    """int32 vectors in the accumulator memory of a plane."""
+    alus: tuple[AluConfig, ...]
+    """The VXM's arithmetic units, in chain order."""
+    chain_reach: int
+    """An ALU may read the results of itself and of this many ALUs before it (cyclically)."""
+    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    imem_words: int
+    """Instructions per queue."""
+    ecc: bool = False
+    """SECDED on SRAM words and streams."""
+    c2c_links: int = 0
+    c2c_width: int = 1
+    """Bits per cycle and direction of a chip-to-chip link."""
+    clock_mhz: float
+    """The clock that reports convert cycles to time with; a target, not a promise."""
+
+    def __post_init__(self) -> None:
+        def whole(name: str, low: int, high: int) -> None:
+            value = getattr(self, name)
+            ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+            _require(ok, name, f"{value!r} is not a whole number in {low}..{high}")
+
+        _require(isinstance(self.name, str) and self.name.isidentifier(), "name", f"{self.name!r} is not an identifier")
+        whole("lanes", 2, 1024)
+        whole("streams", GROUP, 64)
+        whole("hemispheres", 1, 2)
+        whole("mem_slices", 1, 128)
+        whole("mem_words", 2, 1 << 16)
+        whole("slices_per_hop", 1, 64)
+        whole("mxm_planes", 1, 8)
+        whole("weight_streams", 1, self.streams)
+        whole("acc_depth", 1, 1 << 14)
+        whole("chain_reach", 0, max(len(self.alus) - 1, 0))
+        whole("imem_words", 4, 1 << 16)
+        whole("c2c_links", 0, 16)
+        whole("c2c_width", 1, 64)
+        _require(
+            self.streams % GROUP == 0, "streams", f"{self.streams} is not a multiple of {GROUP} (one 32-bit group)"
+        )
+        _require(
+            self.lanes % self.weight_streams == 0,
+            "weight_streams",
+            f"{self.weight_streams} does not divide lanes={self.lanes}",
+        )
+        _require(1 <= len(self.alus) <= 16, "alus", f"{len(self.alus)} ALUs; 1 to 16 are supported")
+        _require(
+            isinstance(self.mem_reach, Reach),
+            "mem_reach",
+            f"{self.mem_reach!r} is not one of {[r.value for r in Reach]}",
+        )
+        _require(isinstance(self.ecc, bool), "ecc", f"{self.ecc!r} is not true or false")
+        _require(
+            isinstance(self.clock_mhz, int | float) and self.clock_mhz > 0,
+            "clock_mhz",
+            f"{self.clock_mhz!r} is not a positive number",
+        )
+
+    @property
+    def mem_hops(self) -> int:
+        """Stream registers spanned by the MEM slices of one hemisphere."""
+        return -(-self.mem_slices // self.slices_per_hop)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Identity of the chip: 16 hexadecimal digits over every field but the name."""
+        fields = self.to_dict()
+        del fields["name"]
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only (JSON- and TOML-ready); `from_dict` is its inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ChipConfig:
+        """Build a config from plain values.
+
+        Raises:
+            ConfigError: for unknown, missing or invalid fields, by name.
+        """
+        fields = dict(values)
+        try:
+            if "alus" in fields:
+                fields["alus"] = tuple(
+                    AluConfig(**{**alu, "classes": tuple(OpClass(c) for c in alu["classes"])}) for alu in fields["alus"]
+                )
+            if "pipeline" in fields:
+                fields["pipeline"] = PipelineConfig(**fields["pipeline"])
+            if "mem_reach" in fields:
+                fields["mem_reach"] = Reach(fields["mem_reach"])
+            return cls(**fields)
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, KeyError) as error:
+            raise ConfigError(f"config: {str(error).replace('ChipConfig.__init__()', 'it')}") from None
+
+    @classmethod
+    def from_file(cls, path: Path) -> ChipConfig:
+        """Read a config from a `.toml` or `.json` file.
+
+        Raises:
+            ConfigError: when the file is missing, malformed or invalid.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        except OSError as error:
+            raise ConfigError(f"config file {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise ConfigError(f"config file {path}: {error}") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"config file {path}: expected a table of fields")
+        return cls.from_dict(values)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Where everything is: hops, slices, their reach, and their instruction queues, derived from a `ChipConfig`.
+
+A chip is a row of stream registers, the *hops*, numbered from west to east. A slice sits at one hop; it consumes from
+and produces into the registers of that hop. Eastward streams move from hop h to h + 1 in a cycle, westward ones to h -
+1.
+
+    1 hemisphere:                       VXM | MEM_E.. | SXM_E | MXM_E
+    2 hemispheres:  MXM_W | SXM_W | ..MEM_W | VXM | MEM_E.. | SXM_E | MXM_E
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from dataclasses import dataclass
+
+from openlpu.arch.config import ChipConfig, Reach
+
+
+class Direction(enum.Enum):
+    """The way a stream flows. The value is its bit in an instruction."""
+
+    EAST = 0
+    WEST = 1
+
+    @property
+    def step(self) -> int:
+        """Hops per cycle, signed: +1 eastward, -1 westward."""
+        return 1 if self is Direction.EAST else -1
+
+    @property
+    def letter(self) -> str:
+        """`e` or `w`, as in assembly text and signal names."""
+        return "e" if self is Direction.EAST else "w"
+
+
+@dataclass(frozen=True, order=True)
+class Stream:
+    """One conveyor belt: a direction and an index below `ChipConfig.streams`. Its text is `e3` or `w0`."""
+
+    direction: Direction
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.direction.letter}{self.index}"
+
+    def diagonal(self, cycle: int, hop: int) -> int:
+        """The constant that names a vector riding this stream: equal for all (cycle, hop) pairs it passes."""
+        return cycle - hop * self.direction.step
+
+
+class QueueKind(enum.StrEnum):
+    """Kinds of instruction queue: each has its own instruction set."""
+
+    MEM_READ = "mem_read"
+    MEM_WRITE = "mem_write"
+    MXM_WEIGHTS = "mxm_weights"
+    MXM_ACTS = "mxm_acts"
+    MXM_ACCS = "mxm_accs"
+    VXM = "vxm"
+    SXM_SHIFT = "sxm_shift"
+    SXM_PERMUTE = "sxm_permute"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One in-order instruction queue, and what the unit behind it reaches.
+
+    `consumes` and `produces` list the streams that the unit's multiplexers connect to, in (direction, index) order; for
+    32-bit groups every stream of the group is listed.
+    """
+
+    name: str
+    """Unique in the chip, e.g. `mem_e0.read`, `vxm.alu2`; the part before the dot is `unit`."""
+    kind: QueueKind
+    hop: int
+    index: int
+    """Position of the unit among its kind: MEM slice and MXM plane count through both hemispheres, west first."""
+    consumes: tuple[Stream, ...]
+    produces: tuple[Stream, ...]
+
+    @property
+    def unit(self) -> str:
+        """The slice, plane or VXM that the queue belongs to."""
+        return self.name.split(".")[0]
+
+
+class Geometry:
+    """Every derived fact about places on one chip. Use `geometry(config)`, which computes it once."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        self.config = config
+        reach = config.mem_hops + 2
+        self.vxm_hop = reach if config.hemispheres == 2 else 0
+        self.hops = self.vxm_hop + reach + 1
+        """Number of stream registers in each direction."""
+        self.queues: tuple[Queue, ...] = tuple(self._queues())
+        """Every queue of the chip; the position is its number on the host port."""
+        self.by_name = {queue.name: queue for queue in self.queues}
+        self.mem_slices: tuple[str, ...] = tuple(q.unit for q in self.queues if q.kind is QueueKind.MEM_READ)
+        """Unit names of the MEM slices; the position is the slice's number on the host port."""
+
+    def streams(self, *directions: Direction) -> tuple[Stream, ...]:
+        """All streams of the given directions (of both, when none is given), in order."""
+        return tuple(Stream(d, i) for d in directions or tuple(Direction) for i in range(self.config.streams))
+
+    def hops_between(self, stream: Stream, producer: int, consumer: int) -> int:
+        """Cycles from the register at hop `producer` to that at hop `consumer` on `stream`; negative upstream."""
+        return (consumer - producer) * stream.direction.step
+
+    def of_kind(self, kind: QueueKind) -> tuple[Queue, ...]:
+        """The queues of one kind, in index order."""
+        return tuple(queue for queue in self.queues if queue.kind is kind)
+
+    def weight_stream_base(self, plane: int) -> int:
+        """First of the `weight_streams` consecutive streams that a plane (index over the chip) loads from."""
+        config = self.config
+        return (plane % config.mxm_planes) * config.weight_streams % (config.streams - config.weight_streams + 1)
+
+    def alu_sources(self, alu: int) -> tuple[int, ...]:
+        """The ALUs whose results may chain into `alu`: itself and the `chain_reach` ones before it, cyclically."""
+        count = len(self.config.alus)
+        return tuple((alu - distance) % count for distance in range(self.config.chain_reach + 1))
+
+    def _queues(self) -> list[Queue]:
+        config = self.config
+        sides = [Direction.WEST, Direction.EAST] if config.hemispheres == 2 else [Direction.EAST]
+        queues: list[Queue] = []
+        for hemisphere, outward in enumerate(sides):
+            queues += self._hemisphere(hemisphere, outward)
+        # The VXM of a one-hemisphere chip stands at the edge: nothing flows in from the west, nothing leaves to it.
+        inward = [Direction.WEST] if config.hemispheres == 1 else list(Direction)
+        outward_ = [Direction.EAST] if config.hemispheres == 1 else list(Direction)
+        for i, alu in enumerate(config.alus):
+            consumes = self.streams(*inward) if alu.reads else ()
+            produces = self.streams(*outward_) if alu.writes else ()
+            queues.append(Queue(f"vxm.alu{i}", QueueKind.VXM, self.vxm_hop, i, consumes, produces))
+        return queues
+
+    def _hemisphere(self, hemisphere: int, outward: Direction) -> list[Queue]:
+        config, side, step = self.config, outward.letter, outward.step
+        inward = Direction.WEST if outward is Direction.EAST else Direction.EAST
+        everything = self.streams()
+        queues: list[Queue] = []
+        for i in range(config.mem_slices):
+            hop = self.vxm_hop + step * (1 + i // config.slices_per_hop)
+            own = tuple(Stream(d, i % config.streams) for d in Direction)
+            streams = own if config.mem_reach is Reach.OWN else everything
+            index = hemisphere * config.mem_slices + i
+            queues.append(Queue(f"mem_{side}{i}.read", QueueKind.MEM_READ, hop, index, (), streams))
+            queues.append(Queue(f"mem_{side}{i}.write", QueueKind.MEM_WRITE, hop, index, streams, ()))
+        hop = self.vxm_hop + step * (config.mem_hops + 1)
+        queues.append(Queue(f"sxm_{side}.shift", QueueKind.SXM_SHIFT, hop, hemisphere, everything, everything))
+        queues.append(Queue(f"sxm_{side}.permute", QueueKind.SXM_PERMUTE, hop, hemisphere, everything, everything))
+        hop += step
+        for p in range(config.mxm_planes):
+            index = hemisphere * config.mxm_planes + p
+            base = self.weight_stream_base(index)
+            weights = tuple(Stream(outward, base + s) for s in range(config.weight_streams))
+            unit = f"mxm_{side}{p}"
+            queues.append(Queue(f"{unit}.weights", QueueKind.MXM_WEIGHTS, hop, index, weights, ()))
+            queues.append(Queue(f"{unit}.acts", QueueKind.MXM_ACTS, hop, index, self.streams(outward), ()))
+            queues.append(Queue(f"{unit}.accs", QueueKind.MXM_ACCS, hop, index, (), self.streams(inward)))
+        return queues
+
+
+@functools.cache
+def geometry(config: ChipConfig) -> Geometry:
+    """The geometry of a chip, computed once per config."""
+    return Geometry(config)

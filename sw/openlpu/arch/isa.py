@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The instruction set as data: every instruction, its fields and its effect, once.
+
+Encoder, decoder, assembly text, RTL decode, golden model, documentation and test generators are all derived from
+`INSTRUCTIONS`. Adding an instruction starts here; see `docs/adding-an-instruction.md`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from openlpu.arch.config import OpClass
+from openlpu.arch.geometry import QueueKind, Stream
+
+
+class Format(enum.IntEnum):
+    """How a VXM operand or result meets the streams. The value is its code in an instruction."""
+
+    NONE = 0
+    BYTE = 1
+    """One stream: sign-extended to int32 on the way in, saturated to int8 on the way out."""
+    WORD = 2
+    """An aligned group of four streams: a 32-bit element per lane, least significant byte first."""
+    ALU = 3
+    """The result that another (or the same) ALU puts out in this very cycle: a chain. Sources only."""
+    IMM = 4
+    """The instruction's 32-bit immediate, in every lane. Sources only."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A VXM source or destination: `Operand(Format.WORD, Stream(EAST, 4))`, `Operand(Format.ALU, 2)`."""
+
+    format: Format
+    place: Stream | int | None = None
+    """The (first) stream of BYTE and WORD, the ALU's index of ALU, None otherwise."""
+
+
+NOTHING = Operand(Format.NONE)
+IMMEDIATE = Operand(Format.IMM)
+
+
+class FieldKind(enum.Enum):
+    """What a field holds; its width in bits follows from this and the chip (`openlpu.arch.encoding`)."""
+
+    WORD_ADDRESS = "address of a word in the MEM slice"
+    ACC_ADDRESS = "address in the accumulator memory"
+    ROW_GROUP = "group of `weight_streams` rows of the weight buffer"
+    STREAM = "stream that the unit reaches"
+    GROUP = "first stream of an aligned group of four"
+    SOURCE = "VXM operand: none, byte stream, word group, ALU result or immediate"
+    DEST = "VXM destination: none, byte stream or word group"
+    IMM32 = "32-bit immediate, zero unless a source asks for it"
+    LANE = "lane number"
+    LANE_SHIFT = "signed lane distance, smaller than the number of lanes"
+    CYCLES = "cycles, from 1"
+    COUNT = "number of repetitions, from 1"
+    GAP = "cycles between two repetitions, from 1"
+    STRIDE = "signed step of the queue's address field; always 0 where the queue has none"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named field of an instruction."""
+
+    name: str
+    kind: FieldKind
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One instruction of the set.
+
+    `consumes` and `produces` name the fields that hold the streams it samples and drives (for the checker, the golden
+    model and the RTL alike); `stride` names the field that REPEAT advances.
+    """
+
+    mnemonic: str
+    kinds: tuple[QueueKind, ...]
+    opcode: int
+    fields: tuple[Field, ...]
+    effect: str
+    consumes: tuple[str, ...] = ()
+    produces: tuple[str, ...] = ()
+    stride: str | None = None
+    op_class: OpClass | None = None
+    """The ALU data path that executes it; None for other units, and for `pass`, which every ALU executes."""
+    arity: int = 0
+    """VXM only: the number of source operands (1: `y` must be nothing)."""
+    control: bool = False
+    """Executed by the queue itself, not dispatched to the unit."""
+    implemented: bool = True
+    """False: encoded and decoded, refused by name by the checker, a fault in the RTL."""
+
+
+Value = int | Stream | Operand
+"""What a field may hold, by its kind: Stream for STREAM and GROUP, Operand for SOURCE and DEST, int for all else."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction with its field values, in the order of `spec.fields`. Build it with `instruction()`."""
+
+    spec: Spec
+    values: tuple[Value, ...]
+
+    def __getitem__(self, name: str) -> Value:
+        for f, value in zip(self.spec.fields, self.values, strict=True):
+            if f.name == name:
+                return value
+        raise KeyError(name)
+
+    def number(self, name: str) -> int:
+        """The value of an integer field."""
+        value = self[name]
+        assert isinstance(value, int)
+        return value
+
+    def stream(self, name: str) -> Stream:
+        """The value of a stream or group field."""
+        value = self[name]
+        assert isinstance(value, Stream)
+        return value
+
+    def operand(self, name: str) -> Operand:
+        """The value of a VXM source or destination field."""
+        value = self[name]
+        assert isinstance(value, Operand)
+        return value
+
+    def advanced(self, distance: int) -> Instruction:
+        """The same instruction with its stride field moved by `distance` (unchanged when it has none)."""
+        if self.spec.stride is None or distance == 0:
+            return self
+        values = tuple(
+            value + distance if f.name == self.spec.stride and isinstance(value, int) else value
+            for f, value in zip(self.spec.fields, self.values, strict=True)
+        )
+        return Instruction(self.spec, values)
+
+
+_ALL = tuple(QueueKind)
+_READ, _WRITE = (QueueKind.MEM_READ,), (QueueKind.MEM_WRITE,)
+_WEIGHTS, _ACTS, _ACCS = (QueueKind.MXM_WEIGHTS,), (QueueKind.MXM_ACTS,), (QueueKind.MXM_ACCS,)
+_SHIFT, _PERMUTE = (QueueKind.SXM_SHIFT,), (QueueKind.SXM_PERMUTE,)
+
+_ADDRESS = Field("a", FieldKind.WORD_ADDRESS)
+_FROM = Field("s", FieldKind.STREAM)
+_TO = Field("d", FieldKind.STREAM)
+_MAP = Field("m", FieldKind.STREAM)
+_ACC = Field("a", FieldKind.ACC_ADDRESS)
+_ACC_OUT = Field("d", FieldKind.GROUP)
+
+FIRST_UNIT_OPCODE = 8
+"""Opcodes below are queue control, common to every queue; opcode 0 is illegal, so that empty memory never executes."""
+
+_CONTROL = (
+    Spec(
+        "nop",
+        _ALL,
+        1,
+        (Field("n", FieldKind.CYCLES),),
+        "Wait: the next instruction dispatches n cycles later.",
+        control=True,
+    ),
+    Spec(
+        "repeat",
+        _ALL,
+        2,
+        (Field("n", FieldKind.COUNT), Field("gap", FieldKind.GAP), Field("step", FieldKind.STRIDE)),
+        "Dispatch the queue's most recent unit instruction n more times, gap cycles apart, its address advanced by step "
+        "each time. The first one dispatches gap - 1 cycles after the repeat is reached; the next instruction follows "
+        "the last.",
+        control=True,
+    ),
+    Spec(
+        "sync",
+        _ALL,
+        3,
+        (),
+        "Wait for the chip-wide release. First instruction of every queue that takes part in a program.",
+        control=True,
+    ),
+    Spec(
+        "notify",
+        _ALL,
+        4,
+        (),
+        "Release every waiting queue, this one included: cycle 0 of the program. Exactly one in a program.",
+        control=True,
+    ),
+    Spec("halt", _ALL, 5, (), "The queue is done. The program ends when every queue is.", control=True),
+    Spec(
+        "ifetch",
+        _ALL,
+        6,
+        (Field("s", FieldKind.STREAM),),
+        "Append instruction text from a stream to the queue.",
+        control=True,
+        implemented=False,
+    ),
+)
+
+_MEM = (
+    Spec("read", _READ, 8, (_ADDRESS, _TO), "Word a of the slice onto stream d.", produces=("d",), stride="a"),
+    Spec(
+        "gather",
+        _READ,
+        9,
+        (_MAP, _TO),
+        "Per lane group, the word whose address is on stream m, onto stream d.",
+        consumes=("m",),
+        produces=("d",),
+        implemented=False,
+    ),
+    Spec(
+        "write",
+        _WRITE,
+        8,
+        (_ADDRESS, _FROM),
+        "The vector on stream s into word a of the slice.",
+        consumes=("s",),
+        stride="a",
+    ),
+    Spec(
+        "scatter",
+        _WRITE,
+        9,
+        (_MAP, _FROM),
+        "The vector on stream s into the word whose address is on stream m.",
+        consumes=("m", "s"),
+        implemented=False,
+    ),
+)
+
+_MXM = (
+    Spec(
+        "lw",
+        _WEIGHTS,
+        8,
+        (Field("g", FieldKind.ROW_GROUP),),
+        "Load weights: the vectors on the plane's weight streams into rows g * weight_streams, ... of the shadow "
+        "buffer. Lane j of row i is the weight from input i to output j.",
+        stride="g",
+    ),
+    Spec("iw", _WEIGHTS, 9, (), "Install weights: copy the shadow buffer, whole, into the array."),
+    Spec(
+        "abc",
+        _ACTS,
+        8,
+        (_FROM,),
+        "Activations in: multiply the int8 vector on stream s with the array. The int32 sums leave it a fixed time "
+        "later, for acc_*.",
+        consumes=("s",),
+    ),
+    Spec("acc_set", _ACCS, 8, (_ACC,), "The array's sums overwrite accumulator a.", stride="a"),
+    Spec("acc_add", _ACCS, 9, (_ACC,), "The array's sums are added to accumulator a (int32, modulo 2^32).", stride="a"),
+    Spec(
+        "acc_set_out",
+        _ACCS,
+        10,
+        (_ACC, _ACC_OUT),
+        "As acc_set, and the new value onto group d.",
+        produces=("d",),
+        stride="a",
+    ),
+    Spec(
+        "acc_add_out",
+        _ACCS,
+        11,
+        (_ACC, _ACC_OUT),
+        "As acc_add, and the new value onto group d.",
+        produces=("d",),
+        stride="a",
+    ),
+    Spec(
+        "acc_out", _ACCS, 12, (_ACC, _ACC_OUT), "Accumulator a, unchanged, onto group d.", produces=("d",), stride="a"
+    ),
+)
+
+_VXM_FIELDS = (
+    Field("x", FieldKind.SOURCE),
+    Field("y", FieldKind.SOURCE),
+    Field("d", FieldKind.DEST),
+    Field("imm", FieldKind.IMM32),
+)
+
+
+def _alu(
+    mnemonic: str, opcode: int, op_class: OpClass | None, arity: int, effect: str, *, implemented: bool = True
+) -> Spec:
+    return Spec(
+        mnemonic,
+        (QueueKind.VXM,),
+        opcode,
+        _VXM_FIELDS,
+        effect,
+        consumes=("x", "y"),
+        produces=("d",),
+        op_class=op_class,
+        arity=arity,
+        implemented=implemented,
+    )
+
+
+_VXM = (
+    _alu("pass", 8, None, 1, "d = x"),
+    _alu("iadd", 9, OpClass.INT, 2, "d = x + y (int32, modulo 2^32)"),
+    _alu("isub", 10, OpClass.INT, 2, "d = x - y (int32, modulo 2^32)"),
+    _alu("imax", 11, OpClass.INT, 2, "d = max(x, y) (int32)"),
+    _alu("imin", 12, OpClass.INT, 2, "d = min(x, y) (int32)"),
+    _alu("ilt", 13, OpClass.INT, 2, "d = x < y ? -1 : 0 (int32)"),
+    _alu("ile", 14, OpClass.INT, 2, "d = x <= y ? -1 : 0 (int32)"),
+    _alu("ieq", 15, OpClass.INT, 2, "d = x == y ? -1 : 0 (int32)"),
+    _alu("and", 16, OpClass.INT, 2, "d = x & y: with a comparison's mask, selects y or 0"),
+    _alu("or", 17, OpClass.INT, 2, "d = x | y"),
+    _alu("xor", 18, OpClass.INT, 2, "d = x ^ y"),
+    _alu("i2f", 24, OpClass.CVT, 1, "d = fp32(x), x int32, to nearest even"),
+    _alu("f2i", 25, OpClass.CVT, 1, "d = int32(x), x fp32, to nearest even, saturating; 0 for NaN"),
+    _alu("fadd", 32, OpClass.FADD, 2, "d = x + y (fp32)"),
+    _alu("fsub", 33, OpClass.FADD, 2, "d = x - y (fp32)"),
+    _alu("fmax", 34, OpClass.FADD, 2, "d = maximum of x and y (fp32; NaN if either is)"),
+    _alu("fmin", 35, OpClass.FADD, 2, "d = minimum of x and y (fp32; NaN if either is)"),
+    _alu("flt", 36, OpClass.FADD, 2, "d = x < y ? -1 : 0 (fp32; 0 if either is NaN)"),
+    _alu("fle", 37, OpClass.FADD, 2, "d = x <= y ? -1 : 0 (fp32; 0 if either is NaN)"),
+    _alu("feq", 38, OpClass.FADD, 2, "d = x == y ? -1 : 0 (fp32; 0 if either is NaN)"),
+    _alu("fmul", 40, OpClass.FMUL, 2, "d = x * y (fp32)"),
+    _alu("imul", 41, OpClass.FMUL, 2, "d = x * y (int32, modulo 2^32)"),
+    _alu("exp", 48, OpClass.SPECIAL, 1, "d = e to the power of x (fp32)", implemented=False),
+    _alu("recip", 49, OpClass.SPECIAL, 1, "d = 1 / x (fp32)", implemented=False),
+    _alu("rsqrt", 50, OpClass.SPECIAL, 1, "d = 1 / square root of x (fp32)", implemented=False),
+    _alu("tanh", 51, OpClass.SPECIAL, 1, "d = hyperbolic tangent of x (fp32)", implemented=False),
+)
+
+_SXM = (
+    Spec(
+        "shift",
+        _SHIFT,
+        8,
+        (_FROM, _TO, Field("n", FieldKind.LANE_SHIFT)),
+        "Lane i of d is lane i - n of s, or 0 where there is none.",
+        consumes=("s",),
+        produces=("d",),
+    ),
+    Spec(
+        "rotate",
+        _SHIFT,
+        9,
+        (_FROM, _TO, Field("n", FieldKind.LANE_SHIFT)),
+        "Lane i of d is lane (i - n) modulo lanes of s.",
+        consumes=("s",),
+        produces=("d",),
+        implemented=False,
+    ),
+    Spec(
+        "select",
+        _SHIFT,
+        10,
+        (_FROM, _MAP, _TO),
+        "Lane i of d is lane i of s where lane i of m is not 0, and 0 elsewhere.",
+        consumes=("s", "m"),
+        produces=("d",),
+        implemented=False,
+    ),
+    Spec(
+        "permute",
+        _PERMUTE,
+        8,
+        (_FROM, _MAP, _TO),
+        "Lane i of d is lane m[i] of s, m unsigned bytes on a stream; 0 where m[i] >= lanes. Any lane map.",
+        consumes=("s", "m"),
+        produces=("d",),
+    ),
+    Spec(
+        "distribute",
+        _PERMUTE,
+        9,
+        (_FROM, _TO, Field("n", FieldKind.LANE)),
+        "Every lane of d is lane n of s.",
+        consumes=("s",),
+        produces=("d",),
+    ),
+    Spec(
+        "transpose",
+        _PERMUTE,
+        10,
+        (_FROM, _TO),
+        "Transpose blocks of lanes across consecutive vectors of s.",
+        consumes=("s",),
+        produces=("d",),
+        implemented=False,
+    ),
+)
+
+INSTRUCTIONS: tuple[Spec, ...] = (*_CONTROL, *_MEM, *_MXM, *_VXM, *_SXM)
+BY_MNEMONIC = {spec.mnemonic: spec for spec in INSTRUCTIONS}
+
+
+def for_kind(kind: QueueKind) -> tuple[Spec, ...]:
+    """The instructions that queues of a kind accept, queue control first."""
+    return tuple(spec for spec in INSTRUCTIONS if kind in spec.kinds)
+
+
+def stride_kind(kind: QueueKind) -> FieldKind | None:
+    """The kind of the field that REPEAT advances in queues of this kind; None when they have no such field."""
+    for spec in for_kind(kind):
+        for f in spec.fields:
+            if f.name == spec.stride:
+                return f.kind
+    return None
+
+
+_DEFAULTS: dict[FieldKind, Value] = {
+    FieldKind.SOURCE: NOTHING,
+    FieldKind.DEST: NOTHING,
+    FieldKind.IMM32: 0,
+    FieldKind.STRIDE: 0,
+    FieldKind.GAP: 1,
+}
+
+
+def instruction(mnemonic: str, **values: Value) -> Instruction:
+    """Build an instruction: `instruction("read", a=17, d=Stream(Direction.EAST, 3))`.
+
+    Operands that are not given are nothing, immediates 0, strides 0, gaps 1.
+
+    Raises:
+        KeyError: for an unknown mnemonic, or a missing or unknown field.
+    """
+    spec = BY_MNEMONIC[mnemonic]
+    unknown = [name for name in values if all(f.name != name for f in spec.fields)]
+    if unknown:
+        raise KeyError(f"{mnemonic} has no field '{unknown[0]}'")
+    filled = []
+    for f in spec.fields:
+        if f.name not in values and f.kind not in _DEFAULTS:
+            raise KeyError(f"{mnemonic} needs field '{f.name}'")
+        filled.append(values[f.name] if f.name in values else _DEFAULTS[f.kind])
+    return Instruction(spec, tuple(filled))

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The named chips. A user's own chip is a TOML or JSON file with the same fields (`ChipConfig.from_file`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach
+
+INT, CVT, FADD, FMUL = OpClass.INT, OpClass.CVT, OpClass.FADD, OpClass.FMUL
+
+NANO = ChipConfig(
+    name="nano",
+    lanes=4,
+    streams=8,
+    mem_slices=4,
+    mem_words=64,
+    slices_per_hop=2,
+    weight_streams=4,
+    acc_depth=8,
+    alus=tuple(AluConfig(classes=c) for c in ((INT,), (CVT,), (FMUL,), (FADD, CVT), (INT,))),
+    chain_reach=4,
+    imem_words=256,
+    clock_mhz=100.0,
+)
+"""The smallest chip that runs every instruction: exhaustive tests and formal proofs."""
+
+ULX3S = ChipConfig(
+    name="ulx3s",
+    lanes=16,
+    streams=8,
+    mem_slices=8,
+    mem_words=2048,
+    slices_per_hop=4,
+    mem_reach=Reach.OWN,
+    weight_streams=8,
+    acc_depth=64,
+    alus=(
+        AluConfig(classes=(INT,), writes=False),
+        AluConfig(classes=(CVT,), reads=False, writes=False),
+        AluConfig(classes=(FMUL,), writes=False),
+        AluConfig(classes=(FADD,)),
+        AluConfig(classes=(CVT,), reads=False, writes=False),
+        AluConfig(classes=(INT,)),
+    ),
+    chain_reach=2,
+    imem_words=512,
+    clock_mhz=80.0,
+)
+"""Sized for a Lattice ECP5-85F: 256 MACs, 256 KiB of SRAM."""
+
+_EIGHT = ((INT,), (CVT,), (FMUL,), (FADD,), (CVT,), (INT,), (FMUL,), (FADD,))
+
+LAB32 = ChipConfig(
+    name="lab32",
+    lanes=32,
+    streams=32,
+    hemispheres=2,
+    mem_slices=44,
+    mem_words=8192,
+    slices_per_hop=4,
+    mxm_planes=2,
+    weight_streams=16,
+    acc_depth=2048,
+    alus=tuple(AluConfig(classes=c) for c in (*_EIGHT, *_EIGHT)),
+    chain_reach=8,
+    imem_words=4096,
+    clock_mhz=500.0,
+)
+"""Four 32 x 32 planes and 2,048 bytes a cycle of weight streams: the geometry of the nearest open competitor."""
+
+TSP1 = ChipConfig(
+    name="tsp1",
+    lanes=320,
+    streams=32,
+    hemispheres=2,
+    mem_slices=44,
+    mem_words=8192,
+    slices_per_hop=4,
+    mxm_planes=2,
+    weight_streams=16,
+    acc_depth=2048,
+    alus=LAB32.alus,
+    chain_reach=8,
+    pipeline=PipelineConfig(tree_levels=3),
+    imem_words=8192,
+    clock_mhz=900.0,
+)
+"""The published first-generation GroqChip: 320 lanes, 220 MiB of SRAM, four 320 x 320 planes, 900 MHz."""
+
+PRESETS = {config.name: config for config in (NANO, ULX3S, LAB32, TSP1)}
+
+
+def find_config(name_or_path: str) -> ChipConfig:
+    """A preset by name, or a config read from a `.toml` or `.json` file.
+
+    Raises:
+        ConfigError: when it is neither, or the file is invalid.
+    """
+    if name_or_path in PRESETS:
+        return PRESETS[name_or_path]
+    path = Path(name_or_path)
+    if path.suffix in (".toml", ".json"):
+        return ChipConfig.from_file(path)
+    raise ConfigError(f"no config '{name_or_path}': use one of {', '.join(PRESETS)}, or a .toml or .json file")

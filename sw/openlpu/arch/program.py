@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""A program: what the compiler makes, the checker proves, and every device runs. Pure data.
+
+A program is the text of every queue, the words of SRAM that must stand there before it runs, and where its inputs and
+outputs live. Running it needs nothing else; its length in cycles is known from it alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.isa import Instruction
+
+Vector = npt.NDArray[np.int8]
+"""One SRAM word or stream register: `lanes` bytes."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`lanes` consecutive columns of a matrix: row r is word `base + r` of each slice.
+
+    One slice for int8 elements; four for int32 or fp32, byte-planar, least significant byte first.
+    """
+
+    slices: tuple[int, ...]
+    """Numbers of MEM slices, as in `Geometry.mem_slices`."""
+    base: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a program: a matrix of rows x cols elements in SRAM, and its meaning outside the chip.
+
+    On the chip elements are int8 (or int32, in columns of four slices). Lanes beyond `cols` of the last column are
+    padding: inputs hold zero there, outputs anything.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    """Shape outside; its elements in row-major order are the matrix in row-major order."""
+    rows: int
+    cols: int
+    columns: tuple[Column, ...]
+    dtype: str
+    """Outside: "int8", "uint8", "int32" or "float32"."""
+    scale: float = 1.0
+    """With float32 outside: real = (q - zero_point) * scale, as ONNX QuantizeLinear and DequantizeLinear do it."""
+    zero_point: int = 0
+    """In the chip's int8 (uint8 values are 128 less there)."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A complete program for one chip."""
+
+    name: str
+    config: ChipConfig
+    text: dict[str, tuple[Instruction, ...]]
+    """Instructions of each queue by name. A queue that is missing takes no part: it halts at once."""
+    image: dict[tuple[int, int], Vector] = field(default_factory=dict)
+    """Constant words by (MEM slice number, address): weights, biases, lane maps."""
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    cycles: int = 0
+    """Length as the compiler predicts it: from cycle 0 until every queue has halted."""
+    macs: int = 0
+    """Useful multiply-accumulates of the source network, for reports."""

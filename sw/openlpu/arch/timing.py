@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The timing table: when an instruction samples its operands, and when its result is there. Written down nowhere else.
+
+The compiler schedules with it, the golden model and the checker execute by it, the RTL builds its pipelines from it,
+and a bench measures every RTL unit against it. The rule that ties a producer p to a consumer c on a stream:
+
+    dispatch(c) + skew(c) = dispatch(p) + func(p) + hops(p, c)
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import Queue, QueueKind
+from openlpu.arch.isa import INSTRUCTIONS, Spec
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Cycles after dispatch; None where the instruction has no such event.
+
+    skew
+        Operands are sampled: streams, or the SRAM word of a read, the shadow buffer of `iw`, the array's sums of
+        `acc_*`.
+    func
+        The result stands in the stream register of the unit's hop.
+    state
+        The result stands in the unit's own state, ready for the unit's other instructions: the SRAM word of a write,
+        the shadow buffer of `lw`, the array's weights of `iw`, the array's sums of `abc`, the accumulator of `acc_*`,
+        the result register of an ALU (for chaining).
+    """
+
+    skew: int | None = None
+    func: int | None = None
+    state: int | None = None
+
+    @property
+    def retire(self) -> int:
+        """Cycles until nothing of the instruction is left in flight."""
+        return max(value for value in (self.skew, self.func, self.state, 0) if value is not None)
+
+
+class Timing:
+    """The table of one chip. Use `timing(config)`, which computes it once."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        self.config = config
+        pipe = config.pipeline
+        self.dispatch = pipe.dispatch
+        levels = (config.lanes - 1).bit_length()
+        self.array = 1 + pipe.multiply + -(-levels // pipe.tree_levels)
+        """From sampled activations to the array's sums: activation register, multipliers, adder tree."""
+        self.weights_used = self.dispatch + 1
+        """From the dispatch of `abc` to the cycle whose array weights it multiplies with."""
+        self.notify = pipe.notify
+        """From the dispatch of `notify` to cycle 0 of the program."""
+        self.alu_depth = tuple(max(getattr(pipe, f"alu_{op_class}") for op_class in alu.classes) for alu in config.alus)
+        """Per ALU, from sampled operands to the result register: its deepest class, so that results never collide."""
+
+    def latency(self, spec: Spec, queue: Queue) -> Latency:
+        """The row of the table for an instruction in a queue (an empty row for queue control)."""
+        i, pipe = self.dispatch, self.config.pipeline
+        match queue.kind:
+            case _ if spec.control:
+                return Latency()
+            case QueueKind.MEM_READ:
+                access = i if spec.mnemonic == "read" else i + 1
+                return Latency(skew=i, func=access + pipe.sram + 1)
+            case QueueKind.MEM_WRITE:
+                return Latency(skew=i, state=i + 2)
+            case QueueKind.MXM_WEIGHTS:
+                return Latency(skew=i, state=i + 1)
+            case QueueKind.MXM_ACTS:
+                return Latency(skew=i, state=i + self.array)
+            case QueueKind.MXM_ACCS:
+                return Latency(skew=i + 1, func=i + 2 if spec.produces else None, state=i + 2)
+            case QueueKind.VXM:
+                depth = self.alu_depth[queue.index]
+                return Latency(skew=i, func=i + depth + 1, state=i + depth)
+            case QueueKind.SXM_SHIFT | QueueKind.SXM_PERMUTE:
+                return Latency(skew=i, func=i + pipe.lanes + 1)
+
+    def rows(self, kind_queues: tuple[Queue, ...]) -> list[tuple[Queue, Spec, Latency]]:
+        """Every (queue, implemented unit instruction, latency) of the given queues: the table as documents print it."""
+        return [
+            (queue, spec, self.latency(spec, queue))
+            for queue in kind_queues
+            for spec in INSTRUCTIONS
+            if queue.kind in spec.kinds and not spec.control and spec.implemented
+        ]
+
+
+@functools.cache
+def timing(config: ChipConfig) -> Timing:
+    """The timing table of a chip, computed once per config."""
+    return Timing(config)
