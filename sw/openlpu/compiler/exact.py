@@ -10,8 +10,9 @@ many sums fall next to a rounding tie), the answer is None and the model is refu
 
 The formulas (float32 throughout, `fl` a rounding, `r` = scale / output scale):
 
-    QLinearAdd   round(fma(a, ra, fma(b, rb, F))),  F = fl(zy - fl(fl(ra * za) + fl(rb * zb))); when an operand is a
-                 single number it is folded into F first, F' = fl(F + fl(b * rb)), and only the other is multiplied
+    QLinearAdd   round(fma(a, ra, fma(b, rb, F))),  F = fl(zy - fma(ra, za, fl(rb * zb))); a is the first operand, or
+                 the second when the first is a single number. The fused multiply-adds, even the one in F, are those
+                 of the compiled kernel; the source spells only some of them
     QLinearMul   round(fl(fl((a - za) * (b - zb) * m) + zy)),  m = fl(fl(sa * sb) / sy): the chip's own chain
     not fused    DequantizeLinear fl((q - z) * s), the float operator, then round(fl(v / sy)) + zy
 """
@@ -60,32 +61,18 @@ def fused_multiply_add(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Float32Array
     return np.where(inexact_even, np.nextafter(total, towards), total).astype(np.float32)
 
 
-def qlinear_add(
-    a: NDArray[np.int32],
-    qa: Quantisation,
-    b: NDArray[np.int32],
-    qb: Quantisation,
-    qy: Quantisation,
-    single: str = "",
-) -> Float32Array:
-    """The value QLinearAdd rounds, for operand codes in the model's types.
-
-    `single` is "a" or "b" when ONNX Runtime sees that operand as one number for the whole operation.
-    """
+def qlinear_add(a: Int32Array, qa: Quantisation, b: Int32Array, qb: Quantisation, qy: Quantisation) -> Float32Array:
+    """The value that QLinearAdd rounds, for operand codes in the model's types."""
     ra, rb, fixed = add_constants(qa, qb, qy)
-    wide_a, wide_b = a.astype(np.float32), b.astype(np.float32)
-    if single == "a":
-        return fused_multiply_add(wide_b, rb, fixed + wide_a * ra)
-    if single == "b":
-        return fused_multiply_add(wide_a, ra, fixed + wide_b * rb)
-    return fused_multiply_add(wide_a, ra, fused_multiply_add(wide_b, rb, fixed))
+    inner = fused_multiply_add(b.astype(np.float32), rb, fixed)
+    return fused_multiply_add(a.astype(np.float32), ra, inner)
 
 
 def add_constants(qa: Quantisation, qb: Quantisation, qy: Quantisation) -> tuple[np.float32, np.float32, np.float32]:
     """The two ratios and the constant part of QLinearAdd."""
     ra, rb = qa.scale / qy.scale, qb.scale / qy.scale
-    fixed = np.float32(qy.zero_point) - (ra * np.float32(qa.zero_point) + rb * np.float32(qb.zero_point))
-    return ra, rb, fixed
+    zeros = fused_multiply_add(ra, np.float32(qa.zero_point), rb * np.float32(qb.zero_point))
+    return ra, rb, np.float32(qy.zero_point) - np.float32(zeros)
 
 
 def stored_codes(values: Float32Array, qy: Quantisation, lo: int, hi: int) -> Int32Array:

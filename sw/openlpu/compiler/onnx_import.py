@@ -357,7 +357,7 @@ class _Importer:
 
     def _matmul_integer(self, node: NodeProto, arguments: "_Arguments") -> _Value:
         _allow(node)
-        one = np.ones((), np.float32)
+        one = np.ones((1, 1), np.float32)
         source = self._activation(arguments[0], "A")
         tensor = self.tensors[source.tensor]
         zero = self._zero_point(arguments, 2, np.zeros((), tensor.outside))
@@ -453,7 +453,11 @@ class _Importer:
         if isinstance(base, _Expression) and base.node.op_type in ("Reshape", "Flatten"):
             raise _UnsupportedError("a Reshape or Flatten of a float value: put it after the QuantizeLinear")
         if isinstance(base, _Dequantised):
-            shape = self.tensors[base.tensor].shape
+            tensor = self.tensors[base.tensor]
+            if base.quantisation == qy and tensor.outside == outside and limits == (INT8_MIN, INT8_MAX):
+                # (q - z) * s / s rounds to q - z for every code: the group copies its input.
+                return _Activation(base.tensor)
+            shape = tensor.shape
             return self._elementwise(_Group(node, "copy", (base,), shape, qy, outside, limits, fused=False))
         if not isinstance(base, _Expression):
             raise _UnsupportedError("it quantises a constant expression: fold constants before importing")
@@ -593,10 +597,8 @@ class _Importer:
         if source.shape[-1] != depth:
             raise _UnsupportedError(f"{where}the input has {source.shape[-1]} columns, the weights {depth} rows")
         centred = w.codes.astype(np.int32) - w.zero_point.astype(np.int32)
-        if not all(size == 1 or axis == 1 for axis, size in enumerate(w.zero_point.shape[-2:], 2 - w.zero_point.ndim)):
-            raise _UnsupportedError(
-                f"{where}weights may be quantised by tensor or by output channel, not by input channel"
-            )
+        if w.scale.shape[0] != 1 or w.zero_point.shape[0] != 1:
+            raise _UnsupportedError(f"{where}weights quantised by input channel: only by tensor or output channel")
         folded = -x.quantisation.stored_zero_point * centred.sum(axis=0, dtype=np.int64)
         if bias is not None:
             folded = folded + bias
@@ -634,6 +636,9 @@ class _Importer:
                 f"{_title(group.node)}: activations of shapes {' and '.join(str(list(s)) for s in shapes)}: only equal "
                 "shapes, or an activation and a constant of its last dimension, are supported"
             )
+        if group.kind == "Add" and group.fused and prod(self._shape(group.operands[0])) == 1:
+            # ONNX Runtime's kernel takes a single number second, and its arithmetic is not symmetric.
+            group, activations = replace(group, operands=group.operands[::-1]), activations[::-1]
         name = group.output or group.node.output[0]
         if len(activations) == 2:
             op = self._binary(group, name, activations[0], activations[1])
@@ -668,14 +673,13 @@ class _Importer:
                 offset = np.asarray(np.float32(qy.zero_point))
                 chain = Requantise((centred, factor), -qy.shift, offset, lo, hi)
                 return Unary(name, x.tensor, zero, chain)
-            first = group.operands[0] is x
-            single = other.codes.size == 1
-            if first:
-                value = exact.qlinear_add(codes, qx, constant, qc, qy, "b" if single else "")
+            if group.operands[0] is x:
+                value = exact.qlinear_add(codes, qx, constant, qc, qy)
+                _, other_ratio, fixed = exact.add_constants(qx, qc, qy)
             else:
-                value = exact.qlinear_add(constant, qc, codes, qx, qy, "a" if single else "")
-            table = np.broadcast_to(exact.stored_codes(value, qy, lo, hi), (256, constant.size))
-            _, other_ratio, fixed = exact.add_constants(qx, qc, qy)
+                value = exact.qlinear_add(constant, qc, codes, qx, qy)
+                other_ratio, _, fixed = exact.add_constants(qc, qx, qy)
+            table = exact.stored_codes(value, qy, lo, hi)
             sums = fixed + constant.astype(np.float32) * other_ratio
             chain = Requantise((ratio,), -qy.shift, np.asarray(sums), lo, hi)
             requant = exact.find_unary(table, -qx.shift, (chain,))
@@ -721,13 +725,9 @@ class _Importer:
             return exact.find_mul(Mul(name, a.tensor, b.tensor, za, zb, chain), table)
         ra, rb, fixed = exact.add_constants(qa, qb, qy)
         if group.fused:
-            single = "a" if prod(group.shape) == 1 else ""
-            values = exact.qlinear_add(left, qa, right, qb, qy, single)
+            values = exact.qlinear_add(left, qa, right, qb, qy)
             table = exact.stored_codes(values, qy, lo, hi)
             after = Requantise((), -qy.shift, None, lo, hi)
-            if single:
-                swapped = Add(name, b.tensor, a.tensor, -qb.shift, -qa.shift, rb, ra, fixed, after)
-                return exact.find_add(swapped, np.ascontiguousarray(table.T), values.T)
             return exact.find_add(
                 Add(name, a.tensor, b.tensor, -qa.shift, -qb.shift, ra, rb, fixed, after), table, values
             )
@@ -753,9 +753,7 @@ class _Importer:
                 f"from {list(tensor.shape)} to {list(target)} inside the network: the last dimension must not change "
                 "(it may at an input)"
             )
-        view = replace(
-            tensor, name=node.output[0] if node.output[0] not in self.tensors else f"{name}.view", shape=target
-        )
+        view = replace(tensor, name=node.output[0], shape=target)
         self._emit(Reshape(view.name, name), view)
         return view.name
 
