@@ -4,8 +4,9 @@
 
 Every unit is a `Datapath`: a list of steps, cut by registers to the depth the timing table gives. The units whose
 result is rounded end in the same two steps: `_round` takes a significand of any width with its leading one at the top,
-and `_pack` decides on underflow, overflow and the special values, after the rounding. The delays of the steps are in
-LUT levels of an ECP5, a carry chain counting by its length; they only have to be right relative to each other.
+and `_pack` decides on underflow, overflow and the special values, after the rounding. The delays of the steps are
+nanoseconds of an ECP5, as placed and routed, less what every stage pays for its register; a step whose special-case
+flags are slower than its data counts the data, since only those wait for the step before.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
@@ -18,7 +19,7 @@ __all__ = ["Compare", "CompareOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
 _FLOAT = data.StructLayout({"fraction": 23, "exponent": 8, "sign": 1})
 _BIAS = 127
 _INFINITE_EXPONENT = 255
-_INFINITY = 0x7F80_0000
+_INFINITY = _INFINITE_EXPONENT << 23
 _QUIET_NAN = 0x7FC0_0000
 _INT32_MAX = 2**31 - 1
 
@@ -50,14 +51,14 @@ class FpAdd(Datapath):
             inputs={"a": 32, "b": 32, "subtract": 1},
             output=32,
             steps=[
-                Step(_compare_magnitudes, delay=4),
+                Step(_compare_magnitudes, delay=4.5),
                 Step(_swap, delay=2),
                 Step(_align, delay=5),
                 Step(_add, delay=4),
-                Step(_count_leading_zeros, delay=4),
-                Step(_normalise, delay=4),
-                Step(_round, delay=4),
-                Step(_pack, delay=2),
+                Step(_count_leading_zeros, delay=4.5),
+                Step(_normalise, delay=5),
+                Step(_round, delay=4.5),
+                Step(_pack, delay=1.5),
             ],
             depth=depth,
         )
@@ -79,12 +80,12 @@ class Mul(Datapath):
             inputs={"a": 32, "b": 32, "integer": 1},
             output=32,
             steps=[
-                Step(_factors, delay=3),
+                Step(_factors, delay=1),
                 Step(_multiply, delay=6),
                 Step(_sum_products, delay=5),
-                Step(_normalise_product, delay=1),
-                Step(_round, delay=4),
-                Step(_pack, delay=2),
+                Step(_normalise_product, delay=1.5),
+                Step(_round, delay=4.5),
+                Step(_pack, delay=1.5),
                 Step(_choose_product, delay=1),
             ],
             depth=depth,
@@ -108,7 +109,7 @@ class Compare(Datapath):
         super().__init__(
             inputs={"a": 32, "b": 32, "op": Shape.cast(CompareOp).width, "integer": 1},
             output=32,
-            steps=[Step(_order, delay=3), Step(_relate, delay=4), Step(_answer, delay=2)],
+            steps=[Step(_order, delay=3.5), Step(_relate, delay=4.5), Step(_answer, delay=3)],
             depth=depth,
         )
 
@@ -123,11 +124,11 @@ class IntToFp(Datapath):
             inputs={"a": 32},
             output=32,
             steps=[
-                Step(_magnitude, delay=4),
-                Step(_count_leading_zeros, delay=4),
-                Step(_normalise, delay=4),
-                Step(_round, delay=4),
-                Step(_pack, delay=2),
+                Step(_magnitude, delay=3.5),
+                Step(_count_leading_zeros, delay=4.5),
+                Step(_normalise, delay=5),
+                Step(_round, delay=4.5),
+                Step(_pack, delay=1.5),
             ],
             depth=depth,
         )
@@ -143,11 +144,11 @@ class FpToInt(Datapath):
             inputs={"a": 32},
             output=32,
             steps=[
-                Step(_distance_to_units, delay=3),
+                Step(_distance_to_units, delay=3.5),
                 Step(_shift_far, delay=4),
-                Step(_shift_near, delay=3),
-                Step(_round_to_units, delay=5),
-                Step(_saturate, delay=2),
+                Step(_shift_near, delay=3.5),
+                Step(_round_to_units, delay=3.5),
+                Step(_saturate, delay=1.5),
             ],
             depth=depth,
         )
@@ -258,11 +259,16 @@ def _add(m: Module, larger: Value, aligned: Value, opposite: Value, exponent: Va
 
 
 def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
+    def factor(word: Value) -> Value:
+        # A zero gets a leading one too, so that nothing but one multiplexer stands before the multiplier.
+        return Cat(word[:23], Mux(integer, word[23:], 1))
+
     x, y = _fields(a), _fields(b)
     invalid = (_is_infinite(a) & _is_zero(b)) | (_is_zero(a) & _is_infinite(b))
     return {
-        "x": Mux(integer, a, _significand(a)),
-        "y": Mux(integer, b, _significand(b)),
+        "x": factor(a),
+        "y": factor(b),
+        "vanishes": _is_zero(a) | _is_zero(b),
         "sign": x.sign ^ y.sign,
         "exponent": x.exponent + y.exponent - _BIAS,
         "nan": _is_nan(a) | _is_nan(b) | invalid,
@@ -283,10 +289,11 @@ def _sum_products(m: Module, low: Value, cross: Value, crossed: Value, high: Val
     return {"product": (Cat(low, high[:16]) + ((cross + crossed) << 16))[:48]}
 
 
-def _normalise_product(m: Module, product: Value, exponent: Value) -> dict[str, Value]:
+def _normalise_product(m: Module, product: Value, exponent: Value, vanishes: Value) -> dict[str, Value]:
     carried = product[47]
     return {
-        "normalised": Mux(carried, product, product << 1)[:48],
+        # The leading one is certain, unless an operand was zero.
+        "normalised": Cat(Mux(carried, product[:47], product[:46] << 1), ~vanishes),
         "exponent": Mux(carried, exponent + 1, exponent),
     }
 

@@ -170,8 +170,8 @@ _CONTROL = (
         _ALL,
         2,
         (Field("n", FieldKind.COUNT), Field("gap", FieldKind.GAP), Field("step", FieldKind.STRIDE)),
-        "Dispatch the queue's most recent unit instruction n more times, gap cycles apart, its address advanced by step "
-        "each time. The first one dispatches gap - 1 cycles after the repeat is reached; the next instruction follows "
+        "Dispatch the queue's most recent unit instruction n more times, gap cycles apart, its address advanced by "
+        "step each time. The first one dispatches gap - 1 cycles after the repeat is reached; the next instruction follows "
         "the last.",
         control=True,
     ),
