@@ -58,8 +58,8 @@ def registers_after(delays: Sequence[float], depth: int) -> list[int]:
 class Datapath(wiring.Component):
     """A unit that accepts operands every cycle and gives each result exactly `depth` cycles later.
 
-    Operands present at a clock edge are the first of `depth` edges; after the last of them the result stands at the
-    output, which is a register. There is no handshake and no reset: whatever enters leaves.
+    The first of the `depth` clock edges is the one that samples the operands; after the last, the result stands at `o`,
+    which is a register. There is no handshake and no reset: whatever enters leaves.
 
     Parameters
     ----------
