@@ -24,7 +24,17 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openlpu.compiler.graph import INT8_MAX, INT8_MIN, Add, Float32Array, Int8Array, Int32Array, Mul, Requantise
+from openlpu.compiler.graph import (
+    INT8_MAX,
+    INT8_MIN,
+    UINT8_SHIFT,
+    Add,
+    Float32Array,
+    Int8Array,
+    Int32Array,
+    Mul,
+    Requantise,
+)
 from openlpu.compiler.reference import add_activations, multiply_activations, requantise
 
 STORED: Int8Array = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int8)
@@ -36,11 +46,18 @@ _TIE_MARGIN = 1e-3
 
 @dataclass(frozen=True)
 class Quantisation:
-    """Scale and zero point of one operand, the zero point in the type of the model (`shift` makes it a stored one)."""
+    """Scale and zero point of one operand as ONNX Runtime computes with them: codes are stored values + `shift`.
+
+    The code type matters, for QLinearAdd and QLinearMul round sums that contain the zero point.
+    """
 
     scale: np.float32
     zero_point: int
     shift: int
+
+    def unsigned(self) -> "Quantisation":
+        """The same meaning with uint8 codes."""
+        return replace(self, zero_point=self.stored_zero_point + UINT8_SHIFT, shift=UINT8_SHIFT)
 
     @property
     def stored_zero_point(self) -> int:
@@ -62,7 +79,7 @@ def fused_multiply_add(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Float32Array
 
 
 def qlinear_add(a: Int32Array, qa: Quantisation, b: Int32Array, qb: Quantisation, qy: Quantisation) -> Float32Array:
-    """The value that QLinearAdd rounds, for operand codes in the model's types."""
+    """The value that QLinearAdd rounds, for operand codes as ONNX Runtime has them."""
     ra, rb, fixed = add_constants(qa, qb, qy)
     inner = fused_multiply_add(b.astype(np.float32), rb, fixed)
     return fused_multiply_add(a.astype(np.float32), ra, inner)

@@ -171,8 +171,13 @@ class _Importer:
         self.problems: list[str] = []
         self.notes: list[str] = []
         graph = model.graph
-        reads = [name for node in graph.node for name in node.input] + [output.name for output in graph.output]
+        reads = [read for node in graph.node for read in node.input] + [output.name for output in graph.output]
         self.uses = Counter(reads)
+        self.makers = {output: node for node in graph.node for output in node.output}
+        self.readers: dict[str, list[NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
 
     def run(self) -> Graph:
         self._refuse_operators()
@@ -306,7 +311,8 @@ class _Importer:
                 source.array, _along(scale, shape, axis), _along(zero, shape, axis).astype(np.int32), lo, hi
             )
             return _Constant(codes.astype(zero.dtype))
-        return self._lower(node, _required(source, "input"), _single(scale, zero, "the output"), _outside(zero))
+        qy = self._as_computed(node.output[0], _single(scale, zero, "the output"))
+        return self._lower(node, _required(source, "input"), qy, _outside(zero))
 
     def _dequantize(self, node: NodeProto, arguments: "_Arguments") -> _Value:
         _allow(node, axis=None, block_size=0, output_dtype=0)
@@ -331,7 +337,26 @@ class _Importer:
         scale, zero = self._scale_zero(node, arguments, 1, default=np.zeros((), tensor.outside))
         if _outside(zero) != tensor.outside:
             raise _UnsupportedError(f"its zero point is {zero.dtype}, its input {tensor.outside}")
-        return _Dequantised(source.tensor, _single(scale, zero, "an activation"))
+        return _Dequantised(source.tensor, self._as_computed(node.input[0], _single(scale, zero, "an activation")))
+
+    def _paired(self, name: str) -> bool:
+        """Whether value `name` goes from a QuantizeLinear to one DequantizeLinear, and from there to one reader."""
+        maker, readers = self.makers.get(name), self.readers.get(name, [])
+        return (
+            maker is not None
+            and maker.op_type == "QuantizeLinear"
+            and self.uses[name] == 1
+            and len(readers) == 1
+            and readers[0].op_type == "DequantizeLinear"
+            and self.uses[readers[0].output[0]] == 1
+        )
+
+    def _as_computed(self, name: str, quantisation: Quantisation) -> Quantisation:
+        """The quantisation of value `name` in ONNX Runtime, which on x86-64 turns int8 pairs into uint8 ones."""
+        if not self._paired(name):
+            return quantisation
+        explicit = all(len(n.input) == 3 and n.input[2] for n in (self.makers[name], self.readers[name][0]))
+        return quantisation.unsigned() if explicit else quantisation
 
     def _qlinear_matmul(self, node: NodeProto, arguments: "_Arguments") -> _Value:
         _allow(node)
@@ -454,9 +479,14 @@ class _Importer:
             raise _UnsupportedError("a Reshape or Flatten of a float value: put it after the QuantizeLinear")
         if isinstance(base, _Dequantised):
             tensor = self.tensors[base.tensor]
-            if base.quantisation == qy and tensor.outside == outside and limits == (INT8_MIN, INT8_MAX):
+            meanings = {(q.scale, q.stored_zero_point) for q in (base.quantisation, qy)}
+            if len(meanings) == 1 and tensor.outside == outside and limits == (INT8_MIN, INT8_MAX):
                 # (q - z) * s / s rounds to q - z for every code: the group copies its input.
                 return _Activation(base.tensor)
+            if source is base and self._paired(output) and self._paired(self.makers[node.input[0]].input[0]):
+                self.notes.append(
+                    f"{_title(node)}: ONNX Runtime merges two QuantizeLinear that follow each other; the chip does both"
+                )
             shape = tensor.shape
             return self._elementwise(_Group(node, "copy", (base,), shape, qy, outside, limits, fused=False))
         if not isinstance(base, _Expression):
@@ -472,8 +502,7 @@ class _Importer:
         quantised = all(
             isinstance(a, _Dequantised) or (isinstance(a, _DequantisedConstant) and a.scale.size == 1) for a in operands
         )
-        same_type = all(self._outside_of(a) == outside for a in operands) if quantised else False
-        fused = end.plain and same_type
+        fused = end.plain and quantised and all(_codes_of(a) == qy.shift for a in operands)
         return self._elementwise(
             _Group(base.node, base.node.op_type, operands, base.shape, qy, outside, limits, fused, output)
         )
@@ -534,8 +563,6 @@ class _Importer:
         attributes = _attributes(node)
         alpha = np.float32(1)
         if node.op_type == "Gemm":
-            _allow(node, alpha=None, beta=1.0, transA=0, transB=None)
-            alpha = np.float32(attributes.get("alpha", 1.0))
             if attributes.get("transB", 0):
                 w = _transposed(w)
             bias = bias if len(product.arguments) < 3 else product.arguments[2]
@@ -558,14 +585,14 @@ class _Importer:
         self, node: NodeProto, x: _Dequantised, w: _DequantisedConstant, bias: _Value | None, end: "_End"
     ) -> str:
         """Why ONNX Runtime on x86-64 would not fuse this dense group into an integer kernel; "" when it does."""
-        x_type = self.tensors[x.tensor].outside
+        signed = x.quantisation.shift == 0
         if not end.plain:
             return "a Relu or Clip changes values, or another node reads them, before the QuantizeLinear"
-        if x_type != end.outside:
-            return f"its input is {x_type}, its output {end.outside}"
-        if x_type == "int8" and w.codes.dtype != np.int8:
+        if x.quantisation.shift != end.quantisation.shift:
+            return "it sees one of input and output as int8, the other as uint8"
+        if signed and w.codes.dtype != np.int8:
             return "its input is int8, its weights uint8"
-        if x_type == "int8" and node.op_type == "MatMul" and bias is None:
+        if signed and node.op_type == "MatMul" and bias is None:
             return "a MatMul of int8; a Gemm, a QLinearMatMul or uint8 activations would be exact"
         if isinstance(bias, _Constant) and bias.array.ndim != 1:
             return "the float bias is not a vector"
@@ -851,18 +878,9 @@ class _Importer:
         if len(w) != 2:
             raise _UnsupportedError(f"weights of shape {list(w)}: only matrices are supported")
         if node.op_type == "Gemm":
-            _allow(node, alpha=None, beta=1.0, transA=0, transB=None)
+            _allow(node, alpha=1.0, beta=1.0, transA=0, transB=None)
             w = w[::-1] if _attributes(node).get("transB", 0) else w
         return (*x[:-1], w[1])
-
-    def _outside_of(self, operand: "_Value") -> str:
-        match operand:
-            case _Dequantised():
-                return self.tensors[operand.tensor].outside
-            case _DequantisedConstant():
-                return str(operand.codes.dtype)
-            case _:
-                return "float32"
 
     def _float_of(self, constant: "_Value") -> Float32Array:
         match constant:
@@ -1009,6 +1027,13 @@ def _along(array: NDArray[Any], shape: tuple[int, ...], axis: int) -> NDArray[An
     sizes = [1] * len(shape)
     sizes[axis] = array.size
     return array.reshape(sizes)
+
+
+def _codes_of(operand: _Value) -> int:
+    """What separates the codes that ONNX Runtime computes with from stored values: 0 for int8, 128 for uint8."""
+    if isinstance(operand, _Dequantised):
+        return operand.quantisation.shift
+    return _shift(str(operand.codes.dtype)) if isinstance(operand, _DequantisedConstant) else -1
 
 
 def _matrix(value: _Value) -> NDArray[Any]:
