@@ -171,8 +171,8 @@ _CONTROL = (
         2,
         (Field("n", FieldKind.COUNT), Field("gap", FieldKind.GAP), Field("step", FieldKind.STRIDE)),
         "Dispatch the queue's most recent unit instruction n more times, gap cycles apart, its address advanced by "
-        "step each time. The first one dispatches gap - 1 cycles after the repeat is reached; the next instruction follows "
-        "the last.",
+        "step each time. The first one dispatches gap - 1 cycles after the repeat is reached; the next instruction "
+        "follows the last.",
         control=True,
     ),
     Spec(

@@ -70,3 +70,9 @@ class Program:
     """Length as the compiler predicts it: from cycle 0 until every queue has halted."""
     macs: int = 0
     """Useful multiply-accumulates of the source network, for reports."""
+    resource_bound: int = 0
+    """No schedule on this chip can be shorter: cycles that the busiest resource needs. 0 when not known."""
+    resource_name: str = ""
+    """That resource, e.g. "weight streams"."""
+    chain_bound: int = 0
+    """No schedule on this chip can be shorter: cycles of the longest dependence chain. 0 when not known."""
