@@ -115,7 +115,7 @@ def qdq_dense(
     elif bias == "float":
         bias_names = [b.constant("b", rng.normal(0, 1, lanes), np.float32)]
     if op == "Gemm":
-        last = b.node("Gemm", [x, w, *bias_names], "sum", **({"transB": 1} if transposed else {}))
+        last = b.node("Gemm", [x, w, *bias_names], "sum", transB=int(transposed))
     else:
         last = b.node("MatMul", [x, w], "product")
         if bias_names:
@@ -169,9 +169,10 @@ def binary(
     constant: str = "",
     activation: str = "",
     constant_first: bool = False,
+    shape: tuple[int, int] | None = None,
 ) -> ModelProto:
     """Add or Mul. `form` is qdq or qlinear, `constant` "", "vector", "number" or "float" (the second operand)."""
-    rows, lanes = int(rng.integers(2, 9)), int(rng.integers(2, 70))
+    rows, lanes = shape or (int(rng.integers(2, 9)), int(rng.integers(2, 70)))
     b = Builder(rng)
     names = [b.input("a", dtype, [rows, lanes])]
     if constant == "float":
@@ -197,6 +198,20 @@ def binary(
     if activation:
         last = b.node(activation, [last], "active")
     b.output(b.quantise(last, y, "y"), dtype)
+    return b.model()
+
+
+def float_add(rng: np.random.Generator, dtype: str) -> ModelProto:
+    """Float operands and result, quantised and dequantised around an Add of 256 x 256."""
+    b = Builder(rng)
+    floats = []
+    for name in "ab":
+        parameters = b.parameters(name, dtype)
+        codes = b.quantise(b.input(f"f{name}", "float32", [256, 256]), parameters, name)
+        floats.append(b.dequantise(codes, parameters))
+    y = b.parameters("y", dtype, 0.06)
+    codes = b.quantise(b.node("Add", floats, "sum"), y, "y")
+    b.output(b.node("DequantizeLinear", [codes, *y], "result"), "float32")
     return b.model()
 
 

@@ -116,7 +116,11 @@ _Value: TypeAlias = _Constant | _DequantisedConstant | _Activation | _FloatInput
 
 
 class _UnsupportedError(Exception):
-    """What makes one node unsupported; caught by the walk, which adds the node's name."""
+    """What makes `node` unsupported, or the node being read when None; caught by the walk, which adds its name."""
+
+    def __init__(self, message: str, node: NodeProto | None = None) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 def import_onnx(path: str | Path, *, batch: int | None = None) -> Graph:
@@ -227,7 +231,7 @@ class _Importer:
         try:
             result = handler(self, node, arguments)
         except _UnsupportedError as problem:
-            self.problems.append(f"{_title(node)}: {problem}")
+            self.problems.append(f"{_title(problem.node or node)}: {problem}")
         else:
             self.values[node.output[0]] = result
 
@@ -492,19 +496,26 @@ class _Importer:
         if not isinstance(base, _Expression):
             raise _UnsupportedError("it quantises a constant expression: fold constants before importing")
         end = _End(node, qy, outside, limits, redundant and alone)
-        if base.node.op_type in ("MatMul", "Gemm") or _is_bias_add(base):
-            return self._float_dense(base, end)
+        try:
+            if base.node.op_type in ("MatMul", "Gemm") or _is_bias_add(base):
+                return self._float_dense(base, end)
+            return self._float_elementwise(base, end)
+        except _UnsupportedError as error:
+            raise _UnsupportedError(str(error), base.node) from None
+
+    def _float_elementwise(self, base: _Expression, end: "_End") -> _Value:
+        """Add or Mul between DequantizeLinear and QuantizeLinear."""
         operands = base.arguments
         if any(isinstance(argument, _Expression) for argument in operands):
-            raise _UnsupportedError(
-                f"{_title(base.node)} reads a float value that was not quantised: put QDQ pairs around it"
-            )
+            raise _UnsupportedError("it reads a float value that was not quantised: put QDQ pairs around it")
         quantised = all(
             isinstance(a, _Dequantised) or (isinstance(a, _DequantisedConstant) and a.scale.size == 1) for a in operands
         )
+        qy = end.quantisation
         fused = end.plain and quantised and all(_codes_of(a) == qy.shift for a in operands)
+        kind, output = base.node.op_type, end.node.output[0]
         return self._elementwise(
-            _Group(base.node, base.node.op_type, operands, base.shape, qy, outside, limits, fused, output)
+            _Group(base.node, kind, operands, base.shape, qy, end.outside, end.limits, fused, output)
         )
 
     def _quantised_input(self, output: str, source: _FloatInput, qy: Quantisation, outside: OutsideType) -> _Value:
@@ -549,17 +560,15 @@ class _Importer:
     def _float_dense(self, base: _Expression, end: "_End") -> _Value:
         """MatMul, Gemm, or MatMul and Add of a bias, between DequantizeLinear and QuantizeLinear."""
         bias: _Value | None = None
-        product, top = base, base
+        product = base
         if base.node.op_type == "Add":
             product, bias = _split_bias(base)
             if self.uses[product.node.output[0]] != 1:
-                raise _UnsupportedError(f"{_title(product.node)}: its float result is read twice: quantise it first")
+                raise _UnsupportedError("its product's float result is read twice: quantise it first")
         node = product.node
         x, w = product.arguments[0], product.arguments[1]
         if not isinstance(x, _Dequantised) or not isinstance(w, _DequantisedConstant):
-            raise _UnsupportedError(
-                f"{_title(node)}: needs a dequantised activation times dequantised constant weights"
-            )
+            raise _UnsupportedError("it needs a dequantised activation times dequantised constant weights")
         attributes = _attributes(node)
         alpha = np.float32(1)
         if node.op_type == "Gemm":
@@ -572,14 +581,14 @@ class _Importer:
         elif isinstance(bias, _Constant):
             codes = _quantised_bias(bias.array, x.quantisation.scale * w.scale)
         elif bias is not None:
-            raise _UnsupportedError(f"{_title(top.node)}: the bias is not a constant")
+            raise _UnsupportedError("the bias is not a constant")
         reason = self._float_in_ort(node, x, w, bias, end)
         if reason:
             self.notes.append(
                 f"{_title(node)}: ONNX Runtime computes this layer in float32 ({reason}); the chip computes the "
                 "integer form, which may differ from it by one step next to a rounding tie"
             )
-        return self._dense(end.node, x, w, codes, alpha, (end.quantisation, end.outside, end.limits), node)
+        return self._dense(end.node, x, w, codes, alpha, (end.quantisation, end.outside, end.limits))
 
     def _float_in_ort(
         self, node: NodeProto, x: _Dequantised, w: _DequantisedConstant, bias: _Value | None, end: "_End"
@@ -615,23 +624,21 @@ class _Importer:
         bias: Int32Array | None,
         alpha: np.float32,
         target: tuple[Quantisation, OutsideType, tuple[int, int]] | None,
-        named: NodeProto | None = None,
     ) -> _Value:
         """A MatMul; `target` None leaves int32 sums. The result is named after `node`'s output."""
-        where = f"{_title(named)}: " if named is not None else ""
         source = self.tensors[x.tensor]
         depth, lanes = w.codes.shape
         if source.shape[-1] != depth:
-            raise _UnsupportedError(f"{where}the input has {source.shape[-1]} columns, the weights {depth} rows")
+            raise _UnsupportedError(f"the input has {source.shape[-1]} columns, the weights {depth} rows")
         centred = w.codes.astype(np.int32) - w.zero_point.astype(np.int32)
         if w.scale.shape[0] != 1 or w.zero_point.shape[0] != 1:
-            raise _UnsupportedError(f"{where}weights quantised by input channel: only by tensor or output channel")
+            raise _UnsupportedError("weights quantised by input channel: only by tensor or output channel")
         folded = -x.quantisation.stored_zero_point * centred.sum(axis=0, dtype=np.int64)
         if bias is not None:
             folded = folded + bias
         reach = np.abs(centred).sum(axis=0, dtype=np.int64) * -INT8_MIN + np.abs(folded)
         if int(reach.max()) > _INT32_MAX:
-            raise _UnsupportedError(f"{where}the sums can leave int32: K is too large, or the bias")
+            raise _UnsupportedError("the sums can leave int32: K is too large, or the bias")
         shape = (*source.shape[:-1], lanes)
         stored_bias = folded.astype(np.int32) if folded.any() else None
         if target is None:
@@ -645,7 +652,7 @@ class _Importer:
             not bool((np.abs(multiplier) <= _MAX_RATIO).all())
             or float(reach.max()) * np.abs(multiplier).max() > 2.0**30
         ):
-            raise _UnsupportedError(f"{where}the output scale is far too small for the input and weight scales")
+            raise _UnsupportedError("the output scale is far too small for the input and weight scales")
         multiplier = _number_or_lanes(multiplier.reshape(-1))
         output = Tensor(node.output[0], shape, "int8", outside, qy.scale, qy.stored_zero_point)
         requant = Requantise((multiplier,), qy.stored_zero_point, None, lo, hi)
@@ -655,12 +662,12 @@ class _Importer:
         """One elementwise operation, its constants proved equal to ONNX Runtime's formula."""
         ratios = [a.quantisation.scale / group.qy.scale for a in group.operands if isinstance(a, _Dequantised)]
         if max(float(ratio) for ratio in ratios) > _MAX_RATIO:
-            raise _UnsupportedError(f"{_title(group.node)}: the output scale is far too small for the input scale")
+            raise _UnsupportedError("the output scale is far too small for the input scale")
         activations = [a for a in group.operands if isinstance(a, _Dequantised)]
         shapes = [self.tensors[a.tensor].shape for a in activations]
         if any(shape != group.shape for shape in shapes):
             raise _UnsupportedError(
-                f"{_title(group.node)}: activations of shapes {' and '.join(str(list(s)) for s in shapes)}: only equal "
+                f"activations of shapes {' and '.join(str(list(s)) for s in shapes)}: only equal "
                 "shapes, or an activation and a constant of its last dimension, are supported"
             )
         if group.kind == "Add" and group.fused and prod(self._shape(group.operands[0])) == 1:
@@ -673,8 +680,8 @@ class _Importer:
             op = self._unary(group, name, activations[0])
         if op is None:
             raise _UnsupportedError(
-                f"{_title(group.node)}: no float32 constants make the chip equal to ONNX Runtime for every input: the "
-                "scales stand in a ratio of small whole numbers; change one of them slightly (calibrate again)"
+                "some input falls so near a rounding tie that no float32 constants make the chip equal to ONNX "
+                "Runtime; change one of the scales slightly (calibrate again)"
             )
         qy = group.qy
         return self._emit(op, Tensor(name, group.shape, "int8", group.outside, qy.scale, qy.stored_zero_point))
@@ -758,7 +765,7 @@ class _Importer:
             return exact.find_add(
                 Add(name, a.tensor, b.tensor, -qa.shift, -qb.shift, ra, rb, fixed, after), table, values
             )
-        values = np.asarray((float_left + float_right) / qy.scale)
+        values = np.asarray((float_left + float_right) / qy.scale, np.float32)
         table = quantize_linear(float_left + float_right, qy.scale, qy.stored_zero_point, lo, hi)
         after = Requantise((), qy.stored_zero_point, None, lo, hi)
         return exact.find_add(Add(name, a.tensor, b.tensor, za, zb, ra, rb, None, after), table, values)
@@ -898,7 +905,7 @@ class _Importer:
         if constant.size == lanes and constant.shape[-1] == lanes:
             return constant.reshape(lanes)
         raise _UnsupportedError(
-            f"{_title(group.node)}: a constant of shape {list(constant.shape)}: only one number, or one for each of "
+            f"a constant of shape {list(constant.shape)}: only one number, or one for each of "
             f"the {lanes} elements of the last dimension"
         )
 
