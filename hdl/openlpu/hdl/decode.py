@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Instructions in hardware: the port on which a unit receives them, and their decoder.
+
+Opcodes, field positions, ranges and reach all come from `openlpu.arch.encoding`; nothing about an instruction is
+written down here. A queue tests words with `Decoder.legal` before it dispatches them, so a unit takes for granted that
+what it receives is an instruction it has, and need not compare more bits than tell its own instructions apart.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from amaranth.hdl import C, Cat, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Member, Out
+
+from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.encoding import OPCODE_BITS, Layout, Slot, encoding
+from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
+from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Operand, Spec
+from openlpu.arch.isa import Value as FieldValue
+from openlpu.arch.timing import timing
+
+from .stream import StreamSignature
+
+__all__ = ["Decoder", "IssueSignature", "dispatched", "part", "queue_ports", "select"]
+
+
+class IssueSignature(wiring.Signature):
+    """Dispatch of an instruction: the cycle in which `valid` is set is cycle t of the timing table."""
+
+    def __init__(self, word_bits: int) -> None:
+        super().__init__({"valid": Out(1), "word": Out(word_bits)})
+
+
+def part(queue: Queue) -> str:
+    """What a queue is called inside its unit: `read`, `acts`, `alu2`."""
+    return queue.name.split(".")[1]
+
+
+def queue_ports(config: ChipConfig, queues: Iterable[Queue]) -> dict[str, Member]:
+    """The ports that a unit has for each of its queues, by name.
+
+    `{part}_issue` : the instructions.
+    `{part}_taps` : the streams it consumes, in the order of `Queue.consumes`.
+    `{part}_drives` : the streams it produces, in the order of `Queue.produces`.
+    `{part}_empty` : in the cycle before this one an instruction sampled a stream, chain or array that held nothing.
+    """
+    ports = {}
+    stream = StreamSignature(config.lanes)
+    for queue in queues:
+        name = part(queue)
+        ports |= {
+            f"{name}_issue": In(IssueSignature(encoding(config).word_bits(queue.kind))),
+            f"{name}_taps": In(stream).array(len(queue.consumes)),
+            f"{name}_drives": Out(stream).array(len(queue.produces)),
+            f"{name}_empty": Out(1),
+        }
+    return ports
+
+
+def dispatched(m: Module, config: ChipConfig, name: str, issue: wiring.PureInterface) -> tuple[Value, Value]:
+    """`valid` and `word` of the issue port of queue part `name` after the fan-out registers, in cycle t + dispatch."""
+    valid, word = issue.valid, issue.word
+    for stage in range(1, timing(config).dispatch + 1):
+        next_valid = Signal(name=f"{name}_dispatch{stage}_valid")
+        next_word = Signal(len(word), name=f"{name}_dispatch{stage}_word", reset_less=True)
+        m.d.sync += [next_valid.eq(valid), next_word.eq(word)]
+        valid, word = next_valid, next_word
+    return valid, word
+
+
+def select(matches: Sequence[Value], values: Sequence[Value]) -> Value:
+    """The one of `values` whose match is set; 0 when none is."""
+    width = max(map(len, values), default=0)
+    result: Value = C(0, width)
+    for match, value in zip(matches, values, strict=True):
+        result = result | (value & match.replicate(len(value)))
+    return result
+
+
+class Decoder:
+    """The meaning of `word` in a queue of a chip, as values over its bits: no component, no registers."""
+
+    def __init__(self, config: ChipConfig, queue: Queue, word: Value) -> None:
+        self._config = config
+        self._encoding = encoding(config)
+        self._queue = queue
+        self._word = word
+        self._layouts = {layout.spec.mnemonic: layout for layout in self._encoding.layouts[queue.kind]}
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """What the queue can execute: the implemented instructions of its kind, and of its operation classes."""
+        return tuple(layout.spec for layout in self._layouts.values() if self._has(layout.spec))
+
+    def is_(self, mnemonic: str) -> Value:
+        """1 where the opcode is that of an instruction. Raises KeyError for one the kind of queue does not have."""
+        return self._word[:OPCODE_BITS] == self._layouts[mnemonic].spec.opcode
+
+    def field(self, mnemonic: str, name: str) -> Value:
+        """The bits of a field, signed if its values are. Raises KeyError for a field that does not exist."""
+        slot = self.slot(mnemonic, name)
+        bits = self._bits(slot)
+        low, _ = self._encoding.limits(slot.field.kind, self._queue.kind)
+        return bits.as_signed() if low < 0 else bits
+
+    def slot(self, mnemonic: str, name: str) -> Slot:
+        """Where a field lies. Raises KeyError for a field that does not exist."""
+        for slot in self._layouts[mnemonic].slots:
+            if slot.field.name == name:
+                return slot
+        raise KeyError(f"{mnemonic} has no field '{name}'")
+
+    def names(self, mnemonic: str, name: str, value: FieldValue) -> Value:
+        """1 where a field holds `value`: a stream, an operand or a number."""
+        slot = self.slot(mnemonic, name)
+        return self._bits(slot) == self._code(slot, value)
+
+    def choose(self, mnemonic: str, name: str, streams: Sequence[Stream]) -> list[Value]:
+        """For each of `streams`, 1 where a STREAM field names it, or a GROUP field names the group it is in."""
+        slot = self.slot(mnemonic, name)
+        group = slot.field.kind is FieldKind.GROUP
+        return [
+            self.names(mnemonic, name, Stream(s.direction, s.index - s.index % GROUP) if group else s) for s in streams
+        ]
+
+    @property
+    def legal(self) -> Value:
+        """1 where the word encodes an instruction that the queue can execute."""
+        layouts = [self._layouts[spec.mnemonic] for spec in self.specs]
+        return Cat(self.is_(layout.spec.mnemonic) & self._well_formed(layout) for layout in layouts).any()
+
+    # --- helpers ---
+
+    def _has(self, spec: Spec) -> bool:
+        if not spec.implemented:
+            return False
+        return spec.op_class is None or spec.op_class in self._config.alus[self._queue.index].classes
+
+    def _bits(self, slot: Slot) -> Value:
+        return self._word[slot.lsb :][: slot.width]
+
+    def _code(self, slot: Slot, value: FieldValue) -> int:
+        return self._encoding._pack(slot, value)
+
+    def _well_formed(self, layout: Layout) -> Value:
+        conditions = [~self._word[layout.used :].any()]
+        conditions += [self._in_range(layout.spec, slot) for slot in layout.slots]
+        if self._queue.kind is QueueKind.VXM and not layout.spec.control:
+            conditions.append(self._operands_agree(layout.spec))
+        return Cat(conditions).all()
+
+    def _in_range(self, spec: Spec, slot: Slot) -> Value:
+        """The field holds a value that it may hold in this queue."""
+        legal = self._listed(spec, slot.field)
+        if legal is not None:
+            return self._bits(slot).matches(*(self._code(slot, value) for value in legal))
+        low, high = self._encoding.limits(slot.field.kind, self._queue.kind)
+        if high - low + 1 == 1 << slot.width:
+            return C(1)
+        number = self._bits(slot).as_signed() if low < 0 else self._bits(slot)
+        # Comparing with a bound that the width already ensures costs logic in simulation, and warnings.
+        ends = (-(1 << slot.width >> 1), (1 << slot.width >> 1) - 1) if low < 0 else (0, (1 << slot.width) - 1)
+        bounds = [number >= low] * (low > ends[0]) + [number <= high] * (high < ends[1])
+        return Cat(bounds).all()
+
+    def _listed(self, spec: Spec, field: Field) -> list[FieldValue] | None:
+        """All values of a stream or operand field; None for a number."""
+        reach = self._queue.produces if field.name in spec.produces else self._queue.consumes
+        aligned = [s for s in reach if s.index % GROUP == 0]
+        operands = [NOTHING, *(Operand(Format.BYTE, s) for s in reach), *(Operand(Format.WORD, s) for s in aligned)]
+        match field.kind:
+            case FieldKind.STREAM:
+                return [*reach]
+            case FieldKind.GROUP:
+                return [*aligned]
+            case FieldKind.DEST:
+                return [*operands]
+            case FieldKind.SOURCE:
+                chained = geometry(self._config).alu_sources(self._queue.index)
+                return [*operands, *(Operand(Format.ALU, alu) for alu in chained), IMMEDIATE]
+            case _:
+                return None
+
+    def _operands_agree(self, spec: Spec) -> Value:
+        """As many sources as the operation has, and an immediate only where one of them is it."""
+        name = spec.mnemonic
+        given = [~self.names(name, source, NOTHING) for source in ("x", "y")]
+        immediate = self.names(name, "x", IMMEDIATE) | self.names(name, "y", IMMEDIATE)
+        return given[0] & (given[1] == (spec.arity == 2)) & (immediate | ~self.field(name, "imm").any())

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Streams: the registers that vectors ride on.
+
+A `Hop` holds one vector and one valid bit per direction and stream. It loads every cycle: from the slices that stand at
+it, where one of them produces, else from its neighbour upstream. Data has no reset, since nothing looks at a vector
+whose valid bit is clear. The producers of a register meet in an AND-OR network, which is shorter than a chain of
+priorities; the schedule never lets two of them drive it in one cycle.
+"""
+
+from collections.abc import Mapping
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from openlpu.arch.geometry import Direction, Stream
+
+__all__ = ["Hop", "StreamSignature", "drives_name"]
+
+
+class StreamSignature(wiring.Signature):
+    """One stream at one hop: `valid` and `data`, lane i in byte i.
+
+    As a tap it is what the hop's register holds in this cycle. As a drive it is a production: where `valid`, `data`
+    stands in the hop's register in the next cycle; elsewhere `data` may be anything.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__({"valid": Out(1), "data": Out(8 * lanes)})
+
+
+def drives_name(stream: Stream) -> str:
+    """The port of a `Hop` that takes the productions on a stream."""
+    return f"{stream}_drives"
+
+
+class Hop(wiring.Component):
+    """The stream registers of one place: stream s at bits [s * 8 * lanes +: 8 * lanes] of the data ports.
+
+    Ports: `{e,w}_data` and `{e,w}_valid`, the registers; `{e,w}_data_in` and `{e,w}_valid_in`, the neighbour upstream
+    (valid 0 at an edge); and for every stream with producers an array `drives_name(stream)` of drives.
+
+    Parameters
+    ----------
+    lanes, streams : as in the config
+    producers : how many units at this hop can produce on a stream; none where it is missing
+    """
+
+    e_data: Signal
+    e_valid: Signal
+    w_data: Signal
+    w_valid: Signal
+
+    def __init__(self, *, lanes: int, streams: int, producers: Mapping[Stream, int]) -> None:
+        self._lanes = lanes
+        self._streams = streams
+        self._producers = dict(producers)
+        ports = {}
+        for direction in Direction:
+            d = direction.letter
+            ports |= {
+                f"{d}_data_in": In(8 * lanes * streams),
+                f"{d}_valid_in": In(streams),
+                f"{d}_data": Out(8 * lanes * streams),
+                f"{d}_valid": Out(streams),
+            }
+        for stream, count in self._producers.items():
+            ports[drives_name(stream)] = In(StreamSignature(lanes)).array(count)
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        """Choose the next value of every register, and register it."""
+        m = Module()
+        width = 8 * self._lanes
+        for direction in Direction:
+            d = direction.letter
+            # A port is a wire with a reset: only a register of its own can go without.
+            data = Signal(width * self._streams, name=f"{d}_data_q", reset_less=True)
+            next_data, next_valid = [], []
+            for index in range(self._streams):
+                stream = Stream(direction, index)
+                drives = getattr(self, drives_name(stream)) if self._producers.get(stream) else []
+                produced = Signal(name=f"{stream}_produced")
+                m.d.comb += produced.eq(Cat(drive.valid for drive in drives).any())
+                incoming = getattr(self, f"{d}_data_in")[index * width :][:width]
+                vector = Mux(produced, 0, incoming)
+                for drive in drives:
+                    vector = vector | Mux(drive.valid, drive.data, 0)
+                next_data.append(vector)
+                next_valid.append(produced | getattr(self, f"{d}_valid_in")[index])
+            m.d.sync += [data.eq(Cat(next_data)), getattr(self, f"{d}_valid").eq(Cat(next_valid))]
+            m.d.comb += getattr(self, f"{d}_data").eq(data)
+        return m
