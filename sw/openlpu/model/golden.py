@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The golden model: a chip with no hardware behind it, exact to the bit and the cycle.
+
+It decodes the same instruction words as the hardware, proves them with the checker, and executes the data flow that
+the linker found. What a program computes and how long it takes thus come from one resolution; registers are not moved
+cycle by cycle, but `Trace` can say what stands in each of them in any cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.encoding import EncodingError, encoding
+from openlpu.arch.geometry import Queue, Stream, geometry
+from openlpu.arch.isa import Instruction
+from openlpu.arch.numerics import Words
+from openlpu.arch.program import Vector
+from openlpu.arch.status import RunStatus
+from openlpu.model import semantics
+from openlpu.model.expand import Dispatch
+from openlpu.model.link import MULTIPLY, LinkedProgram, Production, SramWrite, link_text
+from openlpu.model.semantics import OPERATIONS, Space
+from openlpu.model.violation import CheckError, Violation
+
+
+class GoldenError(ValueError):
+    """The text in the chip is no program that may run; `violations` says why, in order of cycles."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__(str(CheckError("golden chip", self.violations)))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Everything that happened in one run, for lock-step comparison with hardware.
+
+    `vectors` holds the value of every vector number, int8 [count, lanes].
+    """
+
+    linked: LinkedProgram
+    vectors: Vector
+
+    @property
+    def productions(self) -> tuple[Production, ...]:
+        """Every vector driven onto a stream, in order of cycles; its value is `vectors[production.vector]`."""
+        return self.linked.productions
+
+    @property
+    def writes(self) -> tuple[SramWrite, ...]:
+        """Every SRAM write, in order of cycles; its value is `vectors[write.vector]`."""
+        return self.linked.writes
+
+    def registers(self) -> Iterator[dict[tuple[int, Stream], tuple[Vector, Dispatch]]]:
+        """For each cycle of the program, the valid stream registers: (hop, stream) to value and producer."""
+        hops = geometry(self.linked.config).hops
+        held: dict[tuple[int, Stream], tuple[Vector, Dispatch]] = {}
+        upcoming = iter((*self.productions, None))
+        production = next(upcoming)
+        for cycle in range(self.linked.cycles):
+            moved = {(hop + stream.direction.step, stream): value for (hop, stream), value in held.items()}
+            held = {place: value for place, value in moved.items() if 0 <= place[0] < hops}
+            while production is not None and production.cycle == cycle:
+                held[production.hop, production.stream] = (self.vectors[production.vector], production.dispatch)
+                production = next(upcoming)
+            yield dict(held)
+
+    def register_contents(self, cycle: int) -> dict[tuple[int, Stream], tuple[Vector, Dispatch]]:
+        """The valid stream registers in one cycle. To visit every cycle, `registers()` is faster."""
+        hops = geometry(self.linked.config).hops
+        held = {}
+        for production in self.productions:
+            hop = production.hop + (cycle - production.cycle) * production.stream.direction.step
+            if production.cycle <= cycle and 0 <= hop < hops:
+                held[hop, production.stream] = (self.vectors[production.vector], production.dispatch)
+        return held
+
+
+class GoldenChip:
+    """A chip in numpy: a `ChipPort` with host access to SRAM and text, and a run that checks before it computes.
+
+    SRAM words are undefined until the host or a program writes them; a program that reads one does not run.
+    """
+
+    def __init__(self, config: ChipConfig) -> None:
+        self.config = config
+        self.trace: Trace | None = None
+        """Of the latest run."""
+        self._geometry = geometry(config)
+        slices = len(self._geometry.mem_slices)
+        self._memory: Vector = np.zeros((slices, config.mem_words, config.lanes), np.int8)
+        self._defined: NDArray[np.bool_] = np.zeros((slices, config.mem_words), np.bool_)
+        self._text: list[list[int]] = [[] for _ in self._geometry.queues]
+        self._linked: LinkedProgram | None = None
+        """Proved, and so valid until the text changes: defined words never become undefined."""
+
+    def write_memory(self, slice: int, address: int, words: Vector) -> None:
+        """Write consecutive words, int8 [n, lanes], of MEM slice number `slice` from `address` on."""
+        if words.dtype != np.int8 or words.ndim != 2 or words.shape[1] != self.config.lanes:
+            raise ValueError(f"SRAM words are int8[n, {self.config.lanes}], not {words.dtype}{list(words.shape)}")
+        place = self._span(slice, address, len(words))
+        self._memory[place] = words
+        self._defined[place] = True
+
+    def read_memory(self, slice: int, address: int, count: int) -> Vector:
+        """A copy of `count` words, int8 [count, lanes]; zero where nothing was ever written."""
+        return self._memory[self._span(slice, address, count)].copy()
+
+    def write_text(self, queue: int, words: Sequence[int]) -> None:
+        """Write the instruction memory of queue number `queue` from word 0 on; words beyond keep what they hold."""
+        if not 0 <= queue < len(self._text):
+            raise ValueError(f"queue {queue}: the chip has 0..{len(self._text) - 1}")
+        if len(words) > self.config.imem_words:
+            raise ValueError(f"queue {queue}: {len(words)} words, but it holds {self.config.imem_words}")
+        held = self._text[queue]
+        held[: len(words)] = [int(word) for word in words]
+        self._linked = None
+
+    def run(self) -> RunStatus:
+        """Run the text from the barrier until every queue has halted.
+
+        Raises:
+            GoldenError: when a word is no instruction, or the checker refuses the program.
+        """
+        if self._linked is None:
+            self._linked = self._link()
+        linked = self._linked
+        vectors = self._execute(linked)
+        for write in linked.writes:
+            self._memory[write.slice, write.address] = vectors[write.vector]
+            self._defined[write.slice, write.address] = True
+        self.trace = Trace(linked, vectors)
+        return RunStatus(linked.cycles)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _span(self, number: int, address: int, count: int) -> tuple[int, slice]:
+        if not 0 <= number < len(self._memory):
+            raise ValueError(f"MEM slice {number}: the chip has 0..{len(self._memory) - 1}")
+        if not 0 <= address <= address + count <= self.config.mem_words:
+            raise ValueError(f"words {address}..{address + count - 1}: a slice has 0..{self.config.mem_words - 1}")
+        return number, slice(address, address + count)
+
+    def _link(self) -> LinkedProgram:
+        text, violations = {}, []
+        for queue, words in zip(self._geometry.queues, self._text, strict=True):
+            try:
+                text[queue.name] = self._decode(queue, words)
+            except EncodingError as error:
+                violations.append(Violation(0, queue.name, "", str(error)))
+        if violations:
+            raise GoldenError(violations)
+        try:
+            return link_text(self.config, text, self._defined)
+        except CheckError as error:
+            raise GoldenError(error.violations) from None
+
+    def _decode(self, queue: Queue, words: Sequence[int]) -> tuple[Instruction, ...]:
+        """The text of a queue up to its first HALT; what lies beyond is left from an earlier program."""
+        text = []
+        for word in words:
+            inst = encoding(self.config).decode(word, queue)
+            text.append(inst)
+            if inst.spec.mnemonic == "halt":
+                break
+        return tuple(text)
+
+    def _execute(self, linked: LinkedProgram) -> Vector:
+        """Every vector of the data flow, int8 [count, lanes]."""
+        lanes = self.config.lanes
+        vectors: Vector = np.empty((linked.vectors, lanes), np.int8)
+        words: Words = np.empty((linked.words, lanes), np.int32)
+        tables: dict[Space, NDArray[Any]] = {Space.VECTOR: vectors, Space.WORD: words}
+        if linked.loads:
+            slices, addresses = zip(*linked.loads, strict=True)
+            vectors[: len(slices)] = self._memory[slices, addresses]
+        if linked.constants:
+            bits = np.array(linked.constants, np.uint32).view(np.int32)
+            words[: len(bits)] = bits[:, np.newaxis]
+        for step in linked.steps:
+            if step.operation == MULTIPLY:
+                weights = vectors[linked.weights[step.parameter]]
+                words[step.outputs] = semantics.multiply(vectors[step.inputs[0]], weights)
+                continue
+            operation = OPERATIONS[step.operation]
+            operands = [tables[operation.source][rows] for rows in step.inputs]
+            parameters = (step.parameter,) if operation.parametric else ()
+            tables[operation.result][step.outputs] = operation.apply(*operands, *parameters)
+        return vectors

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What every operation computes, in numpy, on any number of rows at once.
+
+A *vector* is int8, a *word* is an int32 bit pattern (integer or fp32, as the operation reads it); both have one
+element a lane. Operands are arrays [rows, lanes]; each row is one dispatch, and rows never meet. The VXM's arithmetic
+is `openlpu.arch.numerics`; this module gives it its mnemonics.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openlpu.arch import numerics
+from openlpu.arch.config import GROUP
+from openlpu.arch.numerics import Words
+from openlpu.arch.program import Vector
+
+
+class Space(enum.Enum):
+    """Where values live: one table each."""
+
+    VECTOR = np.int8
+    WORD = np.int32
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A function of `arity` arrays from one space; `parametric` ones take an int after them.
+
+    The result is [rows, lanes] of the `result` space, or [GROUP, rows, lanes] for `split`.
+    """
+
+    source: Space
+    result: Space
+    arity: int
+    apply: Callable[..., NDArray[Any]]
+    parametric: bool = False
+
+
+def extend(vector: Vector) -> Words:
+    """Bytes sign-extended to words."""
+    return vector.astype(np.int32)
+
+
+def saturate(word: Words) -> Vector:
+    """Words clamped to bytes."""
+    return numerics.saturate_int8(word).astype(np.int8)
+
+
+def join(*planes: Vector) -> Words:
+    """The words of four byte planes, least significant first."""
+    return np.ascontiguousarray(np.stack(planes, axis=-1)).view("<i4")[..., 0].astype(np.int32, copy=False)
+
+
+def split(word: Words) -> Vector:
+    """The four byte planes of words, [GROUP, rows, lanes], least significant first: the inverse of `join`."""
+    planes = word.astype("<i4", copy=False).view(np.int8).reshape(*word.shape, GROUP)
+    return np.ascontiguousarray(np.moveaxis(planes, -1, 0))
+
+
+def multiply(activations: Vector, weights: Vector) -> Words:
+    """Exact int32 sums of `activations` [rows, lanes] and `weights` [lanes, lanes]; row i holds input i's weights.
+
+    In float32, at the speed of BLAS: no sum of up to 1024 products of bytes, nor any part of one, exceeds 2**24 in
+    magnitude, and up to there float32 holds every integer.
+    """
+    return np.asarray(activations.astype(np.float32) @ weights.astype(np.float32)).astype(np.int32)
+
+
+def shift(vector: Vector, n: int) -> Vector:
+    """Lane i is lane i - n, or 0 where there is none."""
+    lanes = vector.shape[-1]
+    result = np.zeros_like(vector)
+    if n >= 0:
+        result[..., n:] = vector[..., : lanes - n]
+    else:
+        result[..., :n] = vector[..., -n:]
+    return result
+
+
+def permute(vector: Vector, lane_map: Vector) -> Vector:
+    """Lane i is lane `lane_map[i]`, the map's bytes unsigned; 0 where that is no lane."""
+    lanes = vector.shape[-1]
+    source = lane_map.view(np.uint8).astype(np.intp)
+    picked = np.take_along_axis(vector, np.minimum(source, lanes - 1), axis=-1)
+    return np.where(source < lanes, picked, np.int8(0))
+
+
+def distribute(vector: Vector, n: int) -> Vector:
+    """Every lane is lane n."""
+    return np.repeat(vector[..., n : n + 1], vector.shape[-1], axis=-1)
+
+
+def _identity(word: Words) -> Words:
+    return word
+
+
+def _word(arity: int, apply: Callable[..., NDArray[Any]]) -> Operation:
+    return Operation(Space.WORD, Space.WORD, arity, apply)
+
+
+VXM: dict[str, Operation] = {
+    "pass": _word(1, _identity),
+    "iadd": _word(2, numerics.int32_add),
+    "isub": _word(2, numerics.int32_sub),
+    "imax": _word(2, numerics.int32_max),
+    "imin": _word(2, numerics.int32_min),
+    "ilt": _word(2, numerics.int32_lt),
+    "ile": _word(2, numerics.int32_le),
+    "ieq": _word(2, numerics.int32_eq),
+    "and": _word(2, np.bitwise_and),
+    "or": _word(2, np.bitwise_or),
+    "xor": _word(2, np.bitwise_xor),
+    "i2f": _word(1, numerics.int32_to_fp32),
+    "f2i": _word(1, numerics.fp32_to_int32),
+    "fadd": _word(2, numerics.fp32_add),
+    "fsub": _word(2, numerics.fp32_sub),
+    "fmax": _word(2, numerics.fp32_max),
+    "fmin": _word(2, numerics.fp32_min),
+    "flt": _word(2, numerics.fp32_lt),
+    "fle": _word(2, numerics.fp32_le),
+    "feq": _word(2, numerics.fp32_eq),
+    "fmul": _word(2, numerics.fp32_mul),
+    "imul": _word(2, numerics.int32_mul),
+}
+"""The ALUs' operations by mnemonic: every implemented one."""
+
+SXM: dict[str, Operation] = {
+    "shift": Operation(Space.VECTOR, Space.VECTOR, 1, shift, parametric=True),
+    "permute": Operation(Space.VECTOR, Space.VECTOR, 2, permute),
+    "distribute": Operation(Space.VECTOR, Space.VECTOR, 1, distribute, parametric=True),
+}
+"""The lane operations by mnemonic: every implemented one."""
+
+OPERATIONS: dict[str, Operation] = {
+    **VXM,
+    **SXM,
+    "extend": Operation(Space.VECTOR, Space.WORD, 1, extend),
+    "saturate": Operation(Space.WORD, Space.VECTOR, 1, saturate),
+    "join": Operation(Space.VECTOR, Space.WORD, GROUP, join),
+    "split": Operation(Space.WORD, Space.VECTOR, 1, split),
+}
+"""All of the above, and the conversions between streams and words. `multiply` is apart: its weights are shared."""
