@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Lower bounds: how short any program for a network could be on a chip.
+
+Computed from the graph and the config alone, with none of the scheduler's code, so that a report can say how far a
+schedule is from what physics allows. Each counts only what no schedule can avoid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openlpu.arch.config import GROUP, ChipConfig, OpClass
+from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.timing import timing
+from openlpu.compiler.graph import Add, Graph, MatMul, Mul, Op, Requantise, Reshape, Unary, operands
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Cycles below which no program can stay."""
+
+    resources: dict[str, int]
+    """For each kind of resource: the work of the whole network, spread evenly over all units of the chip."""
+    chain: int
+    """The longest path of dependent operations for a single row, with no wait for any resource."""
+
+    @property
+    def busiest(self) -> str:
+        """The resource with the most work."""
+        return max(self.resources, key=lambda name: self.resources[name])
+
+    @property
+    def cycles(self) -> int:
+        """The greater of the two bounds."""
+        return max(self.resources[self.busiest], self.chain)
+
+
+def lower_bounds(graph: Graph, config: ChipConfig) -> Bounds:
+    """Both lower bounds of a network on a chip."""
+    return Bounds(_resources(graph, config), _chain(graph, config))
+
+
+def useful_macs(graph: Graph) -> int:
+    """Multiply-accumulates that the network asks for, without padding."""
+    products = [op for op in graph.ops if isinstance(op, MatMul)]
+    return sum(graph.tensor(op.input).rows * weights.size for op in products for weights in op.weights)
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def _resources(graph: Graph, config: ChipConfig) -> dict[str, int]:
+    lanes, planes = config.lanes, config.mxm_planes * config.hemispheres
+    slices = config.mem_slices * config.hemispheres
+    tiles = macs = reads = writes = into_vxm = 0
+    work = dict.fromkeys(OpClass, 0)
+    for op in graph.ops:
+        if isinstance(op, Reshape):
+            continue
+        out = graph.tensor(op.output)
+        vectors = out.rows * _ceil(out.lanes, lanes)
+        writes += vectors * (GROUP if out.dtype == "int32" else 1)
+        for name in operands(op):
+            source = graph.tensor(name)
+            reads += source.rows * _ceil(source.lanes, lanes)
+        into_vxm += vectors * (GROUP if isinstance(op, MatMul) else len(operands(op)))
+        for op_class in _operations(op):
+            work[op_class] += vectors
+        if isinstance(op, MatMul):
+            source = graph.tensor(op.input)
+            count = len(op.weights) * _ceil(source.lanes, lanes) * _ceil(out.lanes, lanes)
+            tiles += count
+            macs += count * source.rows
+    reads += tiles * lanes
+    inward = 2 if config.hemispheres == 2 else 1
+    bounds = {
+        "weight streams": _ceil(tiles * lanes, planes * config.weight_streams),
+        "MXM": _ceil(macs, planes),
+        "MEM read ports": _ceil(reads, slices),
+        "MEM write ports": _ceil(writes, slices),
+        "VXM streams": _ceil(into_vxm, inward * config.streams),
+    }
+    for op_class, vectors in work.items():
+        units = sum(op_class in alu.classes for alu in config.alus)
+        if units:
+            bounds[f"VXM {op_class}"] = _ceil(vectors, units)
+    return bounds
+
+
+def _operations(op: Op) -> list[OpClass]:
+    """The VXM operations that one vector of an operation's output goes through, on its longest path."""
+    match op:
+        case MatMul():
+            head = [] if op.bias is None else [OpClass.INT]
+            return head if op.requant is None else head + _requantise(op.requant)
+        case Unary():
+            return [OpClass.INT] * bool(op.input_zero_point) + _requantise(op.requant)
+        case Add():
+            head = [OpClass.INT] * bool(op.lhs_zero_point)
+            return [*head, OpClass.CVT, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
+        case Mul():
+            return [OpClass.INT] * bool(op.lhs_zero_point) + [OpClass.FMUL] + _requantise(op.requant)
+        case Reshape():
+            return []
+
+
+def _requantise(requant: Requantise) -> list[OpClass]:
+    middle = [OpClass.FMUL] * len(requant.multipliers) + [OpClass.FADD] * (requant.offset is not None)
+    return [OpClass.CVT, *middle, OpClass.CVT, *[OpClass.INT] * bool(requant.zero_point)]
+
+
+def _chain(graph: Graph, config: ChipConfig) -> int:
+    done = {port.tensor: 0 for port in graph.inputs}
+    for op in graph.ops:
+        start = max(done[name] for name in operands(op))
+        done[op.output] = start + _row_latency(op, graph, config)
+    return max(done[port.tensor] for port in graph.outputs)
+
+
+def _row_latency(op: Op, graph: Graph, config: ChipConfig) -> int:
+    """From a row in SRAM to the row computed from it in SRAM, past the nearest slices."""
+    if isinstance(op, Reshape):
+        return 0
+    places, table = geometry(config), timing(config)
+
+    def row(mnemonic: str, kind: QueueKind) -> tuple[int, int, int]:
+        latency = table.latency(BY_MNEMONIC[mnemonic], places.of_kind(kind)[-1])
+        return latency.skew or 0, latency.func or 0, latency.state or 0
+
+    read_skew, read_func, _ = row("read", QueueKind.MEM_READ)
+    write_skew, _, write_state = row("write", QueueKind.MEM_WRITE)
+    to_write = 1 + write_state - write_skew  # the nearest slice is one hop from the VXM
+    cycles = read_func - read_skew + to_write
+    if isinstance(op, MatMul):
+        abc_skew, _, abc_state = row("abc", QueueKind.MXM_ACTS)
+        acc_skew, acc_func, _ = row("acc_set_out", QueueKind.MXM_ACCS)
+        # From the outermost slices to the MXM, then across the hemisphere to the VXM; a row for each input column.
+        inputs = len(op.weights) * _ceil(graph.tensor(op.input).lanes, config.lanes)
+        planes = config.mxm_planes * config.hemispheres
+        cycles += 2 + (abc_state - abc_skew) + (acc_func - acc_skew) + config.mem_hops + 2 + _ceil(inputs, planes) - 1
+    else:
+        cycles += 1
+    depths = list(zip(table.alu_depth, config.alus, strict=True))
+    stages = [min((depth for depth, alu in depths if c in alu.classes), default=1) for c in _operations(op)]
+    cycles += sum(stages) or min(table.alu_depth)
+    return cycles + 1  # from the last ALU's result register to the stream

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Fitting a chain of operations onto the ALUs of a chip.
+
+An ALU executes some operation classes, reads the results of the few ALUs before it, and may or may not touch the
+streams. A chain is mapped by a shortest-path search over (operations done, ALU); a `pass` fills in where data must only
+get from one ALU to another. Every ALU serves a chain once, so that one vector can follow another without a gap.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.timing import timing
+from openlpu.compiler.kernels import Immediate, Step
+
+PASS = Step("pass")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A step on the ALU that executes it."""
+
+    alu: int
+    step: Step
+
+
+def map_chain(steps: Sequence[Step], config: ChipConfig) -> tuple[Placed, ...] | None:
+    """The fastest way through the VXM: from a stream, through every step in order, to a stream; None if none."""
+    alus, depth = config.alus, timing(config).alu_depth
+    sources = [geometry(config).alu_sources(alu) for alu in range(len(alus))]
+    # Ordered by cycles, then by age, so that ties always break the same way.
+    age = itertools.count()
+    heap: list[tuple[int, int, tuple[Placed, ...], int]] = [(0, next(age), (), 0)]
+    reached: set[tuple[int, int]] = set()
+    while heap:
+        cycles, _, placed, done = heapq.heappop(heap)
+        path = [place.alu for place in placed]
+        if path:
+            if done == len(steps) and alus[path[-1]].writes:
+                return placed
+            if (path[-1], done) in reached:
+                continue
+            reached.add((path[-1], done))
+        for alu, unit in enumerate(alus):
+            if alu in path or (path and path[-1] not in sources[alu]) or (not path and not unit.reads):
+                continue
+            candidates = [(PASS, done)]
+            if done < len(steps) and _executes(steps[done], alu, config):
+                candidates.append((steps[done], done + 1))
+            for step, progress in candidates:
+                heapq.heappush(heap, (cycles + depth[alu], next(age), (*placed, Placed(alu, step)), progress))
+    return None
+
+
+def _executes(step: Step, alu: int, config: ChipConfig) -> bool:
+    unit, op_class = config.alus[alu], BY_MNEMONIC[step.mnemonic].op_class
+    needs_stream = step.y is not None and not isinstance(step.y, Immediate)
+    return (op_class is None or op_class in unit.classes) and (unit.reads or not needs_stream)
+
+
+def split_chain(steps: Sequence[Step], config: ChipConfig) -> list[tuple[Step, ...]] | None:
+    """Cut a chain into the fewest parts that each map, the first as long as possible; None when some step fits nowhere.
+
+    Between two parts the value goes through SRAM, 32 bits wide.
+    """
+    parts: list[tuple[Step, ...]] = []
+    rest = tuple(steps)
+    while True:
+        for length in range(len(rest), -1, -1):
+            if (length or not rest) and map_chain(rest[:length], config) is not None:
+                break
+        else:
+            return None
+        parts.append(rest[:length])
+        rest = rest[length:]
+        if not rest:
+            return parts

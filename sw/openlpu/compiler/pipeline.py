@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The compiler from end to end: import, lower, place, schedule, assemble, check.
+
+Every pass leaves an IR that verifies and prints itself. The last one is the checker, which shares nothing with the
+scheduler but the arch tables: a program that leaves here is proved correct in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from openlpu.arch.assembly import format_instruction
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+from openlpu.arch.program import Port, Program
+from openlpu.compiler import graph as ir
+from openlpu.compiler.assemble import assemble
+from openlpu.compiler.bounds import lower_bounds, useful_macs
+from openlpu.compiler.lower import lower
+from openlpu.compiler.onnx_import import import_onnx
+from openlpu.compiler.place import Placement
+from openlpu.compiler.schedule import Schedule, schedule
+from openlpu.model.check import check
+
+Dump = Callable[[str, str], None]
+"""Called after each pass with its name and the IR as text."""
+
+
+def compile_model(path: Path, config: ChipConfig, *, batch: int | None = None, dump: Dump | None = None) -> Program:
+    """Compile an ONNX file for a chip; `batch` fixes a dynamic first dimension.
+
+    Raises:
+        CompileError: when the model cannot be read, is not supported, or does not fit.
+    """
+    return compile_graph(import_onnx(path, batch=batch), config, dump=dump)
+
+
+def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = None) -> Program:
+    """Compile a graph for a chip.
+
+    Raises:
+        CompileError: when it does not fit.
+    """
+    dump = dump or (lambda name, text: None)
+    graph.verify()
+    dump("graph", str(graph))
+    kernels = lower(graph, config)
+    kernels.verify()
+    dump("kernels", str(kernels))
+    placement = Placement(kernels, config)
+    dump("placement", str(placement))
+    scheduled, cycles = schedule(kernels, placement, config)
+    dump("schedule", _schedule_text(scheduled, config))
+    text = assemble(scheduled, cycles, config)
+    bounds = lower_bounds(graph, config)
+    program = Program(
+        name=graph.name,
+        config=config,
+        text=text,
+        image=placement.image,
+        inputs=tuple(_port(port, graph, placement, name) for port, name in kernels.inputs),
+        outputs=tuple(_port(port, graph, placement, name) for port, name in kernels.outputs),
+        cycles=cycles,
+        macs=useful_macs(graph),
+        resource_bound=bounds.resources[bounds.busiest],
+        resource_name=bounds.busiest,
+        chain_bound=bounds.chain,
+    )
+    dump("program", _program_text(program))
+    check(program)
+    return program
+
+
+def _port(port: ir.Port, graph: ir.Graph, placement: Placement, buffer: str) -> Port:
+    tensor = graph.tensor(port.tensor)
+    return Port(
+        name=port.name,
+        shape=port.shape,
+        rows=tensor.rows,
+        cols=tensor.lanes,
+        columns=placement.buffers[buffer],
+        dtype=port.dtype,
+        scale=1.0 if tensor.scale is None else float(tensor.scale),
+        zero_point=tensor.zero_point,
+    )
+
+
+def _schedule_text(scheduled: Schedule, config: ChipConfig) -> str:
+    lines = []
+    for queue in geometry(config).queues:
+        for cycle, inst in scheduled.get(queue.name, ()):
+            lines.append(f"{cycle:8d}  {queue.name}: {format_instruction(inst)}")
+    return "\n".join(lines) + "\n"
+
+
+def _program_text(program: Program) -> str:
+    lines = []
+    for name, text in program.text.items():
+        lines += [f".queue {name}", *(f"    {format_instruction(inst)}" for inst in text)]
+    return "\n".join(lines) + "\n"

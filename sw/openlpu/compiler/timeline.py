@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Reservations in space-time.
+
+What a moving vector occupies is a diagonal: the register of stream s at hop h, in the cycle in which the vector is
+there. So the timeline of (stream, hop) counts diagonals, the timeline of a queue counts cycles, and both are bit sets
+held in one Python integer each. A *flight* is everything that one row of data does on its way, relative to a free
+start; it departs `count` times, `gap` cycles apart, at the earliest start at which nothing it needs is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from openlpu.arch.geometry import Queue, Stream
+from openlpu.arch.isa import Instruction
+
+Key = Hashable
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """An instruction of a flight: dispatched `offset` cycles from the start, its address `step` further for each
+    row."""
+
+    queue: Queue
+    offset: int
+    instruction: Instruction
+    step: int = 0
+
+
+@dataclass
+class Flight:
+    """What one row does: its dispatches, and the stream registers it passes."""
+
+    dispatches: list[Dispatch] = field(default_factory=list)
+    registers: set[tuple[Key, int]] = field(default_factory=set)
+
+    def dispatch(self, queue: Queue, offset: int, instruction: Instruction, step: int = 0) -> None:
+        """Add an instruction; the very same one twice (an operand used twice) is one."""
+        entry = Dispatch(queue, offset, instruction, step)
+        if entry not in self.dispatches:
+            self.dispatches.append(entry)
+
+    def ride(self, stream: Stream, producer: int, consumer: int, arrival: int) -> int:
+        """Occupy `stream` from hop to hop, to be at `consumer` in cycle `arrival`; return the cycle at `producer`."""
+        diagonal = stream.diagonal(arrival, consumer)
+        step = stream.direction.step
+        for hop in range(producer, consumer + step, step):
+            self.registers.add(((stream, hop), diagonal))
+        return arrival - (consumer - producer) * step
+
+    @functools.cached_property
+    def claims(self) -> tuple[tuple[Key, int], ...]:
+        """Everything the flight occupies, as (timeline, position relative to the start). Read once it is complete."""
+        queues = {(entry.queue.name, entry.offset) for entry in self.dispatches}
+        return (*queues, *self.registers)
+
+    @functools.cached_property
+    def earliest_start(self) -> int:
+        """The first start at which nothing is dispatched before cycle 0."""
+        return max(0, -min(entry.offset for entry in self.dispatches))
+
+    def gap(self, count: int, limit: int = 16) -> int | None:
+        """The smallest distance at which `count` departures do not meet; None when there is none up to `limit`."""
+        if len(set(self.dispatches)) != len({(entry.queue.name, entry.offset) for entry in self.dispatches}):
+            return None
+        offsets: dict[Key, list[int]] = {}
+        for key, offset in self.claims:
+            offsets.setdefault(key, []).append(offset)
+        distances = {abs(a - b) for group in offsets.values() for a in group for b in group if a != b}
+        for gap in range(1, limit + 1):
+            if all(distance % gap or distance // gap >= count for distance in distances):
+                return gap
+        return None
+
+
+class Timeline:
+    """What is taken so far."""
+
+    def __init__(self, hops: int) -> None:
+        # Diagonals of eastward streams start at -hops; bit 0 stands for that position.
+        self._origin = hops
+        self._busy: dict[Key, int] = {}
+
+    def earliest(self, flight: Flight, count: int, gap: int, ready: int) -> int:
+        """The first start, not before `ready`, at which `count` departures fit."""
+        start = max(ready, flight.earliest_start)
+        taken = 0
+        for key, offset in flight.claims:
+            busy = self._busy.get(key, 0) >> (start + offset + self._origin)
+            taken |= _spread_back(busy, count, gap)
+        free = ~taken & (taken + 1)
+        return start + free.bit_length() - 1
+
+    def reserve(self, flight: Flight, count: int, gap: int, start: int) -> None:
+        """Take what `count` departures from `start` occupy."""
+        pattern = _comb(count, gap)
+        for key, offset in flight.claims:
+            self._busy[key] = self._busy.get(key, 0) | pattern << (start + offset + self._origin)
+
+
+@functools.lru_cache(maxsize=1024)
+def _comb(count: int, gap: int) -> int:
+    """`count` bits, `gap` apart."""
+    return sum(1 << (gap * i) for i in range(count))
+
+
+def _spread_back(busy: int, count: int, gap: int) -> int:
+    """The union of `busy >> (gap * i)` for i below `count`: starts at which some departure would meet a taken place."""
+    done = 1
+    while done < count and busy:
+        step = min(done, count - done)
+        busy |= busy >> (gap * step)
+        done += step
+    return busy
+
+
+def departures(entry: Dispatch, start: int, count: int, gap: int) -> Iterator[tuple[int, Instruction]]:
+    """The (cycle, instruction) pairs of one dispatch over all departures."""
+    for i in range(count):
+        yield start + entry.offset + gap * i, entry.instruction.advanced(entry.step * i)
