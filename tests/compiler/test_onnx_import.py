@@ -53,6 +53,11 @@ def run_onnxruntime(model: ModelProto, feeds: Mapping[str, NDArray[Any]], **conf
     return list(session.run(None, dict(feeds)))
 
 
+def codes_of(dtype: str) -> NDArray[Any]:
+    """Every value of a type, in order."""
+    return np.arange(256).astype(np.uint8) if dtype == "uint8" else np.arange(-128, 128).astype(np.int8)
+
+
 def random_feeds(model: ModelProto, rng: np.random.Generator, batch: int = 1) -> dict[str, NDArray[Any]]:
     feeds: dict[str, NDArray[Any]] = {}
     for value in model.graph.input:
@@ -163,7 +168,7 @@ def test_qlinear_add_and_mul(dtype: str, op: str, constant: str, first: bool) ->
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("op", ["Add", "Mul"])
 def test_two_activations_on_every_pair_of_codes(dtype: str, op: str) -> None:
-    codes = np.arange(256).astype(np.uint8) if dtype == "uint8" else np.arange(-128, 128).astype(np.int8)
+    codes = codes_of(dtype)
     feeds = {"a": np.repeat(codes[:, None], 256, axis=1), "b": np.repeat(codes[None], 256, axis=0)}
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -172,12 +177,77 @@ def test_two_activations_on_every_pair_of_codes(dtype: str, op: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+def test_constant_vector_on_every_code(dtype: str, op: str) -> None:
+    for seed in range(20):
+        model = models.binary(
+            np.random.default_rng(seed), dtype, op, form="qlinear", constant="vector", shape=(256, 255)
+        )
+        assert_equal(
+            import_model(model), model, {"a": np.repeat(codes_of(dtype)[:, None], 255, axis=1)}, f"seed {seed}"
+        )
+
+
+def test_a_single_number_is_the_second_operand_of_onnxruntime_even_when_it_comes_first() -> None:
+    # Scales chosen so that the two orders of its fused multiply-adds differ for one code.
+    b = models.Builder(np.random.default_rng(0))
+    b.input("a", "uint8", [256, 1])
+    b.constant("b", 97, np.uint8)
+    number = ["b", *b.parameters("b", "uint8", 0.0142, 99)]
+    activation = ["a", *b.parameters("a", "uint8", 0.0287, 175)]
+    y = b.parameters("y", "uint8", 0.0384, 244)
+    b.output(b.node("QLinearAdd", [*number, *activation, *y], "y", domain="com.microsoft"), "uint8")
+    model = b.model()
+    assert_equal(import_model(model), model, {"a": codes_of("uint8")[:, None]}, "number first")
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_dense_multiplier_on_every_product_of_codes(dtype: str) -> None:
+    # One product a sum, and scales of two decimals: many results fall on a tie in decimal arithmetic, so that the order
+    # in which float32 combines the three scales shows.
+    for seed in range(20):
+        b = models.Builder(np.random.default_rng(seed))
+        sx, sw, sy = (round(float(b.rng.uniform(*limits)), 2) for limits in ((0.01, 0.1), (0.01, 0.1), (0.2, 0.6)))
+        b.input("x", dtype, [256, 1])
+        b.constant("w", np.arange(-127, 128)[None], np.int8)
+        inputs = ["x", *b.parameters("x", dtype, sx), "w", *b.parameters("w", "int8", sw, 0)]
+        b.output(b.node("QLinearMatMul", [*inputs, *b.parameters("y", dtype, sy)], "y"), dtype)
+        model = b.model()
+        assert_equal(import_model(model), model, {"x": codes_of(dtype)[:, None]}, f"seed {seed}")
+
+
+@pytest.mark.parametrize("zero", [-3, 4])
+def test_products_round_with_their_zero_point(zero: int) -> None:
+    # The multiplier is one half: every odd product is a tie, to be rounded to even with the zero point already added.
+    b = models.Builder(np.random.default_rng(0))
+    b.input("a", "int8", [256, 255])
+    b.constant("b", np.arange(-127, 128), np.int8)
+    inputs = ["a", *b.parameters("a", "int8", 0.25, 5), "b", *b.parameters("b", "int8", 0.5, -9)]
+    b.output(
+        b.node("QLinearMul", [*inputs, *b.parameters("y", "int8", 0.25, zero)], "y", domain="com.microsoft"), "int8"
+    )
+    model = b.model()
+    feeds = {"a": np.repeat(codes_of("int8")[:, None], 255, axis=1)}
+    assert_equal(import_model(model), model, feeds, f"zero point {zero}")
+
+
+def test_inputs_are_divided_by_their_scale() -> None:
+    # Halfway between two codes, a product with the reciprocal would often round the other way.
+    for seed in range(5):
+        b = models.Builder(np.random.default_rng(seed))
+        b.output(b.quantise(b.input("f", "float32", [1, 255]), b.parameters("x", "int8", zero=0), "x"), "int8")
+        halves = ((np.arange(-127, 128) + 0.5).astype(np.float32) * b.initialisers["x_scale"])[None]
+        model = b.model()
+        assert_equal(import_model(model), model, {"f": halves}, f"seed {seed}")
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 def test_float_ports_make_onnxruntime_compute_int8_pairs_as_uint8(dtype: str) -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         model = models.float_add(rng, dtype)
         constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-        codes = np.arange(256) if dtype == "uint8" else np.arange(-128, 128)
+        codes = codes_of(dtype).astype(np.int32)
         real = {n: (codes - int(constants[f"{n}_zero"])).astype(np.float32) * constants[f"{n}_scale"] for n in "ab"}
         feeds = {"fa": np.repeat(real["a"][:, None], 256, axis=1), "fb": np.repeat(real["b"][None], 256, axis=0)}
         assert_equal(import_model(model), model, feeds, f"seed {seed}")

@@ -61,6 +61,8 @@ _OUTSIDE: dict[int, OutsideType] = {
 _MAX_RATIO = 2.0**14
 """Largest multiplier taken: above it an int32 would saturate before its zero point is added. Real ones are below 1."""
 _INT32_MAX = 2**31 - 1
+_MOST_INPUTS = 9
+"""Inputs of QGemm, the operator with the most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +157,8 @@ def import_model(model: ModelProto, *, name: str = "model", batch: int | None = 
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ModelFileError(f"{name}: not a valid ONNX model: {_first_line(error)}") from None
+    except UnicodeError:
+        raise ModelFileError(f"{name}: damaged: a name in it is not text; export it again") from None
     graph = _Importer(model, name, batch).run()
     graph.verify()
     return graph
@@ -186,7 +190,10 @@ class _Importer:
     def run(self) -> Graph:
         self._refuse_operators()
         for initialiser in self.model.graph.initializer:
-            self.values[initialiser.name] = _Constant(numpy_helper.to_array(initialiser))
+            try:
+                self.values[initialiser.name] = _Constant(_array(initialiser))
+            except _UnsupportedError as error:
+                self.problems.append(f"initialiser {initialiser.name!r}: {error}")
         for value_info in self.model.graph.input:
             if value_info.name not in self.values:
                 self._input(value_info)
@@ -228,6 +235,8 @@ class _Importer:
         if handler is None or any(name not in self.values for name in present):
             return
         arguments = [self.values[name] if name else None for name in node.input]
+        # Nobody checks the arity of operators outside the ONNX domain: what is missing reads as left out.
+        arguments += [None] * (_MOST_INPUTS - len(arguments))
         try:
             result = handler(self, node, arguments)
         except _UnsupportedError as problem:
@@ -242,7 +251,7 @@ class _Importer:
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
         dynamic = [f"axis {axis} ({dims[axis].dim_param or '?'})" for axis, s in enumerate(sizes) if s is None and axis]
         if dtype is None:
-            found = TensorProto.DataType.Name(kind.elem_type)
+            found = _type_name(kind.elem_type)
             self.problems.append(f"input {info.name!r} is {found}: only FLOAT, INT8 and UINT8 are supported")
         elif not kind.HasField("shape") or not sizes:
             self.problems.append(f"input {info.name!r} has no dimensions: export the model with a static shape")
@@ -301,7 +310,7 @@ class _Importer:
             raise _UnsupportedError(
                 f"attribute {sorted(attributes)[0]!r} is not supported: store the constant as a tensor"
             )
-        return _Constant(numpy_helper.to_array(attributes["value"]))
+        return _Constant(_array(attributes["value"]))
 
     def _quantize(self, node: NodeProto, arguments: "_Arguments") -> _Value:
         _allow(node, axis=None, saturate=1, block_size=0, output_dtype=0, precision=0)
@@ -375,8 +384,8 @@ class _Importer:
         attributes = _attributes(node)
         x = self._operand(node, arguments, 0)
         weights = self._weights(node, arguments, 3, transposed=bool(attributes.get("transB", 0)))
-        bias = arguments[6] if len(arguments) > 6 else None
-        if len(arguments) < 9 or arguments[7] is None or arguments[8] is None:
+        bias = arguments[6]
+        if arguments[7] is None or arguments[8] is None:
             raise _UnsupportedError("the float result (no y_scale and y_zero_point) is not supported: give both")
         scale, zero = self._scale_zero(node, arguments, 7)
         qy = _single(scale, zero, "the output")
@@ -635,6 +644,8 @@ class _Importer:
             raise _UnsupportedError("weights quantised by input channel: only by tensor or output channel")
         folded = -x.quantisation.stored_zero_point * centred.sum(axis=0, dtype=np.int64)
         if bias is not None:
+            if bias.size not in (1, lanes):
+                raise _UnsupportedError(f"the bias has {bias.size} elements, the output {lanes} columns")
             folded = folded + bias
         reach = np.abs(centred).sum(axis=0, dtype=np.int64) * -INT8_MIN + np.abs(folded)
         if int(reach.max()) > _INT32_MAX:
@@ -806,7 +817,7 @@ class _Importer:
         default: NDArray[Any] | None = None,
         also_int32: bool = False,
     ) -> tuple[Float32Array, NDArray[Any]]:
-        scale = arguments[index] if index < len(arguments) else None
+        scale = arguments[index]
         if not isinstance(scale, _Constant) or scale.array.dtype != np.float32:
             raise _UnsupportedError("a scale is not a float32 constant")
         if not bool((np.isfinite(scale.array) & (scale.array > 0)).all()):
@@ -819,7 +830,7 @@ class _Importer:
     def _zero_point(
         self, arguments: "_Arguments", index: int, default: NDArray[Any] | None, also_int32: bool = False
     ) -> NDArray[Any]:
-        zero = arguments[index] if index < len(arguments) else None
+        zero = arguments[index]
         if zero is None and default is not None:
             array = default
         elif isinstance(zero, _Constant):
@@ -970,6 +981,11 @@ def _key(node: NodeProto) -> tuple[str, str]:
     return ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
 
 
+def _type_name(element: int) -> str:
+    known = TensorProto.DataType.values()
+    return TensorProto.DataType.Name(element) if element in known else f"of unknown type {element}"
+
+
 def _title(node: NodeProto) -> str:
     return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} (unnamed, output {node.output[0]!r})"
 
@@ -988,6 +1004,13 @@ def _advice(node: NodeProto) -> str:
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _array(tensor: TensorProto) -> NDArray[Any]:
+    try:
+        return numpy_helper.to_array(tensor)
+    except (KeyError, TypeError, ValueError):
+        raise _UnsupportedError("its contents do not fit its type and shape: export the model again") from None
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
