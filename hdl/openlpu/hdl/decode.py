@@ -8,6 +8,7 @@ what it receives is an instruction it has, and need not compare more bits than t
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from amaranth.hdl import C, Cat, Module, Signal, Value
 from amaranth.lib import wiring
@@ -22,7 +23,7 @@ from openlpu.arch.timing import timing
 
 from .stream import StreamSignature
 
-__all__ = ["Decoder", "IssueSignature", "dispatched", "part", "queue_ports", "select"]
+__all__ = ["Decoder", "IssueSignature", "delayed", "dispatched", "part", "queue_ports", "select"]
 
 
 class IssueSignature(wiring.Signature):
@@ -45,7 +46,7 @@ def queue_ports(config: ChipConfig, queues: Iterable[Queue]) -> dict[str, Member
     `{part}_drives` : the streams it produces, in the order of `Queue.produces`.
     `{part}_empty` : in the cycle before this one an instruction sampled a stream, chain or array that held nothing.
     """
-    ports = {}
+    ports: dict[str, Member] = {}
     stream = StreamSignature(config.lanes)
     for queue in queues:
         name = part(queue)
@@ -58,15 +59,22 @@ def queue_ports(config: ChipConfig, queues: Iterable[Queue]) -> dict[str, Member
     return ports
 
 
-def dispatched(m: Module, config: ChipConfig, name: str, issue: wiring.PureInterface) -> tuple[Value, Value]:
+def delayed(m: Module, name: str, value: Value, cycles: int, *, reset_less: bool = False) -> Value:
+    """`value` of `cycles` ago: behind that many registers, which start at 0 unless `reset_less`."""
+    for stage in range(1, cycles + 1):
+        register = Signal(len(value), name=f"{name}_q{stage}", reset_less=reset_less)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def dispatched(m: Module, config: ChipConfig, name: str, issue: Any) -> tuple[Value, Value]:
     """`valid` and `word` of the issue port of queue part `name` after the fan-out registers, in cycle t + dispatch."""
-    valid, word = issue.valid, issue.word
-    for stage in range(1, timing(config).dispatch + 1):
-        next_valid = Signal(name=f"{name}_dispatch{stage}_valid")
-        next_word = Signal(len(word), name=f"{name}_dispatch{stage}_word", reset_less=True)
-        m.d.sync += [next_valid.eq(valid), next_word.eq(word)]
-        valid, word = next_valid, next_word
-    return valid, word
+    stages = timing(config).dispatch
+    return (
+        delayed(m, f"{name}_valid", issue.valid, stages),
+        delayed(m, f"{name}_word", issue.word, stages, reset_less=True),
+    )
 
 
 def select(matches: Sequence[Value], values: Sequence[Value]) -> Value:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.geometry import Direction, Stream
 
@@ -56,7 +56,7 @@ class Hop(wiring.Component):
         self._lanes = lanes
         self._streams = streams
         self._producers = dict(producers)
-        ports = {}
+        ports: dict[str, Member] = {}
         for direction in Direction:
             d = direction.letter
             ports |= {

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""MEM slices: SRAM between the streams.
+
+A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open,
+here and in the timing table: the schedule never asks, and block RAM that need not answer costs nothing beside itself.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.encoding import bits_for
+from openlpu.arch.geometry import QueueKind, geometry
+
+from .decode import Decoder, delayed, dispatched, queue_ports, select
+
+__all__ = ["MemSlice", "SramAccessSignature"]
+
+
+class SramAccessSignature(wiring.Signature):
+    """Host access to the SRAM of a slice, while no instruction is in flight.
+
+    `read_data` follows `read` by `PipelineConfig.sram` cycles. A read two cycles after a write sees it.
+    """
+
+    def __init__(self, config: ChipConfig) -> None:
+        address, word = bits_for(config.mem_words), 8 * config.lanes
+        super().__init__(
+            {
+                "read": Out(1),
+                "read_address": Out(address),
+                "read_data": In(word),
+                "write": Out(1),
+                "write_address": Out(address),
+                "write_data": Out(word),
+            }
+        )
+
+
+class MemSlice(wiring.Component):
+    """MEM slice number `index` of `Geometry.mem_slices`: ports as `queue_ports` says, and `host`."""
+
+    host: wiring.PureInterface
+
+    def __init__(self, *, config: ChipConfig, index: int) -> None:
+        self._config = config
+        self._read = geometry(config).of_kind(QueueKind.MEM_READ)[index]
+        self._write = geometry(config).of_kind(QueueKind.MEM_WRITE)[index]
+        super().__init__(
+            queue_ports(config, (self._read, self._write)) | {"host": In(SramAccessSignature(config))},
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the SRAM and both queues' pipelines."""
+        m = Module()
+        m.submodules.sram = sram = memory.Memory(
+            shape=unsigned(8 * self._config.lanes), depth=self._config.mem_words, init=[]
+        )
+        self._elaborate_read(m, sram.read_port(transparent_for=()))
+        self._elaborate_write(m, sram.write_port())
+        return m
+
+    def _elaborate_read(self, m: Module, port: memory.ReadPort) -> None:
+        stages = self._config.pipeline.sram
+        valid, word = dispatched(m, self._config, "read", self.read_issue)
+        instruction = Decoder(self._config, self._read, word)
+        m.d.comb += [
+            port.en.eq(valid | self.host.read),
+            port.addr.eq(Mux(self.host.read, self.host.read_address, instruction.field("read", "a"))),
+        ]
+        data = delayed(m, "data", port.data, stages - 1, reset_less=True)
+        produces = Cat(valid & match for match in instruction.choose("read", "d", self._read.produces))
+        produced = delayed(m, "produces", produces, stages)
+        for drive, produce in zip(self.read_drives, produced, strict=True):
+            m.d.comb += [drive.valid.eq(produce), drive.data.eq(data)]
+        m.d.comb += self.host.read_data.eq(data)
+
+    def _elaborate_write(self, m: Module, port: memory.WritePort) -> None:
+        valid, word = dispatched(m, self._config, "write", self.write_issue)
+        instruction = Decoder(self._config, self._write, word)
+        source = instruction.choose("write", "s", self._write.consumes)
+        given = select(source, [tap.valid for tap in self.write_taps])
+        data = select(source, [tap.data for tap in self.write_taps])
+
+        enable = Signal()
+        address = Signal(len(port.addr), reset_less=True)
+        stored = Signal(len(port.data), reset_less=True)
+        m.d.sync += [
+            enable.eq((valid & given) | self.host.write),
+            address.eq(Mux(self.host.write, self.host.write_address, instruction.field("write", "a"))),
+            stored.eq(Mux(self.host.write, self.host.write_data, data)),
+            self.write_empty.eq(valid & ~given),
+        ]
+        m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(stored)]

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""MXM planes: L x L multipliers that hold weights still while activations stream through.
+
+A plane is L columns, one for each output lane, that share the activation register. A column keeps its weights twice:
+those it multiplies with, and a shadow that fills up meanwhile. Sums leave a column a fixed time after the activations
+entered it, and pass by: the accumulators take them in that cycle or never.
+"""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.encoding import bits_for
+from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.timing import timing
+
+from .decode import Decoder, delayed, dispatched, queue_ports, select
+
+__all__ = ["Column", "MxmPlane"]
+
+
+class Column(wiring.Component):
+    """The dot product of activations and one column of weights.
+
+    `load`, one bit a row group: the group's weights become `weights` in the shadow. `install`: the shadow becomes the
+    weights in use. `activations` meet the weights in use in the same cycle; their `sums` stand
+    `multiply + ceil(log2(lanes) / tree_levels)` cycles later.
+    """
+
+    load: Signal
+    weights: Signal
+    install: Signal
+    activations: Signal
+    sums: Signal
+
+    def __init__(self, *, config: ChipConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "load": In(config.lanes // config.weight_streams),
+                "weights": In(8 * config.weight_streams),
+                "install": In(1),
+                "activations": In(8 * config.lanes),
+                "sums": Out(signed(32)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build weights, multipliers and adder tree."""
+        m = Module()
+        lanes, together = self._config.lanes, self._config.weight_streams
+        products: list[Value] = []
+        for row in range(lanes):
+            shadow = Signal(signed(8), name=f"shadow{row}", reset_less=True)
+            weight = Signal(signed(8), name=f"weight{row}", reset_less=True)
+            with m.If(self.load[row // together]):
+                m.d.sync += shadow.eq(self.weights.word_select(row % together, 8))
+            with m.If(self.install):
+                m.d.sync += weight.eq(shadow)
+            products.append(self.activations.word_select(row, 8).as_signed() * weight)
+        for stage in range(1, self._config.pipeline.multiply + 1):
+            products = _registered(m, f"product_q{stage}", products)
+        self._add(m, products)
+        return m
+
+    def _add(self, m: Module, terms: list[Value]) -> None:
+        together, level = 1 << self._config.pipeline.tree_levels, 0
+        while len(terms) > 1:
+            level += 1
+            partial = [_sum(terms[first : first + together]) for first in range(0, len(terms), together)]
+            terms = _registered(m, f"sum_q{level}", partial)
+        m.d.comb += self.sums.eq(terms[0])
+
+
+class MxmPlane(wiring.Component):
+    """MXM plane number `index` of the chip: ports as `queue_ports` says."""
+
+    def __init__(self, *, config: ChipConfig, index: int) -> None:
+        kinds = (QueueKind.MXM_WEIGHTS, QueueKind.MXM_ACTS, QueueKind.MXM_ACCS)
+        self._config = config
+        self._weights, self._acts, self._accs = (geometry(config).of_kind(kind)[index] for kind in kinds)
+        super().__init__(queue_ports(config, (self._weights, self._acts, self._accs)))
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the columns and the three queues' pipelines."""
+        m = Module()
+        columns = [Column(config=self._config) for _ in range(self._config.lanes)]
+        for lane, column in enumerate(columns):
+            m.submodules[f"column{lane}"] = column
+        self._elaborate_weights(m, columns)
+        standing = self._elaborate_acts(m, columns)
+        self._elaborate_accs(m, [column.sums for column in columns], standing)
+        return m
+
+    def _elaborate_weights(self, m: Module, columns: Sequence[Column]) -> None:
+        valid, word = dispatched(m, self._config, "weights", self.weights_issue)
+        instruction = Decoder(self._config, self._weights, word)
+        loading = valid & instruction.is_("lw")
+        groups = self._config.lanes // self._config.weight_streams
+        load = Cat(loading & instruction.names("lw", "g", group) for group in range(groups))
+        for lane, column in enumerate(columns):
+            m.d.comb += [
+                column.load.eq(load),
+                column.weights.eq(Cat(tap.data.word_select(lane, 8) for tap in self.weights_taps)),
+                column.install.eq(valid & instruction.is_("iw")),
+            ]
+        m.d.sync += self.weights_empty.eq(loading & ~Cat(tap.valid for tap in self.weights_taps).all())
+
+    def _elaborate_acts(self, m: Module, columns: Sequence[Column]) -> Value:
+        """Feed the columns; 1 in the cycle in which sums stand."""
+        valid, word = dispatched(m, self._config, "acts", self.acts_issue)
+        source = Decoder(self._config, self._acts, word).choose("abc", "s", self._acts.consumes)
+        given = select(source, [tap.valid for tap in self.acts_taps])
+        activations = Signal(8 * self._config.lanes, reset_less=True)
+        m.d.sync += [
+            activations.eq(select(source, [tap.data for tap in self.acts_taps])),
+            self.acts_empty.eq(valid & ~given),
+        ]
+        m.d.comb += [column.activations.eq(activations) for column in columns]
+        return delayed(m, "standing", valid, timing(self._config).array)
+
+    def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
+        """Read-modify-write in two stages: address the memory; add, write back and produce."""
+        valid, word = dispatched(m, self._config, "accs", self.accs_issue)
+        instruction = Decoder(self._config, self._accs, word)
+
+        def executes(*mnemonics: str) -> Value:
+            return valid & Cat(instruction.is_(mnemonic) for mnemonic in mnemonics).any()
+
+        m.submodules.accumulators = accumulators = memory.Memory(
+            shape=unsigned(32 * self._config.lanes), depth=self._config.acc_depth, init=[]
+        )
+        read, write = accumulators.read_port(transparent_for=()), accumulators.write_port()
+        # Every instruction has its accumulator in the same place.
+        address = instruction.field("acc_out", "a")
+        address_q = Signal(bits_for(self._config.acc_depth), reset_less=True)
+        stores, takes_sums, takes_old, forwards = Signal(), Signal(), Signal(), Signal()
+        result = Signal(32 * self._config.lanes)
+        last_result = Signal.like(result, reset_less=True)
+        outs = [spec.mnemonic for spec in instruction.specs if spec.produces]
+        produces = Cat(executes(*outs) & match for match in instruction.choose("acc_out", "d", self._accs.produces))
+        m.d.comb += [read.en.eq(valid), read.addr.eq(address)]
+        m.d.sync += [
+            address_q.eq(address),
+            stores.eq(executes("acc_set", "acc_add", "acc_set_out", "acc_add_out")),
+            takes_sums.eq(executes("acc_set", "acc_add", "acc_set_out", "acc_add_out")),
+            takes_old.eq(executes("acc_add", "acc_add_out", "acc_out")),
+            # The memory need not know what is written to it in the cycle of a read: this does.
+            forwards.eq(stores & (address_q == address)),
+            last_result.eq(result),
+        ]
+        old = Mux(forwards, last_result, read.data)
+        m.d.comb += [
+            result.eq(
+                Cat(
+                    (Mux(takes_old, old.word_select(lane, 32), 0) + Mux(takes_sums, total, 0))[:32]
+                    for lane, total in enumerate(sums)
+                )
+            ),
+            write.en.eq(stores),
+            write.addr.eq(address_q),
+            write.data.eq(result),
+        ]
+        m.d.sync += self.accs_empty.eq(takes_sums & ~standing)
+        for stream, drive, produce in zip(
+            self._accs.produces, self.accs_drives, delayed(m, "produces", produces, 1), strict=True
+        ):
+            place = stream.index % GROUP
+            byte = Cat(result.word_select(GROUP * lane + place, 8) for lane in range(self._config.lanes))
+            m.d.comb += [drive.valid.eq(produce), drive.data.eq(byte)]
+
+
+def _registered(m: Module, name: str, values: Sequence[Value]) -> list[Value]:
+    registers: list[Value] = []
+    for position, value in enumerate(values):
+        register = Signal(value.shape(), name=f"{name}_{position}", reset_less=True)
+        m.d.sync += register.eq(value)
+        registers.append(register)
+    return registers
+
+
+def _sum(terms: Sequence[Value]) -> Value:
+    """The sum as a balanced tree."""
+    if len(terms) < 2:
+        return terms[0] if terms else Const(0)
+    half = len(terms) // 2
+    return _sum(terms[:half]) + _sum(terms[half:])

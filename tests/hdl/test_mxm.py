@@ -1,0 +1,150 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""MXM planes in Amaranth's simulator against numpy's int64 matrix product."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from openlpu.arch.config import ChipConfig, PipelineConfig
+from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.presets import NANO
+from openlpu.arch.timing import timing
+from openlpu.hdl.mxm import MxmPlane
+from tests.hdl.units import UnitBench, Vector
+
+NARROW = dataclasses.replace(NANO, lanes=6, weight_streams=2, pipeline=PipelineConfig(multiply=2, tree_levels=1))
+DEEP = dataclasses.replace(NANO, lanes=8, pipeline=PipelineConfig(dispatch=2, multiply=3, tree_levels=3))
+CONFIGS = [NANO, NARROW, DEEP]
+KINDS = (QueueKind.MXM_WEIGHTS, QueueKind.MXM_ACTS, QueueKind.MXM_ACCS)
+
+
+class Plane(UnitBench):
+    """A plane with the events of its instructions."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        super().__init__(config, MxmPlane(config=config, index=0))
+        self.weights, self.acts, self.accs = (geometry(config).of_kind(kind)[0] for kind in KINDS)
+
+    def latency(self, mnemonic: str) -> tuple[int, int, int]:
+        """Skew, func and state; 0 where there is none."""
+        spec = BY_MNEMONIC[mnemonic]
+        queue = next(q for q in (self.weights, self.acts, self.accs) if q.kind in spec.kinds)
+        row = timing(self.config).latency(spec, queue)
+        return row.skew or 0, row.func or 0, row.state or 0
+
+    def load(self, cycle: int, matrix: Vector) -> int:
+        """Load a matrix into the shadow; the first cycle in which it may be installed."""
+        skew, _, state = self.latency("lw")
+        groups = len(matrix) // self.config.weight_streams
+        for group in range(groups):
+            self.at(cycle + group, self.weights, "lw", g=group)
+            for i, stream in enumerate(self.weights.consumes):
+                self.put(cycle + group + skew, stream, matrix[group * self.config.weight_streams + i])
+        return cycle + groups - 1 + state - self.latency("iw")[0]
+
+    def multiply(self, cycle: int, vector: Vector) -> int:
+        """Enter activations; the dispatch cycle of the accumulator instruction that takes the sums."""
+        skew, _, state = self.latency("abc")
+        free = [stream for stream in self.acts.consumes if stream not in self.weights.consumes]
+        stream = free[cycle % len(free)]
+        self.at(cycle, self.acts, "abc", s=stream)
+        self.put(cycle + skew, stream, vector)
+        return cycle + state - self.latency("acc_set")[0]
+
+    def accumulate(self, cycle: int, mnemonic: str, address: int, group: int | None = None) -> int:
+        """Use an accumulator; the cycle in which the value stands on the hop."""
+        fields = {} if group is None else {"d": self.accs.produces[4 * group]}
+        self.at(cycle, self.accs, mnemonic, a=address, **fields)
+        return cycle + self.latency(mnemonic)[1]
+
+    def words(self, cycle: int, group: int) -> list[int]:
+        """The int32 vector produced on a group."""
+        planes = [self.produced.pop((stream, cycle)) for stream in self.accs.produces[4 * group :][:4]]
+        return np.array(planes, np.int8).T.copy().view("<i4")[:, 0].tolist()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["nano", "narrow", "deep"])
+def test_matrix_product_while_weights_are_swapped(config: ChipConfig) -> None:
+    """Vectors enter every cycle while the shadow fills; the install is as late as the table allows for the next one."""
+    rng = np.random.default_rng(3)
+    plane = Plane(config)
+    matrices = rng.integers(-128, 128, (4, config.lanes, config.lanes))
+    matrices[0] = -128
+    cycle, expected = 4, []
+    install = plane.load(cycle, matrices[0])
+    for k, matrix in enumerate(matrices):
+        plane.at(install, plane.weights, "iw")
+        # The first vector that meets the new weights.
+        cycle = install + plane.latency("iw")[2] - timing(config).weights_used
+        install = plane.load(install + 1, matrices[k + 1]) if k + 1 < len(matrices) else cycle + 8
+        last = install + plane.latency("iw")[2] - timing(config).weights_used
+        for entry in range(cycle, last):
+            vector = rng.integers(-128, 128, config.lanes) if entry > cycle else np.full(config.lanes, -128)
+            group = entry % (config.streams // 4)
+            stands = plane.accumulate(plane.multiply(entry, vector), "acc_set_out", entry % config.acc_depth, group)
+            expected.append((stands, group, (vector.astype(np.int64) @ matrix).tolist()))
+    plane.run(expected[-1][0] + 3)
+    for stands, group, sums in expected:
+        assert plane.words(stands, group) == sums, f"in cycle {stands}"
+    assert plane.produced == {}
+    assert plane.empty == []
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["nano", "narrow", "deep"])
+def test_accumulators(config: ChipConfig) -> None:
+    """Random set, add and out, back to back on few addresses, so that most meet a value of the cycle before."""
+    rng = np.random.default_rng(4)
+    plane = Plane(config)
+    matrix = rng.integers(-128, 128, (config.lanes, config.lanes))
+    install = plane.load(0, matrix)
+    plane.at(install, plane.weights, "iw")
+    first = install + 4
+    accumulators: dict[int, Vector] = {}
+    expected = []
+    for entry in range(first, first + 150):
+        vector = rng.integers(-128, 128, config.lanes)
+        dispatch = plane.multiply(entry, vector)
+        address = int(rng.integers(3))
+        known = ["acc_add", "acc_add_out", "acc_out"] if address in accumulators else []
+        mnemonic = str(rng.choice(["acc_set", "acc_set_out", *known, *known]))
+        group = int(rng.integers(config.streams // 4)) if mnemonic.endswith("out") else None
+        stands = plane.accumulate(dispatch, mnemonic, address, group)
+        sums = vector.astype(np.int64) @ matrix
+        if mnemonic.startswith("acc_add"):
+            sums = accumulators[address] + sums
+        if mnemonic == "acc_out":
+            sums = accumulators[address]
+        accumulators[address] = sums
+        if group is not None:
+            expected.append((stands, group, sums.tolist()))
+    plane.run(first + 150 + 30)
+    for stands, group, sums in expected:
+        assert plane.words(stands, group) == sums, f"in cycle {stands}"
+    assert plane.produced == {}
+    assert plane.empty == []
+
+
+def test_faults() -> None:
+    """Sums a cycle early and late, one of four weight streams missing, activations missing."""
+    plane = Plane(NANO)
+    skew = NANO.pipeline.dispatch
+    install = plane.load(0, np.zeros((4, 4)))
+    del plane.contents[plane.weights.consumes[3], skew]
+    plane.at(install, plane.weights, "iw")
+    taken = plane.multiply(10, np.zeros(4))
+    for cycle in (taken - 1, taken, taken + 1):
+        plane.accumulate(cycle, "acc_set", 0)
+    plane.accumulate(taken + 2, "acc_out", 0, 0)
+    plane.at(30, plane.acts, "abc", s=plane.acts.consumes[0])
+    plane.run(40)
+    accs = plane.accs.name
+    assert plane.empty == [
+        (plane.weights.name, skew),
+        (accs, taken - 1 + skew + 1),
+        (accs, taken + 1 + skew + 1),
+        (plane.acts.name, 30 + skew),
+    ]

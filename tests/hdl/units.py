@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""A bench for one unit: instructions and stream contents by cycle in, productions and faults by cycle out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from amaranth.sim import Simulator
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.encoding import encoding
+from openlpu.arch.geometry import Queue, Stream
+from openlpu.arch.isa import Instruction, Value, instruction
+from openlpu.hdl.decode import part
+
+Vector = npt.NDArray[Any]
+
+
+def pack(vector: Vector) -> int:
+    """Lane i in byte i."""
+    return int.from_bytes(np.asarray(vector).astype(np.int8).tobytes(), "little")
+
+
+def unpack(word: int, lanes: int) -> Vector:
+    """The int8 vector of a packed word."""
+    return np.frombuffer(word.to_bytes(lanes, "little"), np.int8)
+
+
+@dataclass
+class UnitBench:
+    """Collect a schedule with `at` and `put`, then `run`.
+
+    Afterwards `produced[stream, cycle]` is the vector that stands in the hop's register in that cycle, and `empty` are
+    the (queue, sampling cycle) of faults. Taps without content are invalid and full of noise.
+    """
+
+    config: ChipConfig
+    dut: Any
+    issues: dict[tuple[str, int], int] = field(default_factory=dict)
+    contents: dict[tuple[Stream, int], Vector] = field(default_factory=dict)
+    produced: dict[tuple[Stream, int], list[int]] = field(default_factory=dict)
+    empty: list[tuple[str, int]] = field(default_factory=list)
+    queues: dict[str, Queue] = field(default_factory=dict)
+
+    def at(self, cycle: int, queue: Queue, mnemonic: str, **fields: Value) -> Instruction:
+        """Dispatch an instruction."""
+        inst = instruction(mnemonic, **fields)
+        self.queues[queue.name] = queue
+        assert (queue.name, cycle) not in self.issues
+        self.issues[queue.name, cycle] = encoding(self.config).encode(inst, queue)
+        return inst
+
+    def put(self, cycle: int, stream: Stream, vector: Vector) -> None:
+        """Have a vector stand in the hop's register of a stream."""
+        self.contents[stream, cycle] = vector
+
+    def run(self, cycles: int) -> None:
+        """Play the schedule."""
+        rng = np.random.default_rng(7)
+        lanes = self.config.lanes
+
+        async def bench(ctx: Any) -> None:
+            for cycle in range(cycles):
+                for queue in self.queues.values():
+                    name = part(queue)
+                    issue = getattr(self.dut, f"{name}_issue")
+                    ctx.set(issue.valid, (queue.name, cycle) in self.issues)
+                    noise = int(rng.integers(0, 256))
+                    ctx.set(issue.word, self.issues.get((queue.name, cycle), noise))
+                    for tap, stream in zip(getattr(self.dut, f"{name}_taps"), queue.consumes, strict=True):
+                        ctx.set(tap.valid, (stream, cycle) in self.contents)
+                        noise = rng.integers(-128, 128, lanes)
+                        ctx.set(tap.data, pack(self.contents.get((stream, cycle), noise)))
+                for queue in self.queues.values():
+                    name = part(queue)
+                    for drive, stream in zip(getattr(self.dut, f"{name}_drives"), queue.produces, strict=True):
+                        if ctx.get(drive.valid):
+                            vector = unpack(ctx.get(drive.data), lanes).tolist()
+                            assert (stream, cycle + 1) not in self.produced
+                            self.produced[stream, cycle + 1] = vector
+                    if ctx.get(getattr(self.dut, f"{name}_empty")):
+                        self.empty.append((queue.name, cycle - 1))
+                await ctx.tick()
+
+        simulator = Simulator(self.dut)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(bench)
+        simulator.run()
