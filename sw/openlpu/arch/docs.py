@@ -49,7 +49,7 @@ def derived(config: ChipConfig) -> dict[str, int | float]:
     macs = planes * config.lanes**2
     queues = geometry(config).queues
     text_bits = config.imem_words * sum(encoding(config).word_bits(queue.kind) for queue in queues)
-    return {
+    numbers: dict[str, int | float] = {
         "MACs a cycle": macs,
         "peak int8 GOP/s (a MAC counts two)": 2 * macs * config.clock_mhz / 1000,
         "SRAM, KiB": slices * config.mem_words * config.lanes / 1024,
@@ -61,6 +61,7 @@ def derived(config: ChipConfig) -> dict[str, int | float]:
         "instruction queues": len(queues),
         "instruction memory, KiB": round(text_bits / 8192, 1),
     }
+    return {title: int(number) if number == int(number) else number for title, number in numbers.items()}
 
 
 def isa_page() -> str:

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""`lpu compile`: from an ONNX model to a program."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from openlpu.arch.presets import find_config
+from openlpu.cli.errors import UserError
+from openlpu.cli.figures import summary
+from openlpu.cli.files import replacing
+from openlpu.cli.programs import print_summary
+from openlpu.cli.terminal import json_option, print_json, working
+from openlpu.compiler.pipeline import Dump, compile_model
+from openlpu.runtime.program_file import to_bytes
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--config", required=True, help="The chip: a preset, or a .toml or .json file.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The program, by habit *.lpu.")
+@click.option("--batch", type=click.IntRange(min=1), help="Size of a dynamic first dimension.")
+@click.option("--dump-ir", metavar="DIR", help="Write the IR after each pass to this folder; - prints it.")
+@json_option
+def compile_command(
+    model: Path, config: str, output: Path, batch: int | None, dump_ir: str | None, as_json: bool
+) -> None:
+    """Compile MODEL, a quantised ONNX file. The cycles it prints are the cycles it takes."""
+    chip = find_config(config)
+    dump = _dumper(dump_ir, as_json)
+    start = time.perf_counter()
+    with replacing(output) as draft:
+        with working(f"compiling {model.name} for {chip.name}", as_json=as_json):
+            program = compile_model(model, chip, batch=batch, dump=dump)
+        draft.write_bytes(to_bytes(program))
+    seconds = round(time.perf_counter() - start, 3)
+    if as_json:
+        print_json({**summary(program), "output": str(output), "wall_seconds": seconds})
+    else:
+        print_summary(program, [("wrote", output)])
+
+
+def _dumper(destination: str | None, as_json: bool) -> Dump | None:
+    """What to do with the IR after each pass. What passed before a failure stays: it is there to find the failure."""
+    if destination is None:
+        return None
+    if destination == "-":
+        if as_json:
+            raise UserError("--dump-ir - and --json both print to standard output: dump to a folder")
+        return lambda name, text: click.echo(f"// {name}\n{text}")
+    directory = Path(destination)
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written: {error.strerror}") from None
+    written: list[Path] = []
+
+    def dump(name: str, text: str) -> None:
+        written.append(directory / f"{len(written) + 1:02d}-{name}.txt")
+        written[-1].write_text(text, encoding="utf-8")
+
+    return dump
