@@ -33,6 +33,9 @@ class Dispatch:
     def __str__(self) -> str:
         return f"cycle {self.cycle}, {self.queue.name}, '{format_instruction(self.instruction)}'"
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
     def violation(self, message: str, fault_cycle: int | None = None) -> Violation:
         """A violation by this dispatch."""
         return Violation(
@@ -78,14 +81,14 @@ def expand(config: ChipConfig, queue: Queue, text: Sequence[Instruction]) -> Exp
     for index in range(1 if mnemonics[:1] in (["sync"], ["notify"]) else 0, len(text)):
         inst = text[index]
         spec = inst.spec
+        if not spec.implemented:
+            refuse(head, inst, f"'{spec.mnemonic}' is not implemented", fault_cycle=head)
+            head += 1
+            continue
         try:
             codec.encode(inst, queue)
         except EncodingError as error:
             refuse(head, inst, str(error), fault_cycle=head)
-            head += 1
-            continue
-        if not spec.implemented:
-            refuse(head, inst, f"'{spec.mnemonic}' is not implemented", fault_cycle=head)
             head += 1
             continue
         match spec.mnemonic:

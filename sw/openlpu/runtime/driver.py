@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""One way to run a program on any device: load it, give it numpy arrays, get numpy arrays and cycles.
+
+    with open_device("golden", program.config) as device:
+        device.load(program)
+        result = device.run({"image": pixels})
+
+The host's only arithmetic is here, at the boundary: float32 to int8 and back, as ONNX QuantizeLinear and
+DequantizeLinear do it, in float32, and uint8 moved by 128.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.encoding import encoding
+from openlpu.arch.geometry import geometry
+from openlpu.arch.isa import instruction
+from openlpu.arch.program import Port, Program, Vector
+from openlpu.model.expand import expand
+from openlpu.model.golden import GoldenChip
+from openlpu.runtime.port import ChipPort, Fault
+
+_UINT8_SHIFT = 128
+"""What is subtracted from a uint8 value to hold it as int8."""
+
+
+class DeviceError(ValueError):
+    """A device that cannot be opened, does not fit the program, or did not do what the program says."""
+
+
+class DeviceFault(DeviceError):
+    """The hardware raised a schedule fault; `fault` says where and when."""
+
+    def __init__(self, program: str, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(f"{program}: schedule fault: {fault}")
+
+
+class InputError(ValueError):
+    """An input that does not fit its port; the message names it, and says what was expected."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Outputs by name, in the shapes and types of their ports, and the cycles that the program took."""
+
+    outputs: dict[str, NDArray[Any]]
+    cycles: int
+
+
+class Device:
+    """A chip and the program loaded into it. A context manager: leaving it closes the chip."""
+
+    def __init__(self, port: ChipPort) -> None:
+        self.port = port
+        self.program: Program | None = None
+        self._stale: dict[tuple[int, int], Vector] = {}
+        """Image words that the program overwrites: every run begins with them as they were."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the chip."""
+        self.port.close()
+
+    def load(self, program: Program) -> None:
+        """Write the text of every queue and the SRAM image. The program may then run any number of times.
+
+        Raises:
+            DeviceError: when the program was made for another chip.
+            EncodingError: when its text does not fit the chip's queues.
+        """
+        config = self.port.config
+        if program.config.digest != config.digest:
+            raise DeviceError(
+                f"{program.name} was compiled for the chip {program.config.name} ({program.config.digest}), "
+                f"but this is {config.name} ({config.digest}): compile it again for this chip"
+            )
+        codec, idle = encoding(config), (instruction("halt"),)
+        for number, queue in enumerate(geometry(config).queues):
+            text = program.text.get(queue.name, idle)
+            self.port.write_text(number, [codec.encode(inst, queue) for inst in text])
+        for (number, address), words in image_runs(program.image):
+            self.port.write_memory(number, address, words)
+        self._stale = {place: program.image[place] for place in _written(program) if place in program.image}
+        self.program = program
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> RunResult:
+        """Run the loaded program once.
+
+        Raises:
+            InputError: when an input is missing, unknown, or of another type or shape than its port.
+            DeviceFault: when the hardware found the program wrong in time.
+            DeviceError: when no program is loaded, or the run did not take the cycles that the program says.
+        """
+        program = self.program
+        if program is None:
+            raise DeviceError("no program is loaded")
+        names = [port.name for port in program.inputs]
+        for name in inputs:
+            if name not in names:
+                raise InputError(f"{program.name} has no input '{name}'; its inputs are: {', '.join(names) or 'none'}")
+        for name in names:
+            if name not in inputs:
+                raise InputError(f"input '{name}' of {program.name} is missing")
+        stored = [to_chip(port, inputs[port.name]) for port in program.inputs]
+
+        for (number, address), words in image_runs(self._stale):
+            self.port.write_memory(number, address, words)
+        for port, matrix in zip(program.inputs, stored, strict=True):
+            self._write_matrix(port, matrix)
+        status = self.port.run()
+        if status.fault is not None:
+            raise DeviceFault(program.name, status.fault)
+        if status.cycles != program.cycles:
+            raise DeviceError(
+                f"{program.name} took {status.cycles} cycles, but takes {program.cycles}: a broken device"
+            )
+        outputs = {port.name: from_chip(port, self._read_matrix(port)) for port in program.outputs}
+        return RunResult(outputs, status.cycles)
+
+    def _write_matrix(self, port: Port, matrix: NDArray[Any]) -> None:
+        """A matrix of int8 or int32 into the columns of its port, padded with zeros."""
+        lanes = self.port.config.lanes
+        for k, column in enumerate(port.columns):
+            part = matrix[:, k * lanes : (k + 1) * lanes]
+            block = np.zeros((port.rows, lanes), matrix.dtype)
+            block[:, : part.shape[1]] = part
+            planes = block.astype(block.dtype.newbyteorder("<"), copy=False).view(np.int8)
+            planes = planes.reshape(port.rows, lanes, len(column.slices))
+            for p, number in enumerate(column.slices):
+                self.port.write_memory(number, column.base, np.ascontiguousarray(planes[..., p]))
+
+    def _read_matrix(self, port: Port) -> NDArray[Any]:
+        """The matrix of a port, int8 or int32 [rows, cols]."""
+        blocks = []
+        for column in port.columns:
+            planes = [self.port.read_memory(number, column.base, port.rows) for number in column.slices]
+            stored = np.dtype(_stored_type(port)).newbyteorder("<")
+            blocks.append(np.stack(planes, axis=-1).view(stored)[..., 0])
+        matrix: NDArray[Any] = np.concatenate(blocks, axis=1)[:, : port.cols]
+        return matrix.astype(_stored_type(port))
+
+
+def open_device(backend: str, config: ChipConfig) -> Device:
+    """A fresh chip of a configuration: "golden" (the model) or "rtl" (the Verilated hardware).
+
+    Raises:
+        DeviceError: for an unknown backend, or one whose packages are not installed.
+    """
+    if backend not in BACKENDS:
+        raise DeviceError(f"no device '{backend}'; there are: {', '.join(BACKENDS)}")
+    return Device(BACKENDS[backend](config))
+
+
+def _rtl_chip(config: ChipConfig) -> ChipPort:
+    """The Verilated chip, looked up by name: software never depends on hardware tools."""
+    try:
+        port: ChipPort = importlib.import_module("openlpu.verif.rtl_port").RtlChip(config)
+    except ModuleNotFoundError as error:
+        raise DeviceError(
+            f"the rtl device needs the package '{error.name}': install with `pip install 'openlpu[rtl]'`"
+        ) from None
+    return port
+
+
+BACKENDS: dict[str, Callable[[ChipConfig], ChipPort]] = {"golden": GoldenChip, "rtl": _rtl_chip}
+"""Every device that `open_device` knows, by name."""
+
+
+def to_chip(port: Port, values: NDArray[Any]) -> NDArray[Any]:
+    """An input as the chip holds it: int8 (or int32) [rows, cols].
+
+    float32 becomes saturate(round_half_even(x / scale) + zero_point), a NaN the lowest code, as in ONNX Runtime.
+
+    Raises:
+        InputError: when the array is not of the port's type and shape.
+    """
+    array = np.asarray(values)
+    if array.dtype != np.dtype(port.dtype) or array.shape != port.shape:
+        raise InputError(
+            f"input '{port.name}' is {port.dtype}{list(port.shape)}, but {array.dtype}{list(array.shape)} was given"
+        )
+    match port.dtype:
+        case "float32":
+            limits = np.iinfo(_stored_type(port))
+            with np.errstate(over="ignore", invalid="ignore"):
+                quotient = array / np.float32(port.scale)
+            # In float64, where every bound of int32 is exact; fmax and fmin give a NaN to the bound.
+            lowest, highest = limits.min - port.zero_point, limits.max - port.zero_point
+            bounded = np.fmin(np.fmax(quotient.astype(np.float64), lowest), highest)
+            stored = np.rint(bounded).astype(np.int64) + port.zero_point
+        case "uint8":
+            stored = array.astype(np.int64) - _UINT8_SHIFT
+        case _:
+            stored = array
+    return stored.astype(_stored_type(port)).reshape(port.rows, port.cols)
+
+
+def from_chip(port: Port, stored: NDArray[Any]) -> NDArray[Any]:
+    """An output as the host sees it, from int8 or int32 [rows, cols]: of the port's type and shape."""
+    match port.dtype:
+        case "float32":
+            centred = (stored.astype(np.int64) - port.zero_point).astype(np.float32)
+            outside: NDArray[Any] = centred * np.float32(port.scale)
+        case "uint8":
+            outside = (stored.astype(np.int16) + _UINT8_SHIFT).astype(np.uint8)
+        case _:
+            outside = stored.astype(port.dtype)
+    return outside.reshape(port.shape)
+
+
+def image_runs(image: Mapping[tuple[int, int], Vector]) -> list[tuple[tuple[int, int], Vector]]:
+    """An image as few blocks of consecutive words: (slice number, first address) and int8 [n, lanes], in order."""
+    runs: list[tuple[tuple[int, int], list[Vector]]] = []
+    for number, address in sorted(image):
+        (previous, first), words = runs[-1] if runs else ((-1, 0), [])
+        if (number, address) != (previous, first + len(words)):
+            words = []
+            runs.append(((number, address), words))
+        words.append(image[number, address])
+    return [(place, np.stack(words)) for place, words in runs]
+
+
+def _stored_type(port: Port) -> type[np.int8] | type[np.int32]:
+    return np.int32 if len(port.columns[0].slices) == GROUP else np.int8
+
+
+def _written(program: Program) -> list[tuple[int, int]]:
+    """SRAM words that the program writes, by (slice number, address)."""
+    chip = geometry(program.config)
+    return [
+        (dispatch.queue.index, dispatch.instruction.number("a"))
+        for queue in chip.queues
+        if queue.name in program.text
+        for dispatch in expand(program.config, queue, program.text[queue.name]).dispatches
+        if dispatch.instruction.spec.mnemonic == "write"
+    ]

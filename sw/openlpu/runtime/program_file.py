@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The `.lpu` file: a program at rest.
+
+    magic           8 bytes; not text, and damaged by every transfer that takes it for text
+    version         u32
+    header length   u32
+    body length     u64
+    header          JSON: config and its digest, the lengths of what is in the body, ports, what else a program says
+    body            instruction words of each queue (little-endian, whole bytes), then blocks of SRAM words
+    SHA-256         32 bytes over all of the above
+
+Everything little-endian. The same program always gives the same bytes, and no file with a flipped bit is accepted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.encoding import encoding
+from openlpu.arch.geometry import geometry
+from openlpu.arch.isa import Instruction
+from openlpu.arch.program import Column, Port, Program, Vector
+from openlpu.runtime.driver import image_runs
+
+SUFFIX = ".lpu"
+MAGIC = b"\x89LPU\r\n\x1a\n"
+VERSION = 1
+_PREFIX = struct.Struct("<8sIIQ")
+_HASH_BYTES = hashlib.sha256().digest_size
+_STRUCTURED = ("config", "text", "image", "inputs", "outputs")
+"""Fields of a program that have a form of their own in the file; all others are plain values in the header."""
+
+
+class ProgramFileError(ValueError):
+    """A file that cannot be read or written as a program; the message names it and says why."""
+
+
+def save(program: Program, path: Path) -> None:
+    """Write a program: the whole file or, on any failure, none and the old one untouched.
+
+    Raises:
+        ProgramFileError: when the file cannot be written.
+        EncodingError: when an instruction does not fit its queue.
+    """
+    content = to_bytes(program)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ProgramFileError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def load(path: Path) -> Program:
+    """Read a program.
+
+    Raises:
+        ProgramFileError: when the file is missing, no program, of another version, damaged, or inconsistent.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ProgramFileError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return from_bytes(content)
+    except ProgramFileError as error:
+        raise ProgramFileError(f"{path}: {error}") from None
+
+
+def to_bytes(program: Program) -> bytes:
+    """The content of a program's file.
+
+    Raises:
+        EncodingError: when an instruction does not fit its queue.
+    """
+    codec, chip = encoding(program.config), geometry(program.config)
+    texts, blocks, body = [], [], bytearray()
+    for queue in chip.queues:
+        if queue.name in program.text:
+            text = program.text[queue.name]
+            texts.append([queue.name, len(text)])
+            for inst in text:
+                body += codec.encode(inst, queue).to_bytes(codec.word_bytes(queue.kind), "little")
+    for (number, address), words in image_runs(program.image):
+        blocks.append([number, address, len(words)])
+        body += words.astype(np.int8, copy=False).tobytes()
+    header = {
+        "config": program.config.to_dict(),
+        "digest": program.config.digest,
+        "text": texts,
+        "image": blocks,
+        "inputs": [dataclasses.asdict(port) for port in program.inputs],
+        "outputs": [dataclasses.asdict(port) for port in program.outputs],
+        "program": {f.name: getattr(program, f.name) for f in _plain_fields()},
+    }
+    head = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_scalar).encode()
+    content = _PREFIX.pack(MAGIC, VERSION, len(head), len(body)) + head + body
+    return content + hashlib.sha256(content).digest()
+
+
+def from_bytes(content: bytes) -> Program:
+    """The program of a file's content.
+
+    Raises:
+        ProgramFileError: see `load`.
+    """
+    if content[: len(MAGIC)] != MAGIC:
+        raise ProgramFileError(f"not a {SUFFIX} program file")
+    if len(content) < _PREFIX.size:
+        raise ProgramFileError(f"truncated: {len(content)} bytes")
+    _, version, head_bytes, body_bytes = _PREFIX.unpack_from(content)
+    if version != VERSION:
+        raise ProgramFileError(f"format version {version}, but this OpenLPU reads version {VERSION}: compile again")
+    expected = _PREFIX.size + head_bytes + body_bytes + _HASH_BYTES
+    if len(content) != expected:
+        what = "truncated" if len(content) < expected else "followed by something else"
+        raise ProgramFileError(f"{what}: {len(content)} bytes instead of {expected}")
+    if hashlib.sha256(content[:-_HASH_BYTES]).digest() != content[-_HASH_BYTES:]:
+        raise ProgramFileError("damaged: its checksum does not match its content")
+    body_start = _PREFIX.size + head_bytes
+    try:
+        header = json.loads(content[_PREFIX.size : body_start])
+        return _program(header, content[body_start:-_HASH_BYTES])
+    except ProgramFileError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ProgramFileError(f"malformed: {error}") from None
+
+
+def _program(header: dict[str, Any], body: bytes) -> Program:
+    config = ChipConfig.from_dict(header["config"])
+    if config.digest != header["digest"]:
+        raise ProgramFileError(
+            f"made for the chip {header['digest']}, which this OpenLPU knows as {config.digest}: compile again"
+        )
+    codec, chip = encoding(config), geometry(config)
+    position = 0
+
+    def take(size: int) -> bytes:
+        nonlocal position
+        if size < 0 or position + size > len(body):
+            raise ProgramFileError("malformed: its parts are longer than the whole")
+        position += size
+        return body[position - size : position]
+
+    text: dict[str, tuple[Instruction, ...]] = {}
+    for name, count in header["text"]:
+        queue = chip.by_name[name]
+        width = codec.word_bytes(queue.kind)
+        text[name] = tuple(codec.decode(int.from_bytes(take(width), "little"), queue) for _ in range(count))
+    image: dict[tuple[int, int], Vector] = {}
+    for number, address, count in header["image"]:
+        words = np.frombuffer(take(count * config.lanes), np.int8).reshape(count, config.lanes)
+        image.update({(number, address + row): words[row] for row in range(count)})
+    if position != len(body):
+        raise ProgramFileError("malformed: its parts are shorter than the whole")
+    plain = header["program"]
+    return Program(
+        config=config,
+        text=text,
+        image=image,
+        inputs=tuple(_port(values) for values in header["inputs"]),
+        outputs=tuple(_port(values) for values in header["outputs"]),
+        **{f.name: plain[f.name] for f in _plain_fields()},
+    )
+
+
+def _port(values: dict[str, Any]) -> Port:
+    columns = tuple(Column(tuple(column["slices"]), column["base"]) for column in values["columns"])
+    return Port(**{**values, "shape": tuple(values["shape"]), "columns": columns})
+
+
+def _plain_fields() -> list[dataclasses.Field[Any]]:
+    return [f for f in dataclasses.fields(Program) if f.name not in _STRUCTURED]
+
+
+def _scalar(value: object) -> int | float:
+    """A numpy scalar as JSON has it: float32 widens without loss."""
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    raise TypeError(f"a program file holds no {type(value).__name__}")
