@@ -57,6 +57,8 @@ class Timing:
         """From the dispatch of `abc` to the cycle whose array weights it multiplies with."""
         self.notify = pipe.notify
         """From the dispatch of `notify` to cycle 0 of the program."""
+        self.host_read = 2 + pipe.sram + 1
+        """From a read on the host port to its word there: fan-out registers, SRAM, collecting register."""
         self.alu_depth = tuple(max(getattr(pipe, f"alu_{op_class}") for op_class in alu.classes) for alu in config.alus)
         """Per ALU, from sampled operands to the result register: its deepest class, so that results never collide."""
 
