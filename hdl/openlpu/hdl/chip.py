@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The chip: everything `Geometry` lists, put together.
+
+Nothing here knows one slice from another. A queue has an instruction memory and a part of a unit; a part taps and
+drives the streams that its queue lists at the hop that its queue names. What is left is what belongs to no slice: the
+barrier, the clock of the program, and the record of the first fault.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from openlpu.arch.config import ChipConfig, OpClass
+from openlpu.arch.encoding import bits_for
+from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
+from openlpu.arch.timing import timing
+
+from .decode import delayed, part
+from .host import HostPort, HostSignature, text_name
+from .icu import InstructionQueue
+from .mem import MemSlice
+from .mxm import MxmPlane
+from .stream import Hop, drives_name
+from .sxm import Sxm
+from .vxm import Vxm
+
+__all__ = ["Chip"]
+
+_FAULT_DELAY = 2
+"""Cycles from the one a fault belongs to until the one it is recorded in: a register in the unit, one on the way."""
+
+
+class Chip(wiring.Component):
+    """One chip. Its ports carry the names of `HostSignature`, behind `host_`, and:
+
+    `host_start` : pulse, while not `running`: every queue starts at the first word of its text.
+    `running` : from then until every queue has halted and nothing is in flight any more. The host port works outside.
+    `cycles` : length of the program, from cycle 0 until every queue has halted; final when `running` falls.
+    `fault` : something went wrong since the start. The rest describes what went wrong first; of several in one cycle,
+        what went wrong in the lowest queue.
+    `fault_queue` : position in `Geometry.queues`.
+    `fault_cycle` : the cycle of the program in which operands were sampled, or the illegal word was to be dispatched
+        (0 also before the program's first).
+    `fault_illegal` : 1 for an illegal instruction word, 0 for a stream, chain or array that held nothing.
+    `digest` : `ChipConfig.digest`.
+
+    Raises
+    ------
+    ValueError
+        The config asks for something that has no RTL yet.
+    """
+
+    host_start: Signal
+    running: Signal
+    cycles: Signal
+    fault: Signal
+    fault_queue: Signal
+    fault_cycle: Signal
+    fault_illegal: Signal
+    digest: Signal
+
+    def __init__(self, *, config: ChipConfig) -> None:
+        _refuse_unsupported(config)
+        self._config = config
+        self._host = HostSignature(config)
+        super().__init__(
+            {f"host_{name}": member.flip() for name, member in self._host.members.items()}
+            | {
+                "host_start": In(1),
+                "running": Out(1),
+                "cycles": Out(32),
+                "fault": Out(1),
+                "fault_queue": Out(bits_for(len(geometry(config).queues))),
+                "fault_cycle": Out(32),
+                "fault_illegal": Out(1),
+                "digest": Out(64),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Put the parts together."""
+        m = Module()
+        units = self._units(m)
+        start = delayed(m, "start", self.host_start & ~self.running, 1)
+        icus = self._icus(m, units, start)
+        self._connect_streams(m, units)
+        self._connect_host(m, units, icus)
+
+        notify = Cat(icu.notify for icu in icus).any()
+        # The queues see NOTIFY one cycle before its dispatch, and act on the release one before that of cycle 0.
+        release = delayed(m, "release", notify, timing(self._config).notify - 1)
+        m.d.comb += [icu.release.eq(release) for icu in icus]
+        now = self._elaborate_clock(m, start, release, Cat(icu.halted for icu in icus).all())
+        empty = [getattr(units[queue.unit], f"{part(queue)}_empty") for queue in geometry(self._config).queues]
+        self._elaborate_fault(m, start, now, [icu.illegal for icu in icus], empty)
+        m.d.comb += self.digest.eq(Const(int(self._config.digest, 16), 64))
+        return m
+
+    # --- parts ---
+
+    def _units(self, m: Module) -> dict[str, Any]:
+        """All units by the name that their queues give them."""
+        units: dict[str, Any] = {}
+        for queue in geometry(self._config).queues:
+            if queue.unit not in units:
+                match queue.kind:
+                    case QueueKind.MEM_READ | QueueKind.MEM_WRITE:
+                        unit = MemSlice(config=self._config, index=queue.index)
+                    case QueueKind.MXM_WEIGHTS | QueueKind.MXM_ACTS | QueueKind.MXM_ACCS:
+                        unit = MxmPlane(config=self._config, index=queue.index)
+                    case QueueKind.SXM_SHIFT | QueueKind.SXM_PERMUTE:
+                        unit = Sxm(config=self._config, index=queue.index)
+                    case QueueKind.VXM:
+                        unit = Vxm(config=self._config)
+                units[queue.unit] = unit
+                m.submodules[queue.unit] = unit
+        return units
+
+    def _icus(self, m: Module, units: dict[str, Any], start: Value) -> list[InstructionQueue]:
+        icus = []
+        for queue in geometry(self._config).queues:
+            icu = InstructionQueue(config=self._config, queue=queue)
+            m.submodules[f"icu_{queue.unit}_{part(queue)}"] = icu
+            wiring.connect(m, icu.issue, getattr(units[queue.unit], f"{part(queue)}_issue"))
+            m.d.comb += icu.start.eq(start)
+            icus.append(icu)
+        return icus
+
+    def _connect_streams(self, m: Module, units: dict[str, Any]) -> None:
+        config, chip = self._config, geometry(self._config)
+        width = 8 * config.lanes
+        hops = []
+        for place in range(chip.hops):
+            producers = Counter(stream for queue in chip.queues if queue.hop == place for stream in queue.produces)
+            hop = Hop(lanes=config.lanes, streams=config.streams, producers=producers)
+            m.submodules[f"hop{place}"] = hop
+            hops.append(hop)
+        for west, east in zip(hops, hops[1:], strict=False):
+            m.d.comb += [
+                east.e_data_in.eq(west.e_data),
+                east.e_valid_in.eq(west.e_valid),
+                west.w_data_in.eq(east.w_data),
+                west.w_valid_in.eq(east.w_valid),
+            ]
+
+        connected: Counter[tuple[int, Stream]] = Counter()
+        for queue in chip.queues:
+            unit, hop = units[queue.unit], hops[queue.hop]
+            for stream, tap in zip(queue.consumes, getattr(unit, f"{part(queue)}_taps"), strict=True):
+                east = stream.direction is Direction.EAST
+                data, valid = (hop.e_data, hop.e_valid) if east else (hop.w_data, hop.w_valid)
+                m.d.comb += [tap.data.eq(data.word_select(stream.index, width)), tap.valid.eq(valid[stream.index])]
+            for stream, drive in zip(queue.produces, getattr(unit, f"{part(queue)}_drives"), strict=True):
+                wiring.connect(m, drive, getattr(hop, drives_name(stream))[connected[queue.hop, stream]])
+                connected[queue.hop, stream] += 1
+
+    def _connect_host(self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]) -> None:
+        m.submodules.host = host = HostPort(config=self._config)
+        m.d.comb += host.enable.eq(~self.running)
+        for name, member in self._host.members.items():
+            inside, outside = getattr(host.host, name), getattr(self, f"host_{name}")
+            m.d.comb += inside.eq(outside) if member.flow is Out else outside.eq(inside)
+        for i, unit in enumerate(geometry(self._config).mem_slices):
+            wiring.connect(m, host.slices[i], units[unit].host)
+        for i, icu in enumerate(icus):
+            wiring.connect(m, getattr(host, text_name(i)), icu.text)
+
+    # --- what belongs to no slice ---
+
+    def _elaborate_clock(self, m: Module, start: Value, release: Value, halted: Value) -> Value:
+        """Drive `running` and `cycles`.
+
+        Returns the cycle of the program that was `_FAULT_DELAY` cycles ago, 0 before there was one.
+        """
+        # From the release to cycle 0 two cycles pass; the clock then runs late by as much as faults are.
+        counting = Cat(Signal(name=f"counting{age}") for age in range(2 + _FAULT_DELAY))
+        finished = delayed(m, "finished", halted, _FAULT_DELAY + 1)
+        now = Signal(32)
+        m.d.sync += counting.eq(Cat(counting[0] | release, counting[:-1]))
+        with m.If(counting[-1]):
+            m.d.sync += now.eq(now + 1)
+            with m.If(~finished):
+                m.d.sync += self.cycles.eq(now + 1)
+
+        rows = timing(self._config).rows(geometry(self._config).queues)
+        longest = max(latency.retire for _, _, latency in rows) + _FAULT_DELAY + 2
+        draining = Signal(range(longest + 1))
+        with m.If(~halted):
+            m.d.sync += draining.eq(longest)
+        with m.Elif(draining != 0):
+            m.d.sync += draining.eq(draining - 1)
+        with m.Else():
+            m.d.sync += [self.running.eq(0), counting.eq(0)]
+        with m.If(start):
+            m.d.sync += [self.running.eq(1), draining.eq(longest), counting.eq(0), now.eq(0), self.cycles.eq(0)]
+        return now
+
+    def _elaborate_fault(
+        self, m: Module, start: Value, now: Value, illegal: Sequence[Value], empty: Sequence[Value]
+    ) -> None:
+        # Units tell of an empty operand one cycle after sampling it; illegal words must not get ahead of them.
+        illegal_q = delayed(m, "illegal", Cat(illegal), _FAULT_DELAY)
+        empty_q = delayed(m, "empty", Cat(empty), _FAULT_DELAY - 1)
+        with m.If(~self.fault):
+            for i in reversed(range(len(illegal))):
+                with m.If(illegal_q[i] | empty_q[i]):
+                    m.d.sync += [self.fault.eq(1), self.fault_queue.eq(i), self.fault_illegal.eq(illegal_q[i])]
+                    m.d.sync += self.fault_cycle.eq(now)
+        with m.If(start):
+            m.d.sync += self.fault.eq(0)
+
+
+def _refuse_unsupported(config: ChipConfig) -> None:
+    special = any(OpClass.SPECIAL in alu.classes for alu in config.alus)
+    for name, asked in (
+        ("ecc", config.ecc),
+        ("c2c_links", config.c2c_links > 0),
+        ("alus", special),
+    ):
+        if asked:
+            value = OpClass.SPECIAL.value if name == "alus" else getattr(config, name)
+            raise ValueError(f"config field '{name}': {value!r} has no RTL yet, only the tables and the model know it")

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The host port: how the world reaches SRAM and instruction memories of a chip that is halted.
+
+One access a cycle, of fixed latency and without handshake, like everything else on the chip. Requests are registered
+before they fan out to all slices and queues; a read is held back one cycle more, so that it sees the write before it.
+"""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.encoding import bits_for, encoding
+from openlpu.arch.geometry import geometry
+
+from .decode import delayed, select
+from .icu import TextWriteSignature
+from .mem import SramAccessSignature
+
+__all__ = ["HostPort", "HostSignature", "text_name"]
+
+
+class HostSignature(wiring.Signature):
+    """What the host drives, and the word it reads.
+
+    `mem_en` : access word `mem_addr` of MEM slice `mem_slice`: write `mem_wdata`, or where `mem_we` is 0 read; then
+        `mem_rdata` holds the word `Timing.host_read` cycles later, and until the word of another read.
+    `imem_we` : `imem_data` becomes word `imem_addr` of the text of queue `imem_queue`.
+    """
+
+    def __init__(self, config: ChipConfig) -> None:
+        chip, word = geometry(config), 8 * config.lanes
+        text_bits = max(encoding(config).word_bits(queue.kind) for queue in chip.queues)
+        super().__init__(
+            {
+                "mem_en": Out(1),
+                "mem_we": Out(1),
+                "mem_slice": Out(bits_for(len(chip.mem_slices))),
+                "mem_addr": Out(bits_for(config.mem_words)),
+                "mem_wdata": Out(word),
+                "mem_rdata": In(word),
+                "imem_we": Out(1),
+                "imem_queue": Out(bits_for(len(chip.queues))),
+                "imem_addr": Out(bits_for(config.imem_words)),
+                "imem_data": Out(text_bits),
+            }
+        )
+
+
+def text_name(queue: int) -> str:
+    """The port of a `HostPort` to the text of a queue, by its number."""
+    return f"text{queue}"
+
+
+class HostPort(wiring.Component):
+    """Between a `HostSignature` and the memories: `slices[i]` of MEM slice i, `text_name(i)` of queue i.
+
+    Requests in a cycle without `enable` are ignored.
+    """
+
+    enable: Signal
+    host: wiring.PureInterface
+
+    def __init__(self, *, config: ChipConfig) -> None:
+        self._config = config
+        chip = geometry(config)
+        self._queues = len(chip.queues)
+        texts = {
+            text_name(i): Out(TextWriteSignature(config, encoding(config).word_bits(queue.kind)))
+            for i, queue in enumerate(chip.queues)
+        }
+        super().__init__(
+            {
+                "enable": In(1),
+                "host": In(HostSignature(config)),
+                "slices": Out(SramAccessSignature(config)).array(len(chip.mem_slices)),
+            }
+            | texts
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Register requests, fan them out, and collect the words read."""
+        m = Module()
+        host = self.host
+        slices = Cat(host.mem_slice == i for i in range(len(self.slices)))
+        accessed = slices & (host.mem_en & self.enable).replicate(len(self.slices))
+        writes = delayed(m, "writes", accessed & host.mem_we.replicate(len(self.slices)), 1)
+        reads = delayed(m, "reads", accessed & (~host.mem_we).replicate(len(self.slices)), 2)
+        write_address = delayed(m, "address", host.mem_addr, 1, reset_less=True)
+        read_address = delayed(m, "read_address", write_address, 1, reset_less=True)
+        write_data = delayed(m, "write_data", host.mem_wdata, 1, reset_less=True)
+        for i, port in enumerate(self.slices):
+            m.d.comb += [
+                port.read.eq(reads[i]),
+                port.read_address.eq(read_address),
+                port.write.eq(writes[i]),
+                port.write_address.eq(write_address),
+                port.write_data.eq(write_data),
+            ]
+        arriving = delayed(m, "arriving", reads, self._config.pipeline.sram)
+        with m.If(arriving.any()):
+            m.d.sync += host.mem_rdata.eq(
+                select([arriving[i] for i in range(len(self.slices))], [port.read_data for port in self.slices])
+            )
+
+        queues = Cat(host.imem_queue == i for i in range(self._queues))
+        texts = delayed(m, "texts", queues & (host.imem_we & self.enable).replicate(self._queues), 1)
+        text_address = delayed(m, "text_address", host.imem_addr, 1, reset_less=True)
+        text_data = delayed(m, "text_data", host.imem_data, 1, reset_less=True)
+        for i in range(self._queues):
+            port = getattr(self, text_name(i))
+            m.d.comb += [port.en.eq(texts[i]), port.address.eq(text_address), port.data.eq(text_data)]
+        return m
