@@ -21,6 +21,9 @@ def assemble(schedule: Schedule, cycles: int, config: ChipConfig) -> dict[str, t
         CompileError: when the text of a queue is longer than its instruction memory.
     """
     queues = [queue for queue in geometry(config).queues if queue.name in schedule]
+    if not queues:
+        # Nothing to compute, as in a network of reshapes: the barrier falls and the program is over.
+        return {geometry(config).queues[0].name: (instruction("notify"), instruction("halt"))}
     # One queue gives the start signal, and one keeps the program alive until the last result is in place.
     last = max(queues, key=lambda queue: schedule[queue.name][-1][0])
     text = {}

@@ -22,7 +22,7 @@ from openlpu.compiler.lower import lower
 from openlpu.compiler.onnx_import import import_onnx
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import Schedule, schedule
-from openlpu.model.check import check
+from openlpu.model.link import check
 
 Dump = Callable[[str, str], None]
 """Called after each pass with its name and the IR as text."""

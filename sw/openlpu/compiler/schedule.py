@@ -9,7 +9,7 @@ MXM runs at the same rate as the rows, so a result goes from accumulator to SRAM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -172,7 +172,10 @@ class _Scheduler:
         """Multiply the rows of a tile; behind the last tile of an output column, run the chain."""
         kernel = tile.kernel
         if tile.last:
-            journey = self.first_that_flows(kernel, tile.rows, lambda chain: self.finishing_row(tile, chain))
+            groups = range(0, self.config.streams, GROUP)
+            journey = self.first_that_flows(
+                kernel, tile.rows, lambda chain: (self.finishing_row(tile, chain, group) for group in groups)
+            )
         else:
             journey = self.accumulating_row(tile)
         uses_new = after(self.latency(self.weights, "iw").state) - self.timing.weights_used
@@ -185,21 +188,23 @@ class _Scheduler:
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
         rows = self.graph.buffer(kernel.input).rows
-        journey = self.first_that_flows(kernel, rows, lambda chain: self.vector_row(kernel, column, chain))
+        journey = self.first_that_flows(kernel, rows, lambda chain: [self.vector_row(kernel, column, chain)])
         start, gap = self.depart_rows(journey, 0, rows, 0)
         self.written(journey, kernel.output, column, 0, rows, start, gap)
 
-    def first_that_flows(self, kernel: Kernel, rows: int, row: Callable[[tuple[Placed, ...]], Journey]) -> Journey:
-        """The journey by the fastest chain whose rows can follow one another.
+    def first_that_flows(
+        self, kernel: Kernel, rows: int, journeys: Callable[[tuple[Placed, ...]], Iterable[Journey]]
+    ) -> Journey:
+        """Of the journeys by the fastest chain whose rows can follow one another, the one with the smallest gap.
 
         Two operands of a step that lie in one slice would meet at its port; a `pass` in front parts them.
         """
         for delay in range(len(self.config.alus)):
             chain = map_chain([*[PASS] * delay, *kernel.chain], self.config)
             if chain is not None:
-                journey = row(chain)
-                if journey.flight.gap(rows) is not None:
-                    return journey
+                flowing = [(gap, j) for j in journeys(chain) if (gap := j.flight.gap(rows)) is not None]
+                if flowing:
+                    return min(flowing, key=lambda pair: pair[0])[1]
         raise CompileError(
             f"'{kernel.output}': operands of its vector chain meet on the streams of config '{self.config.name}'; "
             f"use a config with more streams or MEM slices"
@@ -213,18 +218,17 @@ class _Scheduler:
         journey.flight.dispatch(self.accs, self.acc_offset(mnemonic), instruction(mnemonic, a=0), step=1)
         return journey
 
-    def finishing_row(self, tile: Tile, chain: tuple[Placed, ...]) -> Journey:
-        """One row of the last tile: the finished sums go on to the VXM and through the chain into SRAM."""
+    def finishing_row(self, tile: Tile, chain: tuple[Placed, ...], group: int) -> Journey:
+        """One row of the last tile: the finished sums go on to the VXM, on a group, and through the chain into SRAM."""
         journey = Journey()
         self.multiply(journey, tile)
         mnemonic = "acc_set_out" if tile.inner == 0 else "acc_add_out"
-        group = self.free_group(tile.kernel, chain, tile.output_column)
         offset = self.acc_offset(mnemonic)
         journey.flight.dispatch(self.accs, offset, instruction(mnemonic, a=0, d=Stream(WEST, group)), step=1)
         leaves = offset + after(self.latency(self.accs, mnemonic).func)
         arrival = leaves + self.accs.hop - self.geometry.vxm_hop
         for plane in range(GROUP):
-            journey.flight.ride(Stream(WEST, group + plane), self.accs.hop, self.geometry.vxm_hop, arrival)
+            journey.flight.ride(Stream(WEST, group + plane), self.accs, self.geometry.vxm_hop, arrival)
         x = Operand(Format.WORD, Stream(WEST, group))
         self.chain(journey, tile.kernel, chain, tile.output_column, tile.first_row, x, arrival)
         return journey
@@ -247,22 +251,6 @@ class _Scheduler:
     def acc_offset(self, mnemonic: str) -> int:
         """From the dispatch of `abc` to that of the accumulator instruction which takes its sums."""
         return after(self.latency(self.acts, "abc").state) - after(self.latency(self.accs, mnemonic).skew)
-
-    def free_group(self, kernel: Kernel, chain: tuple[Placed, ...], column: int) -> int:
-        """A group of westward streams that no operand of the chain rides on, for the sums to reach the VXM."""
-        taken = {
-            self.placement.own_stream(mem_slice) // GROUP
-            for place in chain
-            if (operand := self.operand_column(place.step, column)) is not None
-            for mem_slice in operand.slices
-        }
-        for group in range(self.config.streams // GROUP):
-            if group not in taken:
-                return group * GROUP
-        raise CompileError(
-            f"'{kernel.output}': config '{self.config.name}' has too few streams for the sums beside the "
-            f"other operands; use at least {2 * GROUP}"
-        )
 
     # The chain
 
@@ -289,7 +277,7 @@ class _Scheduler:
             journey.flight.dispatch(queue, dispatch, instruction(place.step.mnemonic, **values))
             sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
             x = Operand(Format.ALU, place.alu)
-        self.write(journey, target, first_row, leaves)
+        self.write(journey, target, first_row, self.alus[chain[-1].alu], leaves)
 
     def second_operand(self, journey: Journey, step: Step, column: int, row: int, sample: int) -> dict[str, Value]:
         """The fields that bring in a step's operand `y`, read from SRAM in time where it lives there."""
@@ -304,16 +292,6 @@ class _Scheduler:
                 return {"y": Operand(Format.WORD, stream)}
             case BufferOperand(name):
                 return {"y": self.buffer_operand(journey, name, column, row, sample)}
-
-    def operand_column(self, step: Step, column: int) -> Column | None:
-        """Where a step's operand `y` lies in SRAM, if it does."""
-        match step.y:
-            case LaneConstants(name):
-                return self.placement.constants[name, column]
-            case BufferOperand(name):
-                return self.placement.buffers[name][column]
-            case _:
-                return None
 
     def buffer_operand(self, journey: Journey, name: str, column: int, row: int, sample: int) -> Operand:
         """Bring a row of a buffer to the VXM for cycle `sample`, and the operand that meets it there."""
@@ -344,19 +322,19 @@ class _Scheduler:
         """Read a word onto a stream, to be at `hop` in cycle `arrival`; return the cycle that samples the SRAM."""
         queue = self.mem_read[mem_slice]
         latency = self.latency(queue, "read")
-        dispatch = flight.ride(stream, queue.hop, hop, arrival) - after(latency.func)
+        dispatch = flight.ride(stream, queue, hop, arrival) - after(latency.func)
         flight.dispatch(queue, dispatch, instruction("read", a=address, d=stream), step)
         return dispatch + after(latency.skew)
 
-    def write(self, journey: Journey, target: Column, row: int, leaves: int) -> None:
-        """Write the VXM's result, on the target's own streams from cycle `leaves`, into a row of a column."""
+    def write(self, journey: Journey, target: Column, row: int, producer: Queue, leaves: int) -> None:
+        """Write an ALU's result, on the target's own streams from cycle `leaves`, into a row of a column."""
         finished = []
         for mem_slice in target.slices:
             queue = self.mem_write[mem_slice]
             latency = self.latency(queue, "write")
             stream = Stream(EAST, self.placement.own_stream(mem_slice))
-            arrival = leaves + queue.hop - self.geometry.vxm_hop
-            journey.flight.ride(stream, self.geometry.vxm_hop, queue.hop, arrival)
+            arrival = leaves + queue.hop - producer.hop
+            journey.flight.ride(stream, producer, queue.hop, arrival)
             dispatch = arrival - after(latency.skew)
             journey.flight.dispatch(queue, dispatch, instruction("write", a=target.base + row, s=stream), step=1)
             finished.append(dispatch + after(latency.state))

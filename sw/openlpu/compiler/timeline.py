@@ -36,7 +36,10 @@ class Flight:
     """What one row does: its dispatches, and the stream registers it passes."""
 
     dispatches: list[Dispatch] = field(default_factory=list)
-    registers: set[tuple[Key, int]] = field(default_factory=set)
+    registers: dict[tuple[Key, int], Queue] = field(default_factory=dict)
+    """(timeline, diagonal) of every register passed, and whose production passes it."""
+    clashes: bool = False
+    """Two productions meet in one register: no start helps."""
 
     def dispatch(self, queue: Queue, offset: int, instruction: Instruction, step: int = 0) -> None:
         """Add an instruction; the very same one twice (an operand used twice) is one."""
@@ -44,13 +47,17 @@ class Flight:
         if entry not in self.dispatches:
             self.dispatches.append(entry)
 
-    def ride(self, stream: Stream, producer: int, consumer: int, arrival: int) -> int:
-        """Occupy `stream` from hop to hop, to be at `consumer` in cycle `arrival`; return the cycle at `producer`."""
+    def ride(self, stream: Stream, producer: Queue, consumer: int, arrival: int) -> int:
+        """Occupy `stream` from a producer's hop to that of a consumer, to be there in cycle `arrival`.
+
+        Returns the cycle at the producer's hop.
+        """
         diagonal = stream.diagonal(arrival, consumer)
         step = stream.direction.step
-        for hop in range(producer, consumer + step, step):
-            self.registers.add(((stream, hop), diagonal))
-        return arrival - (consumer - producer) * step
+        for hop in range(producer.hop, consumer + step, step):
+            owner = self.registers.setdefault(((stream, hop), diagonal), producer)
+            self.clashes |= owner != producer
+        return arrival - (consumer - producer.hop) * step
 
     @functools.cached_property
     def claims(self) -> tuple[tuple[Key, int], ...]:
@@ -65,7 +72,8 @@ class Flight:
 
     def gap(self, count: int, limit: int = 16) -> int | None:
         """The smallest distance at which `count` departures do not meet; None when there is none up to `limit`."""
-        if len(set(self.dispatches)) != len({(entry.queue.name, entry.offset) for entry in self.dispatches}):
+        slots = {(entry.queue.name, entry.offset) for entry in self.dispatches}
+        if self.clashes or len(slots) != len(self.dispatches):
             return None
         offsets: dict[Key, list[int]] = {}
         for key, offset in self.claims:

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The host side of a Verilated chip, inside the simulator: serves requests that come over a socket.
+
+`openlpu.verif.rtl_port` is the other end. A request is a tuple of a name and its arguments, the answer is what the chip
+gave. Signals are driven after the rising edge and read at the falling one. During a run Python sleeps until the chip is
+done, except when the run is traced, where waking in every cycle is the point.
+"""
+
+import os
+from collections.abc import Sequence
+from multiprocessing.connection import Client
+from typing import Any, Protocol
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.handle import LogicArrayObject, LogicObject
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, with_timeout
+
+ADDRESS = "OPENLPU_HOST_ADDRESS"
+"""Environment variable with the path of the socket on which `serve` finds its client."""
+HOPS = "OPENLPU_HOPS"
+"""Environment variable with the number of stream registers, for traces."""
+READ_LATENCY = "OPENLPU_HOST_READ"
+"""Environment variable with the cycles from the address of a host read to its data."""
+
+PERIOD_NS = 10
+Status = tuple[int, int | None, int, bool]
+"""cycles; number of the queue that faulted first, or None; cycle of that fault; if it was an illegal instruction."""
+Snapshot = tuple[tuple[int, int, int, int], ...]
+"""Of every hop: eastward valid bits and data, westward valid bits and data."""
+
+
+class Chip(Protocol):
+    """The ports of the top module, as cocotb finds them by name."""
+
+    clk: LogicObject
+    rst: LogicObject
+    host_start: LogicObject
+    host_mem_en: LogicObject
+    host_mem_we: LogicObject
+    host_mem_slice: LogicArrayObject
+    host_mem_addr: LogicArrayObject
+    host_mem_wdata: LogicArrayObject
+    host_mem_rdata: LogicArrayObject
+    host_imem_we: LogicObject
+    host_imem_queue: LogicArrayObject
+    host_imem_addr: LogicArrayObject
+    host_imem_data: LogicArrayObject
+    running: LogicObject
+    cycles: LogicArrayObject
+    fault: LogicObject
+    fault_queue: LogicArrayObject
+    fault_cycle: LogicArrayObject
+    fault_illegal: LogicObject
+
+
+@cocotb.test()
+async def serve(dut: Chip) -> None:
+    """Serve requests until the client says `close` or goes away."""
+    host = Host(dut)
+    await host.reset()
+    with Client(os.environ[ADDRESS]) as connection:
+        while True:
+            try:
+                name, *arguments = connection.recv()
+            except EOFError:
+                return
+            if name == "close":
+                return
+            connection.send(await getattr(host, name)(*arguments))
+
+
+class Host:
+    """The accesses of the host port. Every method is one kind of request."""
+
+    def __init__(self, dut: Chip) -> None:
+        self.dut = dut
+        self.read_latency = int(os.environ[READ_LATENCY])
+        self.hops = int(os.environ[HOPS])
+
+    async def reset(self) -> None:
+        """Start the clock, and bring the chip into its first state."""
+        dut = self.dut
+        for port in (dut.host_start, dut.host_mem_en, dut.host_mem_we, dut.host_imem_we):
+            port.value = 0
+        dut.rst.value = 1
+        Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
+        await ClockCycles(dut.clk, 2)
+        dut.rst.value = 0
+        await RisingEdge(dut.clk)
+
+    async def write_memory(self, mem_slice: int, address: int, words: Sequence[int]) -> None:
+        """Write consecutive words of a MEM slice."""
+        dut = self.dut
+        dut.host_mem_en.value, dut.host_mem_we.value = 1, 1
+        dut.host_mem_slice.value = mem_slice
+        for i, word in enumerate(words):
+            dut.host_mem_addr.value = address + i
+            dut.host_mem_wdata.value = word
+            await RisingEdge(dut.clk)
+        dut.host_mem_en.value, dut.host_mem_we.value = 0, 0
+
+    async def read_memory(self, mem_slice: int, address: int, count: int) -> list[int]:
+        """Read consecutive words of a MEM slice, one a cycle."""
+        dut = self.dut
+        words = []
+        dut.host_mem_slice.value = mem_slice
+        for i in range(count + self.read_latency):
+            dut.host_mem_en.value = int(i < count)
+            dut.host_mem_addr.value = address + min(i, count - 1)
+            await FallingEdge(dut.clk)
+            if i >= self.read_latency:
+                words.append(dut.host_mem_rdata.value.to_unsigned())
+            await RisingEdge(dut.clk)
+        return words
+
+    async def write_text(self, queue: int, words: Sequence[int]) -> None:
+        """Write the first words of a queue's instruction memory."""
+        dut = self.dut
+        dut.host_imem_we.value = 1
+        dut.host_imem_queue.value = queue
+        for i, word in enumerate(words):
+            dut.host_imem_addr.value = i
+            dut.host_imem_data.value = word
+            await RisingEdge(dut.clk)
+        dut.host_imem_we.value = 0
+
+    async def run(self, limit: int) -> Status | None:
+        """Run the program; None when it is not done after `limit` cycles."""
+        await self._start()
+        try:
+            await with_timeout(FallingEdge(self.dut.running), limit * PERIOD_NS, "ns")
+        except TimeoutError:
+            return None
+        return await self._status()
+
+    async def trace(self, limit: int) -> tuple[Status, list[Snapshot]] | None:
+        """As `run`, with the stream registers of every program cycle."""
+        await self._start()
+        snapshots: dict[int, Snapshot] = {}
+        hops = [getattr(self.dut, f"hop{h}") for h in range(self.hops)]
+        for _ in range(limit):
+            await FallingEdge(self.dut.clk)
+            if not self.dut.running.value:
+                return await self._status(), list(snapshots.values())
+            # Until the barrier falls the count stands at 0; the last snapshot of a count is the one of that cycle.
+            snapshots[self.dut.cycles.value.to_unsigned()] = tuple(_snapshot(hop) for hop in hops)
+        return None
+
+    async def _start(self) -> None:
+        self.dut.host_start.value = 1
+        await RisingEdge(self.dut.clk)
+        self.dut.host_start.value = 0
+        await RisingEdge(self.dut.clk)
+
+    async def _status(self) -> Status:
+        dut = self.dut
+        await FallingEdge(dut.clk)
+        await RisingEdge(dut.clk)
+        fault = dut.fault_queue.value.to_unsigned() if dut.fault.value else None
+        return (
+            dut.cycles.value.to_unsigned(),
+            fault,
+            dut.fault_cycle.value.to_unsigned(),
+            bool(dut.fault_illegal.value),
+        )
+
+
+def _snapshot(hop: Any) -> tuple[int, int, int, int]:
+    registers = (hop.e_valid, hop.e_data, hop.w_valid, hop.w_data)
+    values = tuple(register.value.to_unsigned() for register in registers)
+    return values[0], values[1], values[2], values[3]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Lock-step: the same program on the golden model and on the RTL, compared in every register of every cycle.
+
+Compared are the valid bit of each stream register in each cycle, its vector where it is valid, the SRAM words that the
+program wrote, and the length of the run. The first difference names the cycle, the place, and the instruction that the
+golden model holds responsible.
+"""
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import Direction, Stream, geometry
+from openlpu.arch.program import Program
+from openlpu.model.golden import GoldenChip, Trace
+from openlpu.runtime.driver import Device
+from openlpu.verif.host import Snapshot
+from openlpu.verif.rtl_port import RtlChip
+
+
+class Mismatch(AssertionError):
+    """The two models differ; the message says where first."""
+
+
+def compare(program: Program, rtl: RtlChip) -> Trace:
+    """Run a program on both models; return the golden trace.
+
+    Raises:
+        Mismatch: at the first difference.
+    """
+    golden = GoldenChip(program.config)
+    for port in (golden, rtl):
+        Device(port).load(program)
+    expected = golden.run()
+    trace = golden.trace
+    assert trace is not None
+    status, snapshots = rtl.trace()
+    if status != expected:
+        raise Mismatch(f"{program.name}: the RTL ran {status}, the golden model {expected}")
+    for cycle, (registers, snapshot) in enumerate(zip(trace.registers(), snapshots, strict=True)):
+        valid = {place: vector.tobytes() for place, (vector, _) in registers.items()}
+        seen = valid_registers(program.config, snapshot)
+        if seen == valid:
+            continue
+        hop, stream = min(
+            (place for place in valid.keys() | seen.keys() if valid.get(place) != seen.get(place)),
+            key=lambda place: (place[0], str(place[1])),
+        )
+        culprit = registers[hop, stream][1] if (hop, stream) in registers else "no instruction"
+        raise Mismatch(
+            f"{program.name}: cycle {cycle}, hop {hop}, stream {stream}: RTL has {_shown(seen.get((hop, stream)))}, "
+            f"golden {_shown(valid.get((hop, stream)))} from {culprit}"
+        )
+    _compare_memory(program, golden, rtl, trace)
+    return trace
+
+
+def valid_registers(config: ChipConfig, snapshot: Snapshot) -> dict[tuple[int, Stream], bytes]:
+    """The vectors in the valid stream registers of a snapshot, by hop and stream."""
+    found = {}
+    lanes = config.lanes
+    for hop, (e_valid, e_data, w_valid, w_data) in enumerate(snapshot):
+        for direction, valid, data in ((Direction.EAST, e_valid, e_data), (Direction.WEST, w_valid, w_data)):
+            raw = data.to_bytes(lanes * config.streams, "little")
+            for index in range(config.streams):
+                if valid >> index & 1:
+                    found[hop, Stream(direction, index)] = raw[index * lanes : (index + 1) * lanes]
+    return found
+
+
+def _compare_memory(program: Program, golden: GoldenChip, rtl: RtlChip, trace: Trace) -> None:
+    last = {(write.slice, write.address): write for write in trace.writes}
+    for (mem_slice, address), write in last.items():
+        want = golden.read_memory(mem_slice, address, 1).tobytes()
+        got = rtl.read_memory(mem_slice, address, 1).tobytes()
+        if got != want:
+            unit = geometry(program.config).mem_slices[mem_slice]
+            raise Mismatch(
+                f"{program.name}: word {address} of {unit}: RTL has {_shown(got)}, golden {_shown(want)} "
+                f"from {write.dispatch}"
+            )
+
+
+def _shown(vector: bytes | None) -> str:
+    return "nothing" if vector is None else vector.hex(" ")

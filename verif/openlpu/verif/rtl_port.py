@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The `rtl` backend: the generated Verilog, Verilated, behind the same port as every other chip.
+
+The simulator runs as a child process with `openlpu.verif.host` inside; the two talk over a socket.
+"""
+
+import contextlib
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+from openlpu.arch.program import Vector
+from openlpu.arch.status import Fault, RunStatus
+from openlpu.arch.timing import timing
+from openlpu.hdl import generate
+from openlpu.verif import host, simulator
+
+PUBLIC = (
+    *(("chip", name) for name in host.Chip.__annotations__),
+    *(("chip.hop*", name) for name in ("e_valid", "e_data", "w_valid", "w_data")),
+)
+"""What cocotb may see of the design: the ports, and the stream registers for traces."""
+
+
+class RtlError(RuntimeError):
+    """The simulator ended, or the program in it does not."""
+
+
+class RtlChip:
+    """A Verilated chip. Building the simulation takes a minute or two the first time, then it is cached."""
+
+    def __init__(self, config: ChipConfig, *, limit: int = 10_000_000) -> None:
+        self._config = config
+        self._limit = limit
+        """Cycles after which a run counts as hung."""
+        build = simulator.build(generate.verilog(config), top="chip", public=PUBLIC, waivers=generate.LINT_WAIVERS)
+        self._folder = tempfile.TemporaryDirectory(prefix="openlpu-")
+        address = str(Path(self._folder.name) / "host")
+        environment = {
+            host.ADDRESS: address,
+            host.HOPS: str(geometry(config).hops),
+            host.READ_LATENCY: str(timing(config).host_read),
+        }
+        with Listener(address, "AF_UNIX") as listener:
+            self._process = build.popen("openlpu.verif.host", "serve", environment, work_dir=Path(self._folder.name))
+            self._connection = self._accept(listener)
+
+    @property
+    def config(self) -> ChipConfig:
+        """What chip this is."""
+        return self._config
+
+    def write_memory(self, slice: int, address: int, words: Vector) -> None:
+        """Write consecutive SRAM words, int8 [n, lanes], from `address` on."""
+        self._ask("write_memory", slice, address, [int.from_bytes(word.tobytes(), "little") for word in words])
+
+    def read_memory(self, slice: int, address: int, count: int) -> Vector:
+        """Read `count` consecutive SRAM words, int8 [count, lanes]."""
+        lanes = self._config.lanes
+        data = b"".join(word.to_bytes(lanes, "little") for word in self._ask("read_memory", slice, address, count))
+        return np.frombuffer(data, np.int8).reshape(count, lanes).copy()
+
+    def write_text(self, queue: int, words: Sequence[int]) -> None:
+        """Write instruction words of a queue, from its word 0 on."""
+        self._ask("write_text", queue, list(words))
+
+    def run(self) -> RunStatus:
+        """Release the barrier and wait until every queue has halted."""
+        return self._status(self._finished(self._ask("run", self._limit)))
+
+    def trace(self) -> tuple[RunStatus, list[host.Snapshot]]:
+        """As `run`, with the stream registers of every program cycle."""
+        status, snapshots = self._finished(self._ask("trace", self._limit))
+        return self._status(status), snapshots
+
+    def close(self) -> None:
+        """End the simulation."""
+        if not self._connection.closed:
+            try:
+                self._connection.send(("close",))
+                self._process.wait(timeout=10)
+            except (OSError, subprocess.TimeoutExpired):
+                self._process.kill()
+                self._process.wait()
+            self._connection.close()
+            self._folder.cleanup()
+
+    def _status(self, status: host.Status) -> RunStatus:
+        cycles, queue, fault_cycle, illegal = status
+        if queue is None:
+            return RunStatus(cycles)
+        return RunStatus(cycles, Fault(geometry(self._config).queues[queue].name, fault_cycle, illegal))
+
+    def _finished(self, answer: Any) -> Any:
+        if answer is None:
+            raise RtlError(f"the program has not halted after {self._limit} cycles")
+        return answer
+
+    def _ask(self, *request: Any) -> Any:
+        try:
+            self._connection.send(request)
+            return self._connection.recv()
+        except (EOFError, OSError):
+            raise RtlError(f"the simulation ended early:\n{self._log()}") from None
+
+    def _accept(self, listener: Listener) -> Connection:
+        """Wait for the simulation to call; a simulation that dies first would leave us waiting for ever."""
+        watcher = threading.Thread(target=self._hang_up_on_death, args=(listener.address,), daemon=True)
+        watcher.start()
+        connection = listener.accept()
+        if self._process.poll() is not None:
+            raise RtlError(f"the simulation did not start:\n{self._log()}")
+        return connection
+
+    def _hang_up_on_death(self, address: str) -> None:
+        """When the simulation ends, call in its place."""
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            Client(address, "AF_UNIX").close()
+
+    def _log(self) -> str:
+        log = Path(self._folder.name) / "simulation.log"
+        return log.read_text(errors="replace")[-4000:] if log.is_file() else "no log"
