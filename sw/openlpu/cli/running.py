@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 import zipfile
 from collections.abc import Mapping
@@ -46,8 +47,9 @@ def run(program: Path, source: Path, output: Path, backend: str, as_json: bool) 
     inputs = _read_arrays(source)
     with replacing(output) as draft:
         result, seconds = _execute(loaded, inputs, backend, as_json)
-        with draft.open("wb") as file:
-            np.savez(file, allow_pickle=False, **result.outputs)
+        packed = io.BytesIO()  # a zip archive seeks, which pipes cannot
+        np.savez(packed, allow_pickle=False, **result.outputs)
+        draft.write_bytes(packed.getvalue())
     if as_json:
         outputs = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in result.outputs.items()}
         print_json({**_measured(loaded, result, seconds), "backend": backend, "outputs": outputs})
@@ -122,16 +124,16 @@ def _facts(backend: str, result: RunResult, seconds: float) -> list[tuple[str, o
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file by name."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise UserError(f"{path}: a single array, not an .npz of arrays by name: write it with numpy.savez")
-        with loaded:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise UserError(f"{path}: a single array, not an .npz of arrays by name: write it with numpy.savez")
             return {name: loaded[name] for name in loaded.files}
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path}: not an .npz file of plain arrays: {error}") from None
 
 
