@@ -9,6 +9,7 @@ barrier, the clock of the program, and the record of the first fault.
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
@@ -29,10 +30,11 @@ from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["Chip"]
+__all__ = ["CLOCK_DELAY", "Chip"]
 
-_FAULT_DELAY = 2
-"""Cycles from the one a fault belongs to until the one it is recorded in: a register in the unit, one on the way."""
+CLOCK_DELAY = 2
+"""Cycles that the chip's clock of the program lags behind: until a fault is recorded pass a register in the unit and one
+on the way. In cycle c + CLOCK_DELAY of the program, `cycles` is c."""
 
 
 class Chip(wiring.Component):
@@ -140,7 +142,7 @@ class Chip(wiring.Component):
             hop = Hop(lanes=config.lanes, streams=config.streams, producers=producers)
             m.submodules[f"hop{place}"] = hop
             hops.append(hop)
-        for west, east in zip(hops, hops[1:], strict=False):
+        for west, east in pairwise(hops):
             m.d.comb += [
                 east.e_data_in.eq(west.e_data),
                 east.e_valid_in.eq(west.e_valid),
@@ -175,11 +177,11 @@ class Chip(wiring.Component):
     def _elaborate_clock(self, m: Module, start: Value, release: Value, halted: Value) -> Value:
         """Drive `running` and `cycles`.
 
-        Returns the cycle of the program that was `_FAULT_DELAY` cycles ago, 0 before there was one.
+        Returns the cycle of the program that was `CLOCK_DELAY` cycles ago, 0 before there was one.
         """
         # From the release to cycle 0 two cycles pass; the clock then runs late by as much as faults are.
-        counting = Cat(Signal(name=f"counting{age}") for age in range(2 + _FAULT_DELAY))
-        finished = delayed(m, "finished", halted, _FAULT_DELAY + 1)
+        counting = Cat(Signal(name=f"counting{age}") for age in range(2 + CLOCK_DELAY))
+        finished = delayed(m, "finished", halted, CLOCK_DELAY + 1)
         now = Signal(32)
         m.d.sync += counting.eq(Cat(counting[0] | release, counting[:-1]))
         with m.If(counting[-1]):
@@ -188,7 +190,7 @@ class Chip(wiring.Component):
                 m.d.sync += self.cycles.eq(now + 1)
 
         rows = timing(self._config).rows(geometry(self._config).queues)
-        longest = max(latency.retire for _, _, latency in rows) + _FAULT_DELAY + 2
+        longest = max(latency.retire for _, _, latency in rows) + CLOCK_DELAY + 2
         draining = Signal(range(longest + 1))
         with m.If(~halted):
             m.d.sync += draining.eq(longest)
@@ -204,8 +206,8 @@ class Chip(wiring.Component):
         self, m: Module, start: Value, now: Value, illegal: Sequence[Value], empty: Sequence[Value]
     ) -> None:
         # Units tell of an empty operand one cycle after sampling it; illegal words must not get ahead of them.
-        illegal_q = delayed(m, "illegal", Cat(illegal), _FAULT_DELAY)
-        empty_q = delayed(m, "empty", Cat(empty), _FAULT_DELAY - 1)
+        illegal_q = delayed(m, "illegal", Cat(illegal), CLOCK_DELAY)
+        empty_q = delayed(m, "empty", Cat(empty), CLOCK_DELAY - 1)
         with m.If(~self.fault):
             for i in reversed(range(len(illegal))):
                 with m.If(illegal_q[i] | empty_q[i]):

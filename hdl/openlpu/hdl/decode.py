@@ -10,7 +10,7 @@ what it receives is an instruction it has, and need not compare more bits than t
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from amaranth.hdl import C, Cat, Module, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
@@ -23,7 +23,7 @@ from openlpu.arch.timing import timing
 
 from .stream import StreamSignature
 
-__all__ = ["Decoder", "IssueSignature", "delayed", "dispatched", "part", "queue_ports", "select"]
+__all__ = ["Decoder", "IssueSignature", "delayed", "dispatched", "named", "part", "queue_ports", "select"]
 
 
 class IssueSignature(wiring.Signature):
@@ -77,13 +77,20 @@ def dispatched(m: Module, config: ChipConfig, name: str, issue: Any) -> tuple[Va
     )
 
 
-def select(matches: Sequence[Value], values: Sequence[Value]) -> Value:
+def select(matches: Iterable[Value], values: Sequence[Value]) -> Value:
     """The one of `values` whose match is set; 0 when none is."""
     width = max(map(len, values), default=0)
     result: Value = C(0, width)
     for match, value in zip(matches, values, strict=True):
-        result = result | (value & match.replicate(len(value)))
+        result = result | Mux(match, value, 0)
     return result
+
+
+def named(m: Module, name: str, value: Value) -> Signal:
+    """`value` on a wire: what is used more than once is otherwise built once for every use."""
+    wire = Signal(value.shape(), name=name)
+    m.d.comb += wire.eq(value)
+    return wire
 
 
 class Decoder:
@@ -135,8 +142,17 @@ class Decoder:
     @property
     def legal(self) -> Value:
         """1 where the word encodes an instruction that the queue can execute."""
-        layouts = [self._layouts[spec.mnemonic] for spec in self.specs]
-        return Cat(self.is_(layout.spec.mnemonic) & self._well_formed(layout) for layout in layouts).any()
+        # Instructions of one shape share the tests of their fields.
+        shapes: dict[tuple[object, ...], list[Layout]] = {}
+        for spec in self.specs:
+            layout = self._layouts[spec.mnemonic]
+            shape = (layout.slots, spec.consumes, spec.produces, spec.control, spec.arity)
+            shapes.setdefault(shape, []).append(layout)
+        opcode = self._word[:OPCODE_BITS]
+        return Cat(
+            opcode.matches(*(layout.spec.opcode for layout in layouts)) & self._well_formed(layouts[0])
+            for layouts in shapes.values()
+        ).any()
 
     # --- helpers ---
 

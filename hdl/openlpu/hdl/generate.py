@@ -47,8 +47,8 @@ def verilog(config: ChipConfig) -> str:
 def manifest(config: ChipConfig) -> dict[str, Any]:
     """What a program needs to know to use the Verilog: plain values, ready for JSON.
 
-    Keys: `config`, `digest`, `top`, `ports` (name, direction, width; `clk` and `rst` not listed), `queues` in the order
-    of the host port (name, kind, hop, index, word_bits), `mem_slices` in the order of the host port, `tools` (versions).
+    Keys: `config`, `digest`, `top`, `ports` (name, direction, width; `clk` and `rst` not listed), `queues` (name, kind,
+    hop, index, word_bits) and `mem_slices`, both in the order of the host port, and `tools` (versions).
     """
     chip = geometry(config)
     ports = [

@@ -6,7 +6,7 @@ One access a cycle, of fixed latency and without handshake, like everything else
 before they fan out to all slices and queues; a read is held back one cycle more, so that it sees the write before it.
 """
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import geometry
 
-from .decode import delayed, select
+from .decode import delayed, named, select
 from .icu import TextWriteSignature
 from .mem import SramAccessSignature
 
@@ -84,9 +84,9 @@ class HostPort(wiring.Component):
         m = Module()
         host = self.host
         slices = Cat(host.mem_slice == i for i in range(len(self.slices)))
-        accessed = slices & (host.mem_en & self.enable).replicate(len(self.slices))
-        writes = delayed(m, "writes", accessed & host.mem_we.replicate(len(self.slices)), 1)
-        reads = delayed(m, "reads", accessed & (~host.mem_we).replicate(len(self.slices)), 2)
+        accessed = named(m, "accessed", Mux(host.mem_en & self.enable, slices, 0))
+        writes = delayed(m, "writes", Mux(host.mem_we, accessed, 0), 1)
+        reads = delayed(m, "reads", Mux(host.mem_we, 0, accessed), 2)
         write_address = delayed(m, "address", host.mem_addr, 1, reset_less=True)
         read_address = delayed(m, "read_address", write_address, 1, reset_less=True)
         write_data = delayed(m, "write_data", host.mem_wdata, 1, reset_less=True)
@@ -100,12 +100,10 @@ class HostPort(wiring.Component):
             ]
         arriving = delayed(m, "arriving", reads, self._config.pipeline.sram)
         with m.If(arriving.any()):
-            m.d.sync += host.mem_rdata.eq(
-                select([arriving[i] for i in range(len(self.slices))], [port.read_data for port in self.slices])
-            )
+            m.d.sync += host.mem_rdata.eq(select(arriving, [port.read_data for port in self.slices]))
 
         queues = Cat(host.imem_queue == i for i in range(self._queues))
-        texts = delayed(m, "texts", queues & (host.imem_we & self.enable).replicate(self._queues), 1)
+        texts = delayed(m, "texts", Mux(host.imem_we & self.enable, queues, 0), 1)
         text_address = delayed(m, "text_address", host.imem_addr, 1, reset_less=True)
         text_data = delayed(m, "text_data", host.imem_data, 1, reset_less=True)
         for i in range(self._queues):

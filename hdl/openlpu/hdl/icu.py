@@ -87,7 +87,7 @@ class InstructionQueue(wiring.Component):
 
         due, illegal, issuing = Signal(), Signal(), Signal()
         waits = (flags["nop"] & ~due) | (flags["repeat"] & ~(due & (left == 0)))
-        waits = waits | ((flags["sync"] | flags["notify"]) & ~self.release)
+        waits |= (flags["sync"] | flags["notify"]) & ~self.release
         stops = flags["halt"] | illegal
         m.d.comb += [
             due.eq(wait == 0),

@@ -14,7 +14,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, geometry
 
-from .decode import Decoder, delayed, dispatched, queue_ports, select
+from .decode import Decoder, delayed, dispatched, named, queue_ports, select
 
 __all__ = ["MemSlice", "SramAccessSignature"]
 
@@ -80,8 +80,8 @@ class MemSlice(wiring.Component):
     def _elaborate_write(self, m: Module, port: memory.WritePort) -> None:
         valid, word = dispatched(m, self._config, "write", self.write_issue)
         instruction = Decoder(self._config, self._write, word)
-        source = instruction.choose("write", "s", self._write.consumes)
-        given = select(source, [tap.valid for tap in self.write_taps])
+        source = named(m, "source", Cat(instruction.choose("write", "s", self._write.consumes)))
+        given = named(m, "given", select(source, [tap.valid for tap in self.write_taps]))
         data = select(source, [tap.data for tap in self.write_taps])
 
         enable = Signal()

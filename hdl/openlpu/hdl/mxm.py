@@ -18,7 +18,7 @@ from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
-from .decode import Decoder, delayed, dispatched, queue_ports, select
+from .decode import Decoder, delayed, dispatched, named, queue_ports, select
 
 __all__ = ["Column", "MxmPlane"]
 
@@ -99,21 +99,23 @@ class MxmPlane(wiring.Component):
     def _elaborate_weights(self, m: Module, columns: Sequence[Column]) -> None:
         valid, word = dispatched(m, self._config, "weights", self.weights_issue)
         instruction = Decoder(self._config, self._weights, word)
-        loading = valid & instruction.is_("lw")
+        loading = named(m, "loading", valid & instruction.is_("lw"))
+        install = named(m, "install", valid & instruction.is_("iw"))
         groups = self._config.lanes // self._config.weight_streams
-        load = Cat(loading & instruction.names("lw", "g", group) for group in range(groups))
+        load = named(m, "load", Cat(loading & instruction.names("lw", "g", group) for group in range(groups)))
         for lane, column in enumerate(columns):
             m.d.comb += [
                 column.load.eq(load),
                 column.weights.eq(Cat(tap.data.word_select(lane, 8) for tap in self.weights_taps)),
-                column.install.eq(valid & instruction.is_("iw")),
+                column.install.eq(install),
             ]
         m.d.sync += self.weights_empty.eq(loading & ~Cat(tap.valid for tap in self.weights_taps).all())
 
     def _elaborate_acts(self, m: Module, columns: Sequence[Column]) -> Value:
         """Feed the columns; 1 in the cycle in which sums stand."""
         valid, word = dispatched(m, self._config, "acts", self.acts_issue)
-        source = Decoder(self._config, self._acts, word).choose("abc", "s", self._acts.consumes)
+        instruction = Decoder(self._config, self._acts, word)
+        source = named(m, "source", Cat(instruction.choose("abc", "s", self._acts.consumes)))
         given = select(source, [tap.valid for tap in self.acts_taps])
         activations = Signal(8 * self._config.lanes, reset_less=True)
         m.d.sync += [
@@ -138,7 +140,7 @@ class MxmPlane(wiring.Component):
         # Every instruction has its accumulator in the same place.
         address = instruction.field("acc_out", "a")
         address_q = Signal(bits_for(self._config.acc_depth), reset_less=True)
-        stores, takes_sums, takes_old, forwards = Signal(), Signal(), Signal(), Signal()
+        stores, takes_old, forwards = Signal(), Signal(), Signal()
         result = Signal(32 * self._config.lanes)
         last_result = Signal.like(result, reset_less=True)
         outs = [spec.mnemonic for spec in instruction.specs if spec.produces]
@@ -147,17 +149,16 @@ class MxmPlane(wiring.Component):
         m.d.sync += [
             address_q.eq(address),
             stores.eq(executes("acc_set", "acc_add", "acc_set_out", "acc_add_out")),
-            takes_sums.eq(executes("acc_set", "acc_add", "acc_set_out", "acc_add_out")),
             takes_old.eq(executes("acc_add", "acc_add_out", "acc_out")),
             # The memory need not know what is written to it in the cycle of a read: this does.
             forwards.eq(stores & (address_q == address)),
             last_result.eq(result),
         ]
-        old = Mux(forwards, last_result, read.data)
+        old = named(m, "old", Mux(forwards, last_result, read.data))
         m.d.comb += [
             result.eq(
                 Cat(
-                    (Mux(takes_old, old.word_select(lane, 32), 0) + Mux(takes_sums, total, 0))[:32]
+                    (Mux(takes_old, old.word_select(lane, 32), 0) + Mux(stores, total, 0))[:32]
                     for lane, total in enumerate(sums)
                 )
             ),
@@ -165,7 +166,7 @@ class MxmPlane(wiring.Component):
             write.addr.eq(address_q),
             write.data.eq(result),
         ]
-        m.d.sync += self.accs_empty.eq(takes_sums & ~standing)
+        m.d.sync += self.accs_empty.eq(stores & ~standing)
         for stream, drive, produce in zip(
             self._accs.produces, self.accs_drives, delayed(m, "produces", produces, 1), strict=True
         ):

@@ -6,14 +6,16 @@ Two units, each with a queue and a data path of its own: one moves all lanes by 
 for every lane. Both first choose their stream; the timing table says how many registers lie after that choice.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from collections.abc import Sequence
+
+from amaranth.hdl import C, Cat, Const, Module, Mux, Value
 from amaranth.lib import wiring
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.geometry import QueueKind, Stream, geometry
 
-from .decode import Decoder, delayed, dispatched, queue_ports, select
+from .decode import Decoder, delayed, dispatched, named, queue_ports, select
 from .pipeline import Datapath, Step
 
 __all__ = ["Sxm"]
@@ -27,9 +29,11 @@ class _Shifter(Datapath):
         ring = 2 << bits_for(lanes)
 
         def shift(m: Module, data: Value, n: Value) -> dict[str, Value]:
-            places = [data.word_select(lane, 8) if lane < lanes else Const(0, 8) for lane in range(ring)]
+            places: list[Value] = [data.word_select(lane, 8) if lane < lanes else Const(0, 8) for lane in range(ring)]
             for level in reversed(range(len(n))):
-                places = [Mux(n[level], places[lane - (1 << level)], places[lane]) for lane in range(ring)]
+                shifted = Mux(n[level], Cat(places[lane - (1 << level)] for lane in range(ring)), Cat(places))
+                vector = named(m, f"level{level}", shifted)
+                places = [vector.word_select(lane, 8) for lane in range(ring)]
             return {"o": Cat(places[:lanes])}
 
         super().__init__(
@@ -77,16 +81,16 @@ class Sxm(wiring.Component):
         return m
 
     def _elaborate_shift(self, m: Module) -> None:
-        config = self._config
+        config, taps = self._config, self.shift_taps
         valid, word = dispatched(m, config, "shift", self.shift_issue)
         instruction = Decoder(config, self._shift, word)
-        source = instruction.choose("shift", "s", self._shift.consumes)
+        source = named(m, "shift_source", Cat(instruction.choose("shift", "s", self._shift.consumes)))
         m.submodules.shifter = shifter = _Shifter(lanes=config.lanes, depth=config.pipeline.lanes)
         m.d.comb += [
-            shifter.data.eq(select(source, [tap.data for tap in self.shift_taps])),
+            shifter.data.eq(select(source, [tap.data for tap in taps])),
             shifter.n.eq(instruction.field("shift", "n")),
         ]
-        m.d.sync += self.shift_empty.eq(valid & ~select(source, [tap.valid for tap in self.shift_taps]))
+        m.d.sync += self.shift_empty.eq(valid & ~select(source, [tap.valid for tap in taps]))
         target = Cat(valid & match for match in instruction.choose("shift", "d", self._shift.produces))
         produces = delayed(m, "shift_produces", target, config.pipeline.lanes)
         for drive, produce in zip(self.shift_drives, produces, strict=True):
@@ -96,38 +100,30 @@ class Sxm(wiring.Component):
         config, taps = self._config, self.permute_taps
         valid, word = dispatched(m, config, "permute", self.permute_issue)
         instruction = Decoder(config, self._permute, word)
-        by_map = instruction.is_("permute")
+        by_map = named(m, "by_map", instruction.is_("permute"))
 
-        # `distribute` has its fields in other places than `permute` where a map lies between them.
-        streams = self._permute.consumes
-        source = [
-            Mux(by_map, permuted, distributed)
-            for permuted, distributed in zip(
-                instruction.choose("permute", "s", streams), instruction.choose("distribute", "s", streams), strict=True
-            )
-        ]
-        lane_map = instruction.choose("permute", "m", streams)
-        target = [
-            valid & Mux(by_map, permuted, distributed)
-            for permuted, distributed in zip(
-                instruction.choose("permute", "d", self._permute.produces),
-                instruction.choose("distribute", "d", self._permute.produces),
-                strict=True,
-            )
-        ]
+        def choose(name: str, streams: Sequence[Stream]) -> Value:
+            # `distribute` has no map, so what comes after that lies elsewhere in it.
+            permute, distribute = (Cat(instruction.choose(op, name, streams)) for op in ("permute", "distribute"))
+            return named(m, f"permute_{name}", Mux(by_map, permute, distribute))
 
+        source = choose("s", self._permute.consumes)
+        lane_map = named(m, "permute_m", Cat(instruction.choose("permute", "m", self._permute.consumes)))
         place_bits = max(8, bits_for(config.lanes))
         m.submodules.permuter = permuter = _Permuter(
             lanes=config.lanes, place_bits=place_bits, depth=config.pipeline.lanes
         )
-        mapped = select(lane_map, [tap.data for tap in taps])
-        for lane in range(config.lanes):
-            place = Mux(by_map, mapped.word_select(lane, 8), instruction.field("distribute", "n"))
-            m.d.comb += permuter.places.word_select(lane, place_bits).eq(place)
-        m.d.comb += permuter.data.eq(select(source, [tap.data for tap in taps]))
+        mapped = named(m, "mapped", select(lane_map, [tap.data for tap in taps]))
+        lane = instruction.field("distribute", "n")
+        places = (Mux(by_map, mapped.word_select(i, 8), lane) for i in range(config.lanes))
+        m.d.comb += [
+            permuter.data.eq(select(source, [tap.data for tap in taps])),
+            permuter.places.eq(Cat(C(0, place_bits) | place for place in places)),
+        ]
         given = select(source, [tap.valid for tap in taps])
         map_given = select(lane_map, [tap.valid for tap in taps]) | ~by_map
         m.d.sync += self.permute_empty.eq(valid & ~(given & map_given))
-        produces = delayed(m, "permute_produces", Cat(target), config.pipeline.lanes)
+        target = choose("d", self._permute.produces) & valid.replicate(len(self._permute.produces))
+        produces = delayed(m, "permute_produces", target, config.pipeline.lanes)
         for drive, produce in zip(self.permute_drives, produces, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(permuter.o)]
