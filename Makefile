@@ -62,7 +62,8 @@ regress: $(DEV) ## run many random programs on the golden model and on the RTL (
 	OPENLPU_REGRESS_PROGRAMS=$(PROGRAMS) $(BIN)/pytest -n $(JOBS) -m regress
 
 rtl: $(SIM) ## write the Verilog of each preset to build/rtl
-	for preset in $(PRESETS); do $(LPU) generate --config $$preset --output build/rtl/$$preset || exit 1; done
+	mkdir -p build/rtl
+	for preset in $(PRESETS); do $(LPU) generate $$preset -o build/rtl/$$preset || exit 1; done
 
 constraints: $(DEV) ## pin the versions installed now
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
