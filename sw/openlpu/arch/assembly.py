@@ -47,7 +47,7 @@ def parse_instruction(line: str) -> Instruction:
     Raises:
         AssemblyError: for an unknown mnemonic or field, a missing field, or a malformed value.
     """
-    mnemonic, *pairs = line.split()
+    mnemonic, *pairs = line.split() or [""]
     if mnemonic not in BY_MNEMONIC:
         raise AssemblyError(f"'{line.strip()}': no instruction '{mnemonic}'")
     fields = {f.name: f for f in BY_MNEMONIC[mnemonic].fields}

@@ -165,7 +165,8 @@ class ChipConfig:
         whole("mxm_planes", 1, 8)
         whole("weight_streams", 1, self.streams)
         whole("acc_depth", 1, 1 << 14)
-        whole("chain_reach", 0, max(len(self.alus) - 1, 0))
+        _require(1 <= len(self.alus) <= 16, "alus", f"{len(self.alus)} ALUs; 1 to 16 are supported")
+        whole("chain_reach", 0, len(self.alus) - 1)
         whole("imem_words", 4, 1 << 16)
         whole("c2c_links", 0, 16)
         whole("c2c_width", 1, 64)
@@ -177,7 +178,6 @@ class ChipConfig:
             "weight_streams",
             f"{self.weight_streams} does not divide lanes={self.lanes}",
         )
-        _require(1 <= len(self.alus) <= 16, "alus", f"{len(self.alus)} ALUs; 1 to 16 are supported")
         _require(
             isinstance(self.mem_reach, Reach),
             "mem_reach",

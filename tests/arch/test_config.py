@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""A config is valid or refused by the name of its field; it survives files; its digest is its identity."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach
+from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, find_config
+
+ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+
+
+def toml(values: dict[str, Any]) -> str:
+    """Plain values as TOML: JSON's scalars and arrays are TOML's, tables are written out."""
+    lines = [f"{k} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, dict) and k != "alus"]
+    for alu in values["alus"]:
+        lines += ["[[alus]]", *(f"{k} = {json.dumps(v)}" for k, v in alu.items())]
+    return "\n".join([*lines, "[pipeline]", *(f"{k} = {v}" for k, v in values["pipeline"].items())])
+
+
+@ALL
+def test_dict_and_files(config: ChipConfig, tmp_path: Path) -> None:
+    values = json.loads(json.dumps(config.to_dict()))
+    assert ChipConfig.from_dict(values) == config
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    (tmp_path / "c.toml").write_text(toml(values))
+    for name in ("c.json", "c.toml"):
+        again = find_config(str(tmp_path / name))
+        assert again == config
+        assert again.digest == config.digest
+
+
+def test_from_dict_leaves_its_argument_alone() -> None:
+    values = NANO.to_dict()
+    before = json.dumps(values)
+    ChipConfig.from_dict(values)
+    assert json.dumps(values) == before
+
+
+@ALL
+def test_the_digest_is_of_everything_but_the_name(config: ChipConfig) -> None:
+    assert dataclasses.replace(config, name="other").digest == config.digest
+    assert len(config.digest) == 16
+    int(config.digest, 16)
+    changes: dict[str, Any] = {
+        "mem_words": config.mem_words // 2,
+        "mem_reach": Reach.OWN if config.mem_reach is Reach.FULL else Reach.FULL,
+        "imem_words": config.imem_words + 1,
+        "ecc": not config.ecc,
+        "clock_mhz": config.clock_mhz + 0.5,
+        "alus": (*config.alus[:-1], AluConfig(classes=(OpClass.SPECIAL,))),
+        "pipeline": dataclasses.replace(config.pipeline, sram=config.pipeline.sram + 1),
+    }
+    digests = {dataclasses.replace(config, **{name: value}).digest for name, value in changes.items()}
+    assert len(digests | {config.digest}) == len(changes) + 1
+
+
+def test_presets_are_distinct_and_known_by_name() -> None:
+    assert len({config.digest for config in PRESETS.values()}) == len(PRESETS)
+    assert [PRESETS[name] for name in ("nano", "ulx3s", "lab32", "tsp1")] == [NANO, ULX3S, LAB32, TSP1]
+    assert find_config("nano") is NANO
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lanes": 1}, "config field 'lanes': 1 is not a whole number in 2..1024"),
+        ({"lanes": 4.0}, "config field 'lanes': 4.0"),
+        ({"lanes": True}, "config field 'lanes': True"),
+        ({"streams": 6}, "config field 'streams': 6 is not a multiple of 4"),
+        ({"hemispheres": 3}, "config field 'hemispheres': 3"),
+        ({"mem_slices": 0}, "config field 'mem_slices': 0"),
+        ({"mem_words": 1}, "config field 'mem_words': 1"),
+        ({"slices_per_hop": 0}, "config field 'slices_per_hop': 0"),
+        ({"weight_streams": 3}, "config field 'weight_streams': 3 does not divide lanes=4"),
+        ({"weight_streams": 9}, "config field 'weight_streams': 9 is not a whole number in 1..8"),
+        ({"acc_depth": 0}, "config field 'acc_depth': 0"),
+        ({"chain_reach": 5}, "config field 'chain_reach': 5 is not a whole number in 0..4"),
+        ({"alus": ()}, "config field 'alus': 0 ALUs"),
+        ({"imem_words": 3}, "config field 'imem_words': 3"),
+        ({"mem_reach": "all"}, "'all' is not a valid Reach"),
+        ({"ecc": 1}, "config field 'ecc': 1 is not true or false"),
+        ({"clock_mhz": 0}, "config field 'clock_mhz': 0 is not a positive number"),
+        ({"name": "a chip"}, "config field 'name': 'a chip' is not an identifier"),
+        ({"wheels": 4}, "unexpected keyword argument 'wheels'"),
+        ({"pipeline": {"sram": 0}}, "config field 'pipeline.sram': 0 is not a whole number >= 1"),
+        ({"pipeline": {"dispatch": -1}}, "config field 'pipeline.dispatch': -1 is not a whole number >= 0"),
+        ({"pipeline": {"warp": 1}}, "unexpected keyword argument 'warp'"),
+        ({"pipeline": 3}, "config:"),
+        ({"alus": [{"classes": []}]}, "config field 'alus': an ALU needs at least one operation class"),
+        ({"alus": [{"classes": ["int", "int"]}]}, "config field 'alus': a class is repeated"),
+        ({"alus": [{"classes": ["magic"]}]}, "'magic' is not a valid OpClass"),
+        ({"alus": [{}]}, "config: 'classes'"),
+        ({"alus": 7}, "config:"),
+    ],
+)
+def test_what_no_chip_can_be_built_from(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ChipConfig.from_dict({**NANO.to_dict(), **change})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(ChipConfig) if f.name != "pipeline"])
+def test_a_missing_field(name: str) -> None:
+    values = NANO.to_dict()
+    del values[name]
+    field = next(f for f in dataclasses.fields(ChipConfig) if f.name == name)
+    if field.default is not dataclasses.MISSING:
+        ChipConfig.from_dict(values)
+    else:
+        with pytest.raises(ConfigError, match=f"'{name}'"):
+            ChipConfig.from_dict(values)
+
+
+def test_fields_have_their_types() -> None:
+    with pytest.raises(ConfigError, match="mem_reach"):
+        dataclasses.replace(NANO, mem_reach="full")  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(ConfigError, match=r"pipeline\.notify"):
+        PipelineConfig(notify=1.5)  # type: ignore[arg-type]  # the mistake under test
+
+
+def test_files_that_are_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no config 'giga': use one of nano, ulx3s, lab32, tsp1"):
+        find_config("giga")
+    with pytest.raises(ConfigError, match="No such file"):
+        find_config(str(tmp_path / "a.toml"))
+    (tmp_path / "a.toml").write_text("lanes = = 4")
+    with pytest.raises(ConfigError, match=r"a\.toml"):
+        find_config(str(tmp_path / "a.toml"))
+    (tmp_path / "a.json").write_text("[1, 2]")
+    with pytest.raises(ConfigError, match="expected a table"):
+        find_config(str(tmp_path / "a.json"))
+    (tmp_path / "b.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(ConfigError, match=r"b\.json"):
+        find_config(str(tmp_path / "b.json"))

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Instruction words: there and back for every legal instruction, and no other word is accepted."""
+
+import dataclasses
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.encoding import OPCODE_BITS, EncodingError, encoding
+from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
+from openlpu.arch.isa import (
+    BY_MNEMONIC,
+    FIRST_UNIT_OPCODE,
+    IMMEDIATE,
+    INSTRUCTIONS,
+    NOTHING,
+    FieldKind,
+    Format,
+    Instruction,
+    Operand,
+    for_kind,
+    instruction,
+)
+from openlpu.arch.presets import NANO, PRESETS, ULX3S
+
+ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+QUICK = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def E(index: int) -> Stream:  # noqa: N802  # the letter of the assembly text
+    return Stream(Direction.EAST, index)
+
+
+@QUICK
+@given(data=st.data())
+def test_there_and_back(cases: st.SearchStrategy[Any], data: st.DataObject) -> None:
+    config, queue, inst = data.draw(cases)
+    codec = encoding(config)
+    word = codec.encode(inst, queue)
+    assert codec.decode(word, queue) == inst
+    assert 0 < word < 1 << codec.word_bits(queue.kind) <= 1 << 8 * codec.word_bytes(queue.kind)
+
+
+@QUICK
+@given(data=st.data())
+def test_every_bit_above_an_instruction_is_refused(cases: st.SearchStrategy[Any], data: st.DataObject) -> None:
+    config, queue, inst = data.draw(cases)
+    codec = encoding(config)
+    word = codec.encode(inst, queue)
+    used = codec.layout(inst.spec, queue.kind).used
+    for bit in range(used, codec.word_bits(queue.kind) + 9):
+        with pytest.raises(EncodingError, match="bits set above"):
+            codec.decode(word | 1 << bit, queue)
+
+
+@QUICK
+@given(data=st.data())
+def test_a_flipped_bit_is_refused_or_another_instruction(cases: st.SearchStrategy[Any], data: st.DataObject) -> None:
+    config, queue, inst = data.draw(cases)
+    codec = encoding(config)
+    word = codec.encode(inst, queue)
+    for bit in range(codec.word_bits(queue.kind)):
+        try:
+            other = codec.decode(word ^ 1 << bit, queue)
+        except EncodingError:
+            continue
+        assert other != inst
+        assert codec.encode(other, queue) == word ^ 1 << bit
+
+
+@ALL
+@pytest.mark.parametrize("kind", QueueKind)
+def test_every_unknown_opcode_is_refused(config: ChipConfig, kind: QueueKind) -> None:
+    known = {spec.opcode for spec in for_kind(kind)}
+    assert 0 not in known
+    queue = geometry(config).of_kind(kind)[0]
+    for opcode in set(range(1 << OPCODE_BITS)) - known:
+        for word in (opcode, opcode | 1 << OPCODE_BITS):
+            with pytest.raises(EncodingError, match=f"{queue.name}.*no known opcode"):
+                encoding(config).decode(word, queue)
+    with pytest.raises(EncodingError):
+        encoding(config).decode(-1, queue)
+
+
+@ALL
+@pytest.mark.parametrize("kind", QueueKind)
+def test_layouts(config: ChipConfig, kind: QueueKind) -> None:
+    """No two instructions share an opcode, no two fields share a bit, and no bit belongs to nothing."""
+    codec = encoding(config)
+    layouts = codec.layouts[kind]
+    assert len({layout.spec.opcode for layout in layouts}) == len(layouts)
+    for layout in layouts:
+        assert (layout.spec.opcode < FIRST_UNIT_OPCODE) == layout.spec.control
+        assert layout.spec.opcode < 1 << OPCODE_BITS
+        bits = [bit for slot in layout.slots for bit in range(slot.lsb, slot.lsb + slot.width)]
+        assert bits == list(range(OPCODE_BITS, layout.used))
+        assert layout.used <= codec.word_bits(kind)
+
+
+def test_every_word_of_nanos_streaming_units() -> None:
+    """All words of all unit instructions but the VXM's: as many are legal as there are combinations of fields."""
+    codec, chip = encoding(NANO), geometry(NANO)
+    sizes = {"s": 16, "d": 16, "m": 16, "a": 64, "g": 1}
+    for queue in chip.queues:
+        for layout in codec.layouts[queue.kind]:
+            if layout.spec.control or queue.kind is QueueKind.VXM or layout.used > 20:
+                continue
+            legal = 0
+            for fields in range(1 << layout.used - OPCODE_BITS):
+                word = fields << OPCODE_BITS | layout.spec.opcode
+                try:
+                    inst = codec.decode(word, queue)
+                except EncodingError:
+                    continue
+                legal += 1
+                assert codec.encode(inst, queue) == word
+            expected = 1
+            for f in layout.spec.fields:
+                count = sizes.get(f.name, 0)
+                if f.kind is FieldKind.ACC_ADDRESS:
+                    count = 8
+                elif f.kind is FieldKind.GROUP:
+                    count = 2  # the two groups of the inward direction
+                elif f.kind is FieldKind.LANE:
+                    count = 4
+                elif f.kind is FieldKind.LANE_SHIFT:
+                    count = 7
+                elif queue.kind is QueueKind.MXM_ACTS:
+                    count = 8  # outward only
+                elif layout.spec.mnemonic == "gather" and f.name == "m":
+                    count = 0  # the read queue has no way in from the streams
+                expected *= count
+            assert legal == expected, (queue.name, layout.spec.mnemonic)
+
+
+def test_every_operand_of_nanos_alus() -> None:
+    """Every code of a source and of a destination, in every ALU, against a list written by hand."""
+    codec, chip = encoding(NANO), geometry(NANO)
+    west = [Stream(Direction.WEST, i) for i in range(8)]
+    for queue in chip.of_kind(QueueKind.VXM):
+        layout = codec.layout(BY_MNEMONIC["pass"], queue.kind)
+        slots = {slot.field.name: slot for slot in layout.slots}
+        base = codec.encode(instruction("pass", x=IMMEDIATE), queue)
+        found: dict[str, set[Any]] = {"x": set(), "d": set()}
+        for name, operands in found.items():
+            slot = slots[name]
+            blank = base & ~(((1 << slot.width) - 1) << slot.lsb)
+            for code in range(1 << slot.width):
+                try:
+                    operands.add(codec.decode(blank | code << slot.lsb, queue).operand(name))
+                except EncodingError:
+                    continue
+        bytes_in = {Operand(Format.BYTE, s) for s in west}
+        words_in = {Operand(Format.WORD, west[0]), Operand(Format.WORD, west[4])}
+        assert found["x"] == bytes_in | words_in | {Operand(Format.ALU, a) for a in range(5)} | {IMMEDIATE}
+        bytes_out = {Operand(Format.BYTE, E(i)) for i in range(8)}
+        assert found["d"] == bytes_out | {Operand(Format.WORD, E(0)), Operand(Format.WORD, E(4)), NOTHING}
+
+
+@pytest.mark.parametrize(
+    ("config", "queue", "inst", "message"),
+    [
+        (NANO, "mem_e0.read", instruction("write", a=0, s=E(0)), "mem_e0.read has no instruction 'write'"),
+        (NANO, "mem_e0.read", instruction("read", a=64, d=E(0)), "a=64: not in 0..63"),
+        (NANO, "mem_e0.read", instruction("read", a=-1, d=E(0)), "a=-1: not in 0..63"),
+        (NANO, "mem_e0.read", instruction("read", a=0, d=E(8)), "d=e8: out of the unit's reach"),
+        (NANO, "mem_e0.read", instruction("read", a=0, d=3), "d=3: out of the unit's reach"),
+        (NANO, "mem_e0.read", instruction("read", a=E(0), d=E(0)), "a=e0: not in"),
+        (NANO, "mem_e0.read", instruction("nop", n=0), "n=0: not in 1..65535"),
+        (NANO, "mem_e0.read", instruction("repeat", n=4096), "n=4096: not in 1..4095"),
+        (NANO, "mem_e0.read", instruction("repeat", n=1, gap=64), "gap=64: not in 1..63"),
+        (NANO, "mem_e0.read", instruction("repeat", n=1, step=64), "step=64: not in -63..63"),
+        (NANO, "vxm.alu0", instruction("repeat", n=1, step=1), "step=1: not in 0..0"),
+        (NANO, "mxm_e0.accs", instruction("acc_out", a=0, d=Stream(Direction.WEST, 2)), "not the first of an aligned"),
+        (NANO, "mxm_e0.accs", instruction("acc_out", a=0, d=E(4)), "out of the unit's reach"),
+        (NANO, "mxm_e0.acts", instruction("abc", s=Stream(Direction.WEST, 0)), "out of the unit's reach"),
+        (NANO, "sxm_e.shift", instruction("shift", s=E(0), d=E(0), n=4), "n=4: not in -3..3"),
+        (NANO, "vxm.alu0", instruction("fadd", x=IMMEDIATE, y=IMMEDIATE), "the ALU has no class 'fadd'"),
+        (NANO, "vxm.alu0", instruction("iadd", x=IMMEDIATE), "takes 2 source operands"),
+        (NANO, "vxm.alu0", instruction("pass", x=IMMEDIATE, y=IMMEDIATE), "takes 1 source operand"),
+        (NANO, "vxm.alu0", instruction("pass", y=IMMEDIATE), "takes 1 source operand"),
+        (NANO, "vxm.alu0", instruction("pass", x=Operand(Format.ALU, 0), imm=1), "an immediate that no source uses"),
+        (NANO, "vxm.alu0", instruction("pass", x=IMMEDIATE, imm=1 << 32), "imm=4294967296: not in"),
+        (NANO, "vxm.alu0", instruction("pass", x=IMMEDIATE, d=IMMEDIATE), "not an operand of this kind"),
+        (NANO, "vxm.alu0", instruction("pass", x=Operand(Format.WORD, Stream(Direction.WEST, 2))), "not the first of"),
+        (ULX3S, "vxm.alu0", instruction("pass", x=Operand(Format.ALU, 3)), "alu3 does not chain into vxm.alu0"),
+        (ULX3S, "vxm.alu0", instruction("pass", x=IMMEDIATE, d=Operand(Format.BYTE, E(0))), "out of the unit's reach"),
+        (ULX3S, "mem_e3.read", instruction("read", a=0, d=E(2)), "d=e2: out of the unit's reach"),
+    ],
+)
+def test_what_a_queue_does_not_hold(config: ChipConfig, queue: str, inst: Instruction, message: str) -> None:
+    with pytest.raises(EncodingError) as caught:
+        encoding(config).encode(inst, geometry(config).by_name[queue])
+    assert message in str(caught.value)
+
+
+@ALL
+def test_every_queue_of_a_kind_has_words_of_one_width(config: ChipConfig) -> None:
+    codec = encoding(config)
+    for kind in QueueKind:
+        assert codec.word_bits(kind) == max(codec.layout(spec, kind).used for spec in for_kind(kind))
+        assert codec.word_bytes(kind) * 8 >= codec.word_bits(kind) > codec.word_bytes(kind) * 8 - 8
+
+
+def test_instruction_set() -> None:
+    assert len(BY_MNEMONIC) == len(INSTRUCTIONS)
+    for spec in INSTRUCTIONS:
+        names = [f.name for f in spec.fields]
+        assert len(set(names)) == len(names)
+        assert {*spec.consumes, *spec.produces} <= set(names)
+        assert spec.stride is None or spec.stride in names
+        assert not (spec.control and (spec.consumes or spec.produces or spec.stride))
+    for kind, mnemonic in product(QueueKind, ("nop", "repeat", "sync", "notify", "halt")):
+        assert kind in BY_MNEMONIC[mnemonic].kinds
+
+
+def test_building_instructions() -> None:
+    assert instruction("repeat", n=3) == instruction("repeat", n=3, gap=1, step=0)
+    with pytest.raises(KeyError, match="read has no field 'x'"):
+        instruction("read", a=0, d=E(0), x=1)
+    with pytest.raises(KeyError, match="read needs field 'd'"):
+        instruction("read", a=0)
+    read = instruction("read", a=5, d=E(1))
+    assert read.advanced(-2) == instruction("read", a=3, d=E(1))
+    assert instruction("abc", s=E(0)).advanced(7) == instruction("abc", s=E(0))
+    with pytest.raises(KeyError):
+        read["s"]
+    assert dataclasses.replace(read) == read
+
+
+@ALL
+def test_every_implemented_instruction_has_a_queue_that_takes_it(config: ChipConfig) -> None:
+    classes = {c for alu in config.alus for c in alu.classes}
+    for spec in INSTRUCTIONS:
+        if spec.implemented and spec.op_class is not None:
+            assert spec.op_class in classes
