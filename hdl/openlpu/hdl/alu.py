@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""One lane of one VXM arithmetic unit.
+
+An ALU is what its operation classes ask for: every operation of the instruction set names the `Datapath` that computes
+it and how that one's control inputs are set, and an ALU holds the datapaths of its operations, side by side. All of
+them are equally deep, so that results leave in the order in which their operands came and never meet; the registers
+that a short datapath has left over stand where they shorten its stretches.
+
+The lanes of an ALU all do the same, so what an operation means is looked up once for all of them: they take it as a
+word of `LaneAlu.control`, one bit per datapath to choose its result, and its control inputs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, enum, wiring
+from amaranth.lib.wiring import In, Out
+
+from openlpu.arch.config import OpClass
+from openlpu.arch.isa import INSTRUCTIONS
+
+from .decode import delayed, select
+from .fp32 import Compare, CompareOp, FpAdd, FpToInt, IntToFp, Mul
+from .pipeline import Datapath, Step
+
+__all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu"]
+
+
+class IntegerOp(enum.Enum, shape=4):
+    """What an `IntegerUnit` does with its operands."""
+
+    ADD = 0
+    SUB = 1
+    MAX = 2
+    MIN = 3
+    LT = 4
+    LE = 5
+    EQ = 6
+    AND = 8
+    OR = 9
+    XOR = 10
+
+
+class IntegerUnit(Datapath):
+    """The int32 operations but the product: the functions of `numerics` of that name, and numpy's bitwise ones.
+
+    The result for a value of `op` outside `IntegerOp` is any word.
+    """
+
+    a: Signal
+    b: Signal
+    op: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(
+            inputs={"a": 32, "b": 32, "op": Shape.cast(IntegerOp).width},
+            output=32,
+            steps=[Step(_combine, delay=4.5), Step(_decide, delay=3)],
+            depth=depth,
+        )
+
+
+class Copy(Datapath):
+    """`a`, later."""
+
+    a: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(inputs={"a": 32}, output=32, steps=[Step(lambda m, a: {"o": a}, delay=0)], depth=depth)
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """The datapath that computes an operation, and its control inputs (0 where not given)."""
+
+    unit: str
+    controls: Mapping[str, bool | enum.Enum] = field(default_factory=dict)
+
+
+_UNITS: Mapping[str, Callable[..., Datapath]] = {
+    "copy": Copy,
+    "integer": IntegerUnit,
+    "to_float": IntToFp,
+    "to_integer": FpToInt,
+    "add": FpAdd,
+    "compare": Compare,
+    "multiply": Mul,
+}
+
+_OPERATIONS: Mapping[str, _Operation] = {
+    "pass": _Operation("copy"),
+    "iadd": _Operation("integer", {"op": IntegerOp.ADD}),
+    "isub": _Operation("integer", {"op": IntegerOp.SUB}),
+    "imax": _Operation("integer", {"op": IntegerOp.MAX}),
+    "imin": _Operation("integer", {"op": IntegerOp.MIN}),
+    "ilt": _Operation("integer", {"op": IntegerOp.LT}),
+    "ile": _Operation("integer", {"op": IntegerOp.LE}),
+    "ieq": _Operation("integer", {"op": IntegerOp.EQ}),
+    "and": _Operation("integer", {"op": IntegerOp.AND}),
+    "or": _Operation("integer", {"op": IntegerOp.OR}),
+    "xor": _Operation("integer", {"op": IntegerOp.XOR}),
+    "i2f": _Operation("to_float"),
+    "f2i": _Operation("to_integer"),
+    "fadd": _Operation("add", {"subtract": False}),
+    "fsub": _Operation("add", {"subtract": True}),
+    "fmax": _Operation("compare", {"op": CompareOp.MAX}),
+    "fmin": _Operation("compare", {"op": CompareOp.MIN}),
+    "flt": _Operation("compare", {"op": CompareOp.LT}),
+    "fle": _Operation("compare", {"op": CompareOp.LE}),
+    "feq": _Operation("compare", {"op": CompareOp.EQ}),
+    "fmul": _Operation("multiply", {"integer": False}),
+    "imul": _Operation("multiply", {"integer": True}),
+}
+
+
+class LaneAlu(wiring.Component):
+    """The 32-bit data path of one lane: operands and an operation every cycle, each result `depth` cycles later.
+
+    `control` is a value of `operation()`, of the same cycle as `x` and `y`; an operand that an operation does not have
+    must be 0. The first register holds the operands, whose multiplexers are long, unless it is the only one. `o` is
+    chosen from the registers behind the last of the `depth` clock edges. Nothing is reset: whatever enters leaves.
+
+    Parameters
+    ----------
+    classes : the operation classes that it computes; `pass` comes with any
+    depth : cycles from operands to result, at least 1
+
+    Raises
+    ------
+    ValueError
+        `depth` is not positive.
+    """
+
+    x: Signal
+    y: Signal
+    control: data.View
+    o: Signal
+
+    def __init__(self, *, classes: Sequence[OpClass], depth: int) -> None:
+        if depth < 1:
+            raise ValueError(f"LaneAlu: depth must be at least 1 cycle, not {depth!r}")
+        self._depth = depth
+        self._operations = _operations(classes)
+        used = [operation.unit for operation in self._operations.values()]
+        self._layout = data.StructLayout({name: self._controls(name) for name in _UNITS if name in used})
+        super().__init__({"x": In(32), "y": In(32), "control": In(self._layout), "o": Out(32)})
+
+    def operation(self, mnemonic: str) -> Value:
+        """The value of `control` that asks for an operation. Raises KeyError for one that the ALU does not have."""
+        operation = self._operations[mnemonic]
+        return Value.cast(self._layout.const({operation.unit: {"chosen": 1, **operation.controls}}))
+
+    def elaborate(self, platform: object) -> Module:
+        """Operands, once registered, into every datapath; out comes the result of the chosen one."""
+        m = Module()
+        x, y, control = self.x, self.y, self.control
+        if self._depth > 1:
+            x, y = Signal(32, name="x_q", reset_less=True), Signal(32, name="y_q", reset_less=True)
+            control = data.View(self._layout, Signal(self._layout.size, name="control_q", reset_less=True))
+            m.d.sync += [x.eq(self.x), y.eq(self.y), control.eq(self.control)]
+        results, chosen = [], []
+        for name in self._layout.members:
+            m.submodules[name] = unit = _UNITS[name](depth=max(self._depth - 1, 1))
+            settings = control[name]
+            inputs = {"a": x, "b": y, **{key: settings[key] for key, _ in settings.shape()}}
+            m.d.comb += [getattr(unit, port).eq(inputs[port]) for port in unit.signature.members if port in inputs]
+            chosen.append(delayed(m, f"{name}_chosen", settings.chosen, unit.depth, reset_less=True))
+            results.append(unit.o)
+        m.d.comb += self.o.eq(results[0] if len(results) == 1 else select(chosen, results))
+        return m
+
+    def _controls(self, name: str) -> data.StructLayout:
+        """What `control` says about a datapath: whether its result is chosen, and the inputs that operations set."""
+        mine = [operation.controls for operation in self._operations.values() if operation.unit == name]
+        return data.StructLayout(
+            {"chosen": 1} | {port: _width(value) for controls in mine for port, value in controls.items()}
+        )
+
+
+# --- helpers ---
+
+
+def _width(setting: bool | enum.Enum) -> int:
+    return 1 if isinstance(setting, bool) else Shape.cast(type(setting)).width
+
+
+def _operations(classes: Sequence[OpClass]) -> dict[str, _Operation]:
+    """The operations of an ALU with these classes, by mnemonic."""
+    mnemonics = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.op_class in classes]
+    # Where there are integer operations, `pass` needs no registers of its own: it is an `or` with nothing.
+    copy = _OPERATIONS["or"] if OpClass.INT in classes else _OPERATIONS["pass"]
+    return {"pass": copy} | {mnemonic: _OPERATIONS[mnemonic] for mnemonic in mnemonics}
+
+
+def _combine(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:
+    subtract = op != IntegerOp.ADD
+    # One carry chain, an extra lowest bit feeding its carry; an extra highest one tells which operand is less.
+    augend = Cat(Const(1, 1), a, a[31])
+    addend = Cat(subtract, b ^ subtract.replicate(32), b[31] ^ subtract)
+    bitwise = Signal(32)
+    with m.Switch(op):
+        with m.Case(IntegerOp.AND):
+            m.d.comb += bitwise.eq(a & b)
+        with m.Case(IntegerOp.OR):
+            m.d.comb += bitwise.eq(a | b)
+        with m.Default():
+            m.d.comb += bitwise.eq(a ^ b)
+    total = (augend + addend)[1:34]
+    return {"total": total[:32], "less": total[32], "same": a == b, "bitwise": bitwise}
+
+
+def _decide(
+    m: Module, a: Value, b: Value, op: Value, total: Value, less: Value, same: Value, bitwise: Value
+) -> dict[str, Value]:
+    o = Signal(32)
+    with m.Switch(op):
+        with m.Case(IntegerOp.ADD, IntegerOp.SUB):
+            m.d.comb += o.eq(total)
+        with m.Case(IntegerOp.MAX):
+            m.d.comb += o.eq(Mux(less, b, a))
+        with m.Case(IntegerOp.MIN):
+            m.d.comb += o.eq(Mux(less, a, b))
+        with m.Case(IntegerOp.LT):
+            m.d.comb += o.eq(less.replicate(32))
+        with m.Case(IntegerOp.LE):
+            m.d.comb += o.eq((less | same).replicate(32))
+        with m.Case(IntegerOp.EQ):
+            m.d.comb += o.eq(same.replicate(32))
+        with m.Default():
+            m.d.comb += o.eq(bitwise)
+    return {"o": o}

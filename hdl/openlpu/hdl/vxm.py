@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The vector unit: a row of ALUs, each `lanes` wide, that compute on streams, immediates and each other's results.
+
+Every ALU has its own instruction queue. Operands are chosen combinationally in the cycle in which they are sampled; the
+first clock edge of the ALU's pipeline takes them in. What a field names is decoded into one bit per choice, once for
+all lanes, and the vectors meet in AND-OR networks: first the group of four streams, then what of the group. A chained
+operand is the result that an ALU puts out in that very cycle, so no register stands between two ALUs but their own.
+
+What becomes of a result is decoded together with its operands and travels beside it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
+from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.geometry import Queue, QueueKind, geometry
+from openlpu.arch.isa import IMMEDIATE, Format, Operand
+from openlpu.arch.timing import timing
+
+from .alu import LaneAlu
+from .decode import Decoder, delayed, dispatched, part, queue_ports, select
+
+__all__ = ["Vxm"]
+
+_ANY = "pass"
+"""The instruction whose layout serves for all: they have the same fields in the same places."""
+
+
+class Vxm(wiring.Component):
+    """The VXM of a chip. ALU i has the ports of `queue_ports` that begin with `alu{i}`.
+
+    An instruction dispatched in cycle t samples its operands in t + skew. `empty` is set in the cycle after that if any
+    byte of an operand, or the result it is to be, is not valid. In t + state the result can be chained and is on the
+    drives, whether or not an operand was missing; in every other cycle the ALU has none.
+    """
+
+    def __init__(self, *, config: ChipConfig) -> None:
+        self._config = config
+        self._queues = geometry(config).of_kind(QueueKind.VXM)
+        super().__init__(queue_ports(config, self._queues))
+
+    def elaborate(self, platform: object) -> Module:
+        """Every ALU, and the wires between them."""
+        m = Module()
+        signature = wiring.Signature({"valid": Out(1), "data": Out(32 * self._config.lanes)})
+        results = [signature.create(path=(part(queue), "result")) for queue in self._queues]
+        for queue in self._queues:
+            self._elaborate_alu(m, queue, results)
+        return m
+
+    def _elaborate_alu(self, m: Module, queue: Queue, results: Sequence[Any]) -> None:
+        name, config, result = part(queue), self._config, results[queue.index]
+        classes, depth = config.alus[queue.index].classes, timing(config).alu_depth[queue.index]
+        valid, word = dispatched(m, config, name, getattr(self, f"{name}_issue"))
+        decoder = Decoder(config, queue, word)
+        x, x_missing = self._operand(m, queue, decoder, "x", results)
+        y, y_missing = self._operand(m, queue, decoder, "y", results)
+        m.d.sync += getattr(self, f"{name}_empty").eq(valid & (x_missing | y_missing))
+
+        lanes = [LaneAlu(classes=classes, depth=depth) for _ in range(config.lanes)]
+        mnemonics = [spec.mnemonic for spec in decoder.specs if not spec.control]
+        operations = [lanes[0].operation(mnemonic) for mnemonic in mnemonics]
+        control = Signal(len(operations[0]), name=f"{name}_control")
+        m.d.comb += control.eq(select([decoder.is_(mnemonic) for mnemonic in mnemonics], operations))
+        for i, lane in enumerate(lanes):
+            m.submodules[f"{name}_lane{i}"] = lane
+            m.d.comb += [lane.x.eq(x[i]), lane.y.eq(y[i]), lane.control.eq(control)]
+        m.d.comb += [
+            result.valid.eq(delayed(m, f"{name}_standing", valid, depth)),
+            result.data.eq(Cat(lane.o for lane in lanes)),
+        ]
+        self._elaborate_destination(m, queue, decoder, valid, result.data)
+
+    def _operand(
+        self, m: Module, queue: Queue, decoder: Decoder, source: str, results: Sequence[Any]
+    ) -> tuple[list[Value], Value]:
+        """What a source field names, lane by lane, 0 if that is nothing; and 1 where it is not valid."""
+        name, lanes = f"{part(queue)}_{source}", range(self._config.lanes)
+        sources = geometry(self._config).alu_sources(queue.index)
+        taps = getattr(self, f"{part(queue)}_taps")
+        firsts = range(0, len(taps), GROUP)
+
+        def naming(label: str, operands: Iterable[Operand]) -> Signal:
+            matches = Cat(decoder.names(_ANY, source, operand) for operand in operands)
+            named = Signal(len(matches), name=f"{name}_{label}")
+            m.d.comb += named.eq(matches)
+            return named
+
+        byte = naming("byte", (Operand(Format.BYTE, stream) for stream in queue.consumes))
+        word = naming("word", (Operand(Format.WORD, queue.consumes[first]) for first in firsts))
+        chained = naming("chained", (Operand(Format.ALU, alu) for alu in sources))
+        constant = Signal(32, name=f"{name}_constant")
+        m.d.comb += constant.eq(select([decoder.names(_ANY, source, IMMEDIATE)], [decoder.field(_ANY, "imm")]))
+
+        # A byte is one of its group's four: it shares the way up to there with words.
+        grouped = [byte[first : first + GROUP].any() | word[g] for g, first in enumerate(firsts)]
+        planes = [Signal(8 * len(lanes), name=f"{name}_plane{place}") for place in range(GROUP if taps else 0)]
+        m.d.comb += [
+            plane.eq(select(grouped, [taps[first + place].data for first in firsts]))
+            for place, plane in enumerate(planes)
+        ]
+        forms = [*(byte[place::GROUP].any() for place in range(len(planes))), word.any(), *chained]
+
+        vector = []
+        for lane in lanes:
+            parts = [plane.word_select(lane, 8) for plane in planes]
+            values = [*(_sign_extended(value) for value in parts), Cat(parts)]
+            values += [results[alu].data.word_select(lane, 32) for alu in sources]
+            vector.append(select(forms, values) | constant)
+        valid = [tap.valid for tap in taps]
+        groups_valid = [Cat(valid[first : first + GROUP]).all() for first in firsts]
+        there = Cat(*valid, *groups_valid, *(results[alu].valid for alu in sources))
+        return vector, (Cat(byte, word, chained) & ~there).any()
+
+    def _elaborate_destination(self, m: Module, queue: Queue, decoder: Decoder, valid: Value, result: Value) -> None:
+        """Drive the streams that the destination field names with the result, `alu_depth` cycles after the operands."""
+        name, depth = part(queue), timing(self._config).alu_depth[queue.index]
+        produces = Cat(decoder.names(_ANY, "d", Operand(Format.BYTE, stream)) for stream in queue.produces)
+        grouped = Cat(
+            decoder.names(_ANY, "d", Operand(Format.WORD, first)).replicate(GROUP) for first in queue.produces[::GROUP]
+        )
+        drive_valid = delayed(m, f"{name}_produces", (produces | grouped) & valid.replicate(len(produces)), depth)
+        narrow = delayed(m, f"{name}_narrow", produces.any(), depth, reset_less=True)
+        lanes = [result.word_select(lane, 32) for lane in range(self._config.lanes)]
+        saturated = [_saturated(lane) for lane in lanes]
+        planes = []
+        for place in range(GROUP if queue.produces else 0):
+            plane = Signal(8 * len(lanes), name=f"{name}_d_plane{place}")
+            m.d.comb += plane.eq(Mux(narrow, Cat(saturated), Cat(lane.word_select(place, 8) for lane in lanes)))
+            planes.append(plane)
+        for position, drive in enumerate(getattr(self, f"{name}_drives")):
+            m.d.comb += [drive.valid.eq(drive_valid[position]), drive.data.eq(planes[position % GROUP])]
+
+
+# --- helpers ---
+
+
+def _sign_extended(byte: Value) -> Value:
+    return Cat(byte, byte[-1].replicate(24))
+
+
+def _saturated(word: Value) -> Value:
+    """The int8 nearest to an int32."""
+    sign = word[-1]
+    fits = word[7:] == sign.replicate(25)
+    return Mux(fits, word[:8], Cat((~sign).replicate(7), sign))
