@@ -177,7 +177,7 @@ def test_host_accesses_out_of_range() -> None:
     with pytest.raises(ValueError, match="MEM slice 4"):
         chip.read_memory(4, 0, 1)
     with pytest.raises(ValueError, match=r"int8\[n, 4\]"):
-        chip.write_memory(0, 0, word.astype(np.int16))
+        chip.write_memory(0, 0, np.zeros((2, LANES + 1), np.int8))
     with pytest.raises(ValueError, match="queue 99"):
         chip.write_text(99, [0])
     with pytest.raises(ValueError, match="257 words"):
@@ -286,7 +286,7 @@ class Belt:
                 self.samples[t + TABLE.weights_used].append(multiply)
             case QueueKind.MXM_ACCS:
                 a = inst.number("a")
-                held = self.accumulators.get(a)
+                held: Any = self.accumulators.get(a)
                 value = held if mnemonic == "acc_out" else self.sums
                 if mnemonic.startswith("acc_add"):
                     value = held + value

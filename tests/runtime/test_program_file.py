@@ -51,7 +51,8 @@ def test_every_kind_of_port_survives(copier: Program, tmp_path: Path) -> None:
 
 
 def test_numpy_scalars_are_plain_afterwards(copier: Program, tmp_path: Path) -> None:
-    port = dataclasses.replace(copier.inputs[0], scale=np.float32(0.1), zero_point=np.int64(3))
+    numpys: dict[str, Any] = {"scale": np.float32(0.1), "zero_point": np.int64(3)}
+    port = dataclasses.replace(copier.inputs[0], **numpys)
     save(dataclasses.replace(copier, inputs=(port,)), tmp_path / "a.lpu")
     (again,) = load(tmp_path / "a.lpu").inputs
     assert (type(again.scale), type(again.zero_point)) == (float, int)

@@ -133,9 +133,9 @@ class GoldenChip:
             self._linked = self._link()
         linked = self._linked
         vectors = self._execute(linked)
-        for write in linked.writes:
-            self._memory[write.slice, write.address] = vectors[write.vector]
-            self._defined[write.slice, write.address] = True
+        slices, addresses, written = linked.left_behind
+        self._memory[slices, addresses] = vectors[written]
+        self._defined[slices, addresses] = True
         self.trace = Trace(linked, vectors)
         return RunStatus(linked.cycles)
 

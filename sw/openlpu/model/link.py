@@ -13,6 +13,7 @@ operands are ready at the same *level* (the longest path from the program's star
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,14 @@ class LinkedProgram:
     """In order of cycles."""
     writes: tuple[SramWrite, ...]
     """In order of cycles."""
+
+    @functools.cached_property
+    def left_behind(self) -> tuple[Indices, Indices, Indices]:
+        """What stands in SRAM afterwards: slice numbers, addresses and vectors of each word's last write."""
+        last = {(write.slice, write.address): write.vector for write in self.writes}
+        rows = [(slice_, address, vector) for (slice_, address), vector in last.items()]
+        slices, addresses, vectors = np.array(rows, np.intp).reshape(-1, 3).T
+        return slices, addresses, vectors
 
 
 def check(program: Program, defined: Iterable[tuple[int, int]] = ()) -> None:
