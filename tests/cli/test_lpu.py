@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -19,14 +20,17 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program
+from openlpu.arch.status import Fault, RunStatus
 from openlpu.cli import running
 from openlpu.cli.main import main
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.reference import evaluate
 from openlpu.compiler.workloads import gemm
-from openlpu.runtime import program_file
+from openlpu.model.golden import GoldenChip
+from openlpu.runtime import driver, program_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
@@ -148,6 +152,41 @@ def test_bench_notices_a_wrong_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 1
     assert json.loads(result.stdout)["mismatches"] == 1
     assert result.stderr == "lpu: error: gemm_1x8x8: 1 wrong results on golden (seed 0)\n"
+
+
+def stand_in_generator(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> None:
+    """The real one takes half a minute, and has its own tests."""
+
+    def write(config: ChipConfig, directory: Path) -> None:
+        (directory / "chip.v").write_text(f"module {config.name}")
+        if fails:
+            raise ValueError("config field 'ecc': no RTL yet")
+        (directory / "chip.json").write_text("{}")
+
+    monkeypatch.setitem(sys.modules, "openlpu.hdl.generate", cast(Any, SimpleNamespace(write=write)))
+
+
+def test_generate_writes_into_a_new_or_existing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_generator(monkeypatch)
+    place = tmp_path / "rtl"
+    for name in ("nano", "ulx3s"):
+        answer = lpu_json("generate", name, "-o", place)
+        assert answer["files"] == [str(place / "chip.json"), str(place / "chip.v")]
+        assert (place / "chip.v").read_text() == f"module {name}"
+    (place / "mine.txt").write_text("kept")
+    assert lpu("generate", "nano", "-o", place).exit_code == 0
+    assert sorted(path.name for path in place.iterdir()) == ["chip.json", "chip.v", "mine.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["rtl"]
+
+
+def test_generate_refuses_a_config_without_rtl(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_generator(monkeypatch, fails=True)
+    refused(lpu("generate", "nano", "-o", folder / "rtl"), "nano", "'ecc'")
+
+
+def test_generate_without_the_rtl_extra_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openlpu.hdl.generate", None)
+    refused(lpu("generate", "nano", "-o", folder / "rtl"), "openlpu[rtl]")
 
 
 def test_check_and_report(program: Path, product: Program) -> None:
@@ -349,6 +388,37 @@ def test_input_files_that_are_no_npz_are_refused(program: Path, folder: Path) ->
     half.write_bytes(pickled.read_bytes()[:100])
     for source in (text, single, pickled, half, program.parent / "none.npz", program.parent):
         refused(lpu("run", program, "--input", source, "-o", folder / "y.npz"), source.name)
+
+
+def test_a_missing_compiler_is_the_users_business(program: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(_: ChipConfig) -> None:
+        raise RuntimeError("simulating the RTL needs g++")
+
+    monkeypatch.setitem(driver.BACKENDS, "rtl", cast(Any, no_compiler))
+    np.savez(program.parent / "in.npz", x=np.zeros((3, 8), np.int8))
+    arguments = ["--input", program.parent / "in.npz", "-o", folder / "y.npz", "--backend", "rtl"]
+    refused(lpu("run", program, *arguments), "nano", "needs g++")
+
+
+@pytest.mark.parametrize("wrong", ["cycles", "fault"])
+def test_a_device_that_does_not_do_as_predicted_fails(
+    wrong: str, program: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(GoldenChip):
+        def run(self) -> RunStatus:
+            status = super().run()
+            if wrong == "cycles":
+                return RunStatus(status.cycles + 1)
+            return RunStatus(status.cycles, Fault("mxm_e0.acts", 7, illegal=False))
+
+    monkeypatch.setitem(driver.BACKENDS, "golden", Broken)
+    np.savez(program.parent / "in.npz", x=np.zeros((3, 8), np.int8))
+    result = lpu("run", program, "--input", program.parent / "in.npz", "-o", folder / "y.npz")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("lpu: error: ")
+    assert ("cycles" if wrong == "cycles" else "mxm_e0.acts, cycle 7") in line
 
 
 def test_usage_errors_are_one_line_too() -> None:

@@ -66,4 +66,7 @@ def _write_rtl(chip: ChipConfig, directory: Path) -> None:
         raise UserError(
             f"generating RTL needs the rtl extra ({error.name} is missing): pip install 'openlpu[rtl]'"
         ) from None
-    generator.write(chip, directory)
+    try:
+        generator.write(chip, directory)
+    except ValueError as error:  # a config that has no RTL yet
+        raise UserError(f"{chip.name}: {error}") from None

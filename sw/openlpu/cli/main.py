@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -78,7 +78,7 @@ def _message(error: Exception) -> str:
     return str(error)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     click.echo(f"lpu: error: {' '.join(lines)}", err=True)
     sys.exit(status)

@@ -92,7 +92,7 @@ def _execute(
 ) -> tuple[RunResult, float]:
     """Run a program once; also the seconds of the run itself, without building and loading the device."""
     with working(f"preparing {backend} for {program.config.name}", as_json=as_json):
-        device = open_device(backend, program.config)
+        device = _open(backend, program.config)
     with device, working(f"running {program.name} on {backend}", as_json=as_json):
         device.load(program)
         start = time.perf_counter()
@@ -100,10 +100,20 @@ def _execute(
         return result, round(time.perf_counter() - start, 3)
 
 
+# The errors of the RTL backend live beside the hardware tools, where software may not look; these are their bases.
+
+
+def _open(backend: str, chip: ChipConfig) -> Device:
+    try:
+        return open_device(backend, chip)
+    except (ValueError, RuntimeError) as error:  # not installed, no C++ compiler, a config without RTL
+        raise UserError(f"{backend} device for {chip.name}: {error}") from None
+
+
 def _run(device: Device, inputs: Mapping[str, NDArray[Any]]) -> RunResult:
     try:
         return device.run(inputs)
-    except (DeviceError, GoldenError) as error:
+    except (DeviceError, GoldenError, RuntimeError) as error:
         raise RunFailure(str(error)) from None
 
 
