@@ -82,8 +82,8 @@ def measure(device: Device, program: Program, images: Images, progress: Progress
 def reference(images: Images) -> Logits:
     """What ONNX Runtime computes, on the CPU, with its default options."""
     session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
-    outputs: list[Any] = session.run(None, {session.get_inputs()[0].name: images})
-    return np.asarray(outputs[0], np.float32)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images})
+    return np.asarray(logits, np.float32)
 
 
 def different_images(a: Logits, b: Logits) -> int:
@@ -126,7 +126,7 @@ def main() -> int:
     expected = reference(images)
     messages = Console(stderr=True)
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
-        waiting = progress.add_task("building the RTL", total=None)
+        waiting = progress.add_task("building the RTL (minutes, the first time)", total=None)
         try:
             with open_device("golden", CONFIG) as golden_chip, open_device("rtl", CONFIG) as rtl_chip:
                 progress.remove_task(waiting)

@@ -3,6 +3,7 @@
 """The `lpu` command: what it prints, what it writes, and how it refuses."""
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -233,10 +234,18 @@ def test_a_compiled_file_is_the_same_each_time_and_replaces_the_old_one(tmp_path
     assert contents[0] == contents[1]
 
 
-def test_devices_are_written_in_place(program: Path, tmp_path: Path) -> None:
+def test_pipes_are_written_in_place(program: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", x=np.zeros((3, 8), np.int8))
-    assert lpu("run", program, "--input", tmp_path / "in.npz", "-o", os.devnull).exit_code == 0
-    assert not Path(os.devnull).is_file()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert lpu("run", program, "--input", tmp_path / "in.npz", "-o", pipe).exit_code == 0
+        packed = os.read(reader, 1 << 20)
+    finally:
+        os.close(reader)
+    assert np.load(io.BytesIO(packed))["y"].shape == (3, 8)
+    assert pipe.is_fifo()
 
 
 def test_the_installed_command() -> None:
