@@ -17,6 +17,8 @@ from cocotb.clock import Clock
 from cocotb.handle import LogicArrayObject, LogicObject
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, with_timeout
 
+from openlpu.hdl.chip import CLOCK_DELAY
+
 ADDRESS = "OPENLPU_HOST_ADDRESS"
 """Environment variable with the path of the socket on which `serve` finds its client."""
 HOPS = "OPENLPU_HOPS"
@@ -138,14 +140,18 @@ class Host:
     async def trace(self, limit: int) -> tuple[Status, list[Snapshot]] | None:
         """As `run`, with the stream registers of every program cycle."""
         await self._start()
-        snapshots: dict[int, Snapshot] = {}
+        snapshots: list[Snapshot] = []
+        waited = 0
         hops = [getattr(self.dut, f"hop{h}") for h in range(self.hops)]
         for _ in range(limit):
             await FallingEdge(self.dut.clk)
             if not self.dut.running.value:
-                return await self._status(), list(snapshots.values())
-            # Until the barrier falls the count stands at 0; the last snapshot of a count is the one of that cycle.
-            snapshots[self.dut.cycles.value.to_unsigned()] = tuple(_snapshot(hop) for hop in hops)
+                status = await self._status()
+                return status, snapshots[waited : waited + status[0]]
+            snapshots.append(tuple(_snapshot(hop) for hop in hops))
+            if not self.dut.cycles.value.to_unsigned():
+                # The barrier has not fallen yet, or so lately that the chip's clock has not moved.
+                waited = len(snapshots) - 1 - CLOCK_DELAY
         return None
 
     async def _start(self) -> None:

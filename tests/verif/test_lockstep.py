@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Random programs on the golden model and on the Verilated chip, compared in every register of every cycle.
+
+A failure prints the seed in the program's name: `random_program(config, seed)` makes it again.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from openlpu.arch.assembly import parse_instruction
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.encoding import encoding
+from openlpu.arch.geometry import geometry
+from openlpu.arch.isa import INSTRUCTIONS, instruction
+from openlpu.arch.presets import LAB32, NANO, ULX3S
+from openlpu.arch.status import Fault, RunStatus
+from openlpu.compiler.pipeline import compile_graph
+from openlpu.compiler.workloads import gemm
+from openlpu.model.link import check
+from openlpu.runtime.driver import Device, open_device
+from openlpu.verif import host
+from openlpu.verif.lockstep import Mismatch, compare
+from openlpu.verif.random_programs import random_program
+from openlpu.verif.rtl_port import RtlChip
+
+Chips = Callable[[ChipConfig], RtlChip]
+BATCH = 10
+
+
+@pytest.mark.parametrize("batch", range(10))
+def test_nano_runs_as_the_golden_model(rtl_chip: Chips, batch: int) -> None:
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        compare(random_program(NANO, seed), rtl_chip(NANO))
+
+
+@pytest.mark.parametrize("batch", range(2))
+def test_ulx3s_runs_as_the_golden_model(rtl_chip: Chips, batch: int) -> None:
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        compare(random_program(ULX3S, seed), rtl_chip(ULX3S))
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("config", [NANO, ULX3S], ids=lambda config: config.name)
+def test_many_programs_run_as_the_golden_model(rtl_chip: Chips, config: ChipConfig) -> None:
+    for seed in range(1000, 1000 + int(os.environ["OPENLPU_REGRESS_PROGRAMS"])):
+        compare(random_program(config, seed, length=200), rtl_chip(config))
+
+
+def test_random_programs_use_every_implemented_instruction() -> None:
+    used: Counter[str] = Counter()
+    for seed in range(20):
+        for text in random_program(NANO, seed).text.values():
+            used.update(inst.spec.mnemonic for inst in text)
+    missing = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.mnemonic not in used]
+    assert not missing
+
+
+@pytest.mark.parametrize("config", [NANO, ULX3S, LAB32], ids=lambda config: config.name)
+def test_random_programs_satisfy_the_checker(config: ChipConfig) -> None:
+    for seed in range(3):
+        check(random_program(config, seed, length=40))
+
+
+def test_the_first_difference_names_cycle_place_and_instruction(
+    rtl_chip: Chips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, chip = random_program(NANO, 3), rtl_chip(NANO)
+    trace = compare(program, chip)
+    seen = next(p for p in trace.productions if p.cycle > 20 and p.stream.direction.letter == "e" and p.hop == 2)
+    honest = chip.trace
+
+    def lying() -> tuple[RunStatus, list[host.Snapshot]]:
+        status, snapshots = honest()
+        hops = list(snapshots[seen.cycle])
+        e_valid, e_data, w_valid, w_data = hops[seen.hop]
+        hops[seen.hop] = (e_valid, e_data ^ 1 << (8 * NANO.lanes * seen.stream.index), w_valid, w_data)
+        snapshots[seen.cycle] = tuple(hops)
+        return status, snapshots
+
+    monkeypatch.setattr(chip, "trace", lying)
+    with pytest.raises(Mismatch, match=f"cycle {seen.cycle}, hop 2, stream {seen.stream}: .* from {seen.dispatch}"):
+        compare(program, chip)
+
+
+def test_matrix_product_is_the_same_on_both(rtl_chip: Chips) -> None:
+    program = compile_graph(gemm(32, 64, 64, seed=1), ULX3S)
+    values = {"x": np.random.default_rng(1).integers(-128, 128, (32, 64), dtype=np.int8)}
+    device = Device(rtl_chip(ULX3S))
+    device.load(program)
+    with open_device("golden", ULX3S) as golden:
+        golden.load(program)
+        want, found = golden.run(values), device.run(values)
+    assert found.cycles == want.cycles == program.cycles
+    np.testing.assert_array_equal(found.outputs["y"], want.outputs["y"])
+
+
+def load_text(chip: RtlChip, text: dict[str, list[int]]) -> None:
+    """Raw words for some queues; all others halt at once."""
+    config = chip.config
+    for number, queue in enumerate(geometry(config).queues):
+        idle = [encoding(config).encode(instruction("halt"), queue)]
+        chip.write_text(number, text.get(queue.name, idle))
+
+
+def words(config: ChipConfig, name: str, *text: str) -> list[int]:
+    queue = geometry(config).by_name[name]
+    return [encoding(config).encode(parse_instruction(line), queue) for line in text]
+
+
+def test_an_empty_stream_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None:
+    chip = rtl_chip(NANO)
+    load_text(chip, {"mem_e1.write": words(NANO, "mem_e1.write", "notify", "nop n=5", "write a=3 s=e2", "halt")})
+    status = chip.run()
+    assert status.fault == Fault("mem_e1.write", cycle=5 + NANO.pipeline.dispatch, illegal=False)
+
+
+def test_an_illegal_word_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None:
+    chip = rtl_chip(NANO)
+    load_text(chip, {"vxm.alu0": [*words(NANO, "vxm.alu0", "notify", "nop n=3"), 0]})
+    assert chip.run().fault == Fault("vxm.alu0", cycle=3, illegal=True)
+
+
+def test_a_fault_is_forgotten_at_the_next_start(rtl_chip: Chips) -> None:
+    chip = rtl_chip(NANO)
+    load_text(chip, {"mem_e0.read": words(NANO, "mem_e0.read", "notify", "nop n=7", "halt")})
+    assert chip.run() == RunStatus(cycles=8)
