@@ -10,7 +10,7 @@ import pytest
 from openlpu.arch.config import ChipConfig, PipelineConfig
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC
-from openlpu.arch.presets import NANO, PRESETS, TSP1
+from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1
 from openlpu.arch.timing import Latency, timing
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
@@ -65,9 +65,11 @@ def test_a_stage_more_is_a_cycle_more(
     assert getattr(row(config, queue, mnemonic), event) == getattr(row(NANO, queue, mnemonic), event) + later
 
 
-def test_adder_tree_of_320_lanes() -> None:
-    # 9 levels, three between registers; before it the activation register and the multipliers.
+def test_adder_trees() -> None:
+    # Before the tree stand the activation register and the multipliers. 9 levels by threes, then 5 by twos: the last
+    # register of the latter has one level before it.
     assert timing(TSP1).array == 1 + 1 + 3
+    assert timing(LAB32).array == 1 + 1 + 3
 
 
 @ALL
