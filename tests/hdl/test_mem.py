@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from tests.hdl.units import UnitBench, pack, unpack
 
 from openlpu.arch.config import ChipConfig, PipelineConfig
 from openlpu.arch.geometry import QueueKind, geometry
@@ -16,7 +17,6 @@ from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.hdl.mem import MemSlice
-from tests.hdl.units import UnitBench, pack, unpack
 
 SLOW = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=3, sram=3))
 EAGER = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=0))
@@ -80,7 +80,7 @@ def test_write_of_an_empty_stream_is_a_fault_and_writes_nothing() -> None:
 
 def test_host_access() -> None:
     config = SLOW
-    dut = MemSlice(config=config, index=0)
+    dut: Any = MemSlice(config=config, index=0)
 
     async def bench(ctx: Any) -> None:
         vectors = np.random.default_rng(2).integers(-128, 128, (config.mem_words, config.lanes))

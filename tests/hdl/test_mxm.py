@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.hdl.units import UnitBench, Vector
 
 from openlpu.arch.config import ChipConfig, PipelineConfig
 from openlpu.arch.geometry import QueueKind, geometry
@@ -14,7 +15,6 @@ from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.presets import NANO
 from openlpu.arch.timing import timing
 from openlpu.hdl.mxm import MxmPlane
-from tests.hdl.units import UnitBench, Vector
 
 NARROW = dataclasses.replace(NANO, lanes=6, weight_streams=2, pipeline=PipelineConfig(multiply=2, tree_levels=1))
 DEEP = dataclasses.replace(NANO, lanes=8, pipeline=PipelineConfig(dispatch=2, multiply=3, tree_levels=3))

@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.hdl.units import UnitBench
 
 from openlpu.arch.config import ChipConfig, PipelineConfig
 from openlpu.arch.geometry import QueueKind, geometry
@@ -14,7 +15,6 @@ from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.presets import NANO
 from openlpu.arch.timing import timing
 from openlpu.hdl.sxm import Sxm
-from tests.hdl.units import UnitBench
 
 WIDE = dataclasses.replace(NANO, lanes=20, pipeline=PipelineConfig(dispatch=2, lanes=3))
 CONFIGS = [NANO, WIDE]

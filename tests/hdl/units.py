@@ -71,8 +71,8 @@ class UnitBench:
                     ctx.set(issue.word, self.issues.get((queue.name, cycle), noise))
                     for tap, stream in zip(getattr(self.dut, f"{name}_taps"), queue.consumes, strict=True):
                         ctx.set(tap.valid, (stream, cycle) in self.contents)
-                        noise = rng.integers(-128, 128, lanes)
-                        ctx.set(tap.data, pack(self.contents.get((stream, cycle), noise)))
+                        garbage = rng.integers(-128, 128, lanes)
+                        ctx.set(tap.data, pack(self.contents.get((stream, cycle), garbage)))
                 for queue in self.queues.values():
                     name = part(queue)
                     for drive, stream in zip(getattr(self.dut, f"{name}_drives"), queue.produces, strict=True):

@@ -117,6 +117,7 @@ class Chip(wiring.Component):
     def _units(self, m: Module) -> dict[str, Any]:
         """All units by the name that their queues give them."""
         units: dict[str, Any] = {}
+        unit: Any
         for queue in geometry(self._config).queues:
             if queue.unit not in units:
                 match queue.kind:
@@ -163,8 +164,8 @@ class Chip(wiring.Component):
         for queue in chip.queues:
             unit, hop = units[queue.unit], hops[queue.hop]
             for stream, tap in zip(queue.consumes, getattr(unit, f"{part(queue)}_taps"), strict=True):
-                east = stream.direction is Direction.EAST
-                data, valid = (hop.e_data, hop.e_valid) if east else (hop.w_data, hop.w_valid)
+                eastward = stream.direction is Direction.EAST
+                data, valid = (hop.e_data, hop.e_valid) if eastward else (hop.w_data, hop.w_valid)
                 m.d.comb += [tap.data.eq(data.word_select(stream.index, width)), tap.valid.eq(valid[stream.index])]
             for stream, drive in zip(queue.produces, getattr(unit, f"{part(queue)}_drives"), strict=True):
                 wiring.connect(m, drive, getattr(hop, drives_name(stream))[connected[queue.hop, stream]])

@@ -6,6 +6,8 @@ One access a cycle, of fixed latency and without handshake, like everything else
 before they fan out to all slices and queues; a read is held back one cycle more, so that it sees the write before it.
 """
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -60,7 +62,8 @@ class HostPort(wiring.Component):
     """
 
     enable: Signal
-    host: wiring.PureInterface
+    host: Any
+    slices: Any
 
     def __init__(self, *, config: ChipConfig) -> None:
         self._config = config

@@ -9,6 +9,8 @@ unless it waits; then the stages behind it wait too, so none of them needs a buf
 hand. What was dispatched last stays in the issue register, which is where REPEAT finds the instruction to advance.
 """
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -48,10 +50,10 @@ class InstructionQueue(wiring.Component):
     start: Signal
     release: Signal
     notify: Signal
-    issue: wiring.PureInterface
+    issue: Any
     halted: Signal
     illegal: Signal
-    text: wiring.PureInterface
+    text: Any
 
     def __init__(self, *, config: ChipConfig, queue: Queue) -> None:
         self._config = config
@@ -63,7 +65,7 @@ class InstructionQueue(wiring.Component):
                 "release": In(1),
                 "notify": Out(1),
                 "issue": Out(IssueSignature(self._word_bits)),
-                "halted": Out(1, init=1),
+                "halted": Out(1),
                 "illegal": Out(1),
                 "text": In(TextWriteSignature(config, self._word_bits)),
             }
@@ -84,6 +86,7 @@ class InstructionQueue(wiring.Component):
         wait = Signal(max(len(incoming.field("nop", "n")), len(incoming.field("repeat", "gap"))))
         left = Signal(len(incoming.field("repeat", "n")))
         seen = Signal()
+        stopped = Signal(init=1)
 
         due, illegal, issuing = Signal(), Signal(), Signal()
         waits = (flags["nop"] & ~due) | (flags["repeat"] & ~(due & (left == 0)))
@@ -93,7 +96,8 @@ class InstructionQueue(wiring.Component):
             due.eq(wait == 0),
             illegal.eq(flags["illegal"] | (flags["repeat"] & ~seen)),
             issuing.eq(flags["unit"] | (flags["repeat"] & due & seen)),
-            advance.eq(~(self.halted | stops | waits)),
+            advance.eq(~(stopped | stops | waits)),
+            self.halted.eq(stopped),
             self.notify.eq(flags["notify"] & fresh),
         ]
 
@@ -119,9 +123,9 @@ class InstructionQueue(wiring.Component):
             gap = Decoder(self._config, self._queue, head).field("repeat", "gap")
             m.d.sync += [wait.eq(gap - 1), left.eq(left - 1)]
         with m.If(stops):
-            m.d.sync += [self.halted.eq(1), *(flag.eq(0) for flag in flags.values())]
+            m.d.sync += [stopped.eq(1), *(flag.eq(0) for flag in flags.values())]
         with m.If(self.start):
-            m.d.sync += [self.halted.eq(0), seen.eq(0)]
+            m.d.sync += [stopped.eq(0), seen.eq(0)]
 
         word = Signal(self._word_bits, name="issue_word", reset_less=True)
         m.d.comb += self.issue.word.eq(word)
@@ -133,6 +137,7 @@ class InstructionQueue(wiring.Component):
 
     def _fetch(self, m: Module, advance: Value) -> tuple[Value, Value]:
         """The stages before the head: the word fetched, and whether there is one."""
+        text: memory.Memory
         m.submodules.text_memory = text = memory.Memory(
             shape=unsigned(self._word_bits), depth=self._config.imem_words, init=[]
         )

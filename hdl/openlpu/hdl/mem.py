@@ -6,6 +6,8 @@ A slice reads one word and writes one word a cycle. What a read returns while it
 here and in the timing table: the schedule never asks, and block RAM that need not answer costs nothing beside itself.
 """
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -42,7 +44,12 @@ class SramAccessSignature(wiring.Signature):
 class MemSlice(wiring.Component):
     """MEM slice number `index` of `Geometry.mem_slices`: ports as `queue_ports` says, and `host`."""
 
-    host: wiring.PureInterface
+    read_issue: Any
+    read_drives: Any
+    write_issue: Any
+    write_taps: Any
+    write_empty: Signal
+    host: Any
 
     def __init__(self, *, config: ChipConfig, index: int) -> None:
         self._config = config
@@ -55,6 +62,7 @@ class MemSlice(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the SRAM and both queues' pipelines."""
         m = Module()
+        sram: memory.Memory
         m.submodules.sram = sram = memory.Memory(
             shape=unsigned(8 * self._config.lanes), depth=self._config.mem_words, init=[]
         )

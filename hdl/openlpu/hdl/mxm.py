@@ -8,6 +8,7 @@ entered it, and pass by: the accumulators take them in that cycle or never.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
@@ -79,6 +80,16 @@ class Column(wiring.Component):
 class MxmPlane(wiring.Component):
     """MXM plane number `index` of the chip: ports as `queue_ports` says."""
 
+    weights_issue: Any
+    weights_taps: Any
+    weights_empty: Signal
+    acts_issue: Any
+    acts_taps: Any
+    acts_empty: Signal
+    accs_issue: Any
+    accs_drives: Any
+    accs_empty: Signal
+
     def __init__(self, *, config: ChipConfig, index: int) -> None:
         kinds = (QueueKind.MXM_WEIGHTS, QueueKind.MXM_ACTS, QueueKind.MXM_ACCS)
         self._config = config
@@ -133,6 +144,7 @@ class MxmPlane(wiring.Component):
         def executes(*mnemonics: str) -> Value:
             return valid & Cat(instruction.is_(mnemonic) for mnemonic in mnemonics).any()
 
+        accumulators: memory.Memory
         m.submodules.accumulators = accumulators = memory.Memory(
             shape=unsigned(32 * self._config.lanes), depth=self._config.acc_depth, init=[]
         )

@@ -47,8 +47,12 @@ class Hop(wiring.Component):
     producers : how many units at this hop can produce on a stream; none where it is missing
     """
 
+    e_data_in: Signal
+    e_valid_in: Signal
     e_data: Signal
     e_valid: Signal
+    w_data_in: Signal
+    w_valid_in: Signal
     w_data: Signal
     w_valid: Signal
 

@@ -7,8 +7,9 @@ for every lane. Both first choose their stream; the timing table says how many r
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from amaranth.hdl import C, Cat, Const, Module, Mux, Value
+from amaranth.hdl import C, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from openlpu.arch.config import ChipConfig
@@ -23,6 +24,9 @@ __all__ = ["Sxm"]
 
 class _Shifter(Datapath):
     """Lane i is lane i - n of `data`, or 0 where there is none; `n` signed."""
+
+    data: Signal
+    n: Signal
 
     def __init__(self, *, lanes: int, depth: int) -> None:
         # Twice the lanes in a ring, half of it zeros: whatever leaves at an end meets zeros only.
@@ -47,6 +51,9 @@ class _Shifter(Datapath):
 class _Permuter(Datapath):
     """Lane i is lane `places[i]` of `data`, or 0 where there is none; every place takes `place_bits`, unsigned."""
 
+    data: Signal
+    places: Signal
+
     def __init__(self, *, lanes: int, place_bits: int, depth: int) -> None:
         def permute(m: Module, data: Value, places: Value) -> dict[str, Value]:
             chosen = []
@@ -66,6 +73,15 @@ class _Permuter(Datapath):
 
 class Sxm(wiring.Component):
     """The SXM of hemisphere `index`, west first: ports as `queue_ports` says."""
+
+    shift_issue: Any
+    shift_taps: Any
+    shift_drives: Any
+    shift_empty: Signal
+    permute_issue: Any
+    permute_taps: Any
+    permute_drives: Any
+    permute_empty: Signal
 
     def __init__(self, *, config: ChipConfig, index: int) -> None:
         self._config = config
