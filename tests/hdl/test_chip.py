@@ -254,6 +254,33 @@ def test_matrix_product_and_alu() -> None:
     bench.play(testbench)
 
 
+@pytest.mark.parametrize("notify", [1, 4])
+def test_cycle_0_follows_notify_as_the_timing_table_says(notify: int) -> None:
+    """An illegal word in the place of NOTIFY tells when that would have been dispatched."""
+    bench = Bench(dataclasses.replace(TINY, pipeline=PipelineConfig(notify=notify)))
+
+    async def testbench(ctx: Any) -> None:
+        texts = assemble(bench, {"mem_e2.read": {20: instruction("halt")}})
+        # Both outputs are as late: `cycles` becomes 1 as a fault in cycle 0 would be seen.
+        waited = []
+        for first, seen in ((texts["mem_e2.read"][0], bench.dut.cycles), (0, bench.dut.fault)):
+            texts["mem_e2.read"][0] = first
+            await bench.load(ctx, texts)
+            ctx.set(bench.dut.host_start, 1)
+            await ctx.tick()
+            ctx.set(bench.dut.host_start, 0)
+            await ctx.tick()
+            waited.append(0)
+            while ctx.get(seen) != 1:
+                waited[-1] += 1
+                await ctx.tick()
+            while ctx.get(bench.dut.running):
+                await ctx.tick()
+        assert waited[0] - waited[1] == notify
+
+    bench.play(testbench)
+
+
 def test_the_host_waits_while_the_chip_runs() -> None:
     bench = Bench(TINY)
     vector = np.arange(TINY.lanes)

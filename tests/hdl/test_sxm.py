@@ -46,7 +46,7 @@ def test_lanes_move(config: ChipConfig) -> None:
         assert row.func is not None
         source, places, target = (streams[half + i] for i in rng.permutation(half)[:3])
         vector = rng.integers(-128, 128, lanes)
-        lane_map = rng.integers(0, 256 if cycle % 4 else lanes, lanes)
+        lane_map = rng.integers(0, (lanes, lanes + 2, 256)[cycle // 2 % 3], lanes)
         bench.put(cycle + row.skew, source, vector)
         if mnemonic == "permute":
             bench.put(cycle + row.skew, places, lane_map)
