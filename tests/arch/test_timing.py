@@ -32,7 +32,7 @@ def row(config: ChipConfig, queue: str, mnemonic: str) -> Latency:
         ("mxm_e0.accs", "acc_add_out", Latency(skew=2, func=3, state=3)),
         ("mxm_e0.accs", "acc_out", Latency(skew=2, func=3, state=3)),
         ("vxm.alu0", "iadd", Latency(skew=1, func=4, state=3)),
-        ("vxm.alu1", "i2f", Latency(skew=1, func=5, state=4)),
+        ("vxm.alu1", "i2f", Latency(skew=1, func=6, state=5)),
         ("vxm.alu2", "fmul", Latency(skew=1, func=6, state=5)),
         ("vxm.alu3", "fadd", Latency(skew=1, func=8, state=7)),
         ("vxm.alu3", "f2i", Latency(skew=1, func=8, state=7)),

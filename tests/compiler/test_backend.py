@@ -49,7 +49,7 @@ def random_graph(seed: int, rows: int) -> Graph:
         name, width = f"t{number}", source.lanes
         peers = [t for t in tensors if t.shape == source.shape]
         other = peers[int(rng.integers(len(peers)))]
-        zeros = [int(z) for z in rng.integers(-20, 21, 2)] if rng.random() < 0.7 else [0, 0]
+        a, b = (int(z) for z in rng.integers(-20, 21, 2)) if rng.random() < 0.7 else (0, 0)
         match int(rng.integers(5)):
             case 0:
                 width = int(rng.integers(1, 40))
@@ -58,14 +58,14 @@ def random_graph(seed: int, rows: int) -> Graph:
                 bias = rng.integers(-3000, 3001, width, dtype=np.int32) if rng.random() < 0.7 else None
                 ops.append(MatMul(name, source.name, weights, bias, random_requantise(rng, width, 1 / 1500)))
             case 1:
-                ops.append(Unary(name, source.name, zeros[0], random_requantise(rng, width, 0.8)))
+                ops.append(Unary(name, source.name, a, random_requantise(rng, width, 0.8)))
             case 2:
                 offset = np.float32(0.375) if rng.random() < 0.5 else None
                 tail = Requantise((), int(rng.integers(-20, 21)))
                 factors = rng.uniform(0.2, 0.9, 2).astype(np.float32)
-                ops.append(Add(name, source.name, other.name, *zeros, factors[0], factors[1], offset, tail))
+                ops.append(Add(name, source.name, other.name, a, b, factors[0], factors[1], offset, tail))
             case 3:
-                ops.append(Mul(name, source.name, other.name, *zeros, random_requantise(rng, width, 1 / 100)))
+                ops.append(Mul(name, source.name, other.name, a, b, random_requantise(rng, width, 1 / 100)))
             case 4:
                 ops.append(Reshape(name, source.name))
         tensors.append(Tensor(name, (rows, width), "int8", "int8", np.float32(1), 0))

@@ -215,7 +215,8 @@ def test_more_registers_never_lengthen_a_stretch() -> None:
         for depth in range(1, len(delays) + 3):
             registers = registers_after(delays, depth)
             assert sum(registers) == depth
-            stretches, length = [], 0
+            stretches: list[int] = []
+            length = 0
             for delay, count in zip(delays, registers, strict=True):
                 length += delay
                 if count:

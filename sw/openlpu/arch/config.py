@@ -85,11 +85,15 @@ class PipelineConfig:
     tree_levels: int = 2
     """Adder-tree levels of the MXM between two registers."""
     alu_int: int = 2
-    """VXM classes: from sampled operands to the result register."""
-    alu_cvt: int = 3
+    """VXM, class `int`: from sampled operands to the result register."""
+    alu_cvt: int = 4
+    """VXM, class `cvt`."""
     alu_fadd: int = 6
+    """VXM, class `fadd`."""
     alu_fmul: int = 4
+    """VXM, class `fmul`."""
     alu_special: int = 8
+    """VXM, class `special`."""
     lanes: int = 1
     """The SXM: from sampled operand to result."""
     notify: int = 4
@@ -115,6 +119,7 @@ class ChipConfig:
     """
 
     name: str
+    """What people call it; not part of the chip's identity."""
     lanes: int
     """Elements of a vector (L). One vector is L bytes, one stream register."""
     streams: int
@@ -128,6 +133,7 @@ class ChipConfig:
     slices_per_hop: int
     """MEM slices that share one stream register."""
     mem_reach: Reach = Reach.FULL
+    """Which streams a MEM slice may produce on and consume from: `own` or `full`."""
     mxm_planes: int = 1
     """L x L multiplier arrays per hemisphere."""
     weight_streams: int
@@ -139,11 +145,13 @@ class ChipConfig:
     chain_reach: int
     """An ALU may read the results of itself and of this many ALUs before it (cyclically)."""
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    """Register stages of every unit."""
     imem_words: int
     """Instructions per queue."""
     ecc: bool = False
     """SECDED on SRAM words and streams."""
     c2c_links: int = 0
+    """Chip-to-chip links."""
     c2c_width: int = 1
     """Bits per cycle and direction of a chip-to-chip link."""
     clock_mhz: float

@@ -267,6 +267,7 @@ class _Scheduler:
         """Run `chain` from the cycle in which its first ALU samples `x`; write the result to the output's column."""
         target = self.placement.buffers[kernel.output][column]
         first = Stream(EAST, self.placement.own_stream(target.slices[0]))
+        leaves = sample
         for i, place in enumerate(chain):
             queue = self.alus[place.alu]
             latency = self.latency(queue, place.step.mnemonic)

@@ -177,6 +177,8 @@ def _rtl_chip(config: ChipConfig) -> ChipPort:
         raise DeviceError(
             f"the rtl device needs the package '{error.name}': install with `pip install 'openlpu[rtl]'`"
         ) from None
+    except (RuntimeError, ValueError) as error:
+        raise DeviceError(f"the rtl device cannot start: {error}") from error
     return port
 
 

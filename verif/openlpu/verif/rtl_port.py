@@ -22,6 +22,7 @@ from openlpu.arch.program import Vector
 from openlpu.arch.status import Fault, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.hdl import generate
+from openlpu.runtime.driver import DeviceError
 from openlpu.verif import host, simulator
 
 PUBLIC = (
@@ -31,7 +32,7 @@ PUBLIC = (
 """What cocotb may see of the design: the ports, and the stream registers for traces."""
 
 
-class RtlError(RuntimeError):
+class RtlError(DeviceError):
     """The simulator ended, or the program in it does not."""
 
 
