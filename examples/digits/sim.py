@@ -31,7 +31,7 @@ TEST_SET = HERE / "digits_test.npz"
 CONFIG = ULX3S
 BATCH = 16
 """Images per run: the network's dynamic dimension, fixed when it is compiled."""
-LEAST_ACCURACY = 0.95
+LEAST_ACCURACY = 0.96
 
 Images = NDArray[np.float32]
 Logits = NDArray[np.float32]

@@ -165,7 +165,7 @@ class Decoder:
         return self._word[slot.lsb :][: slot.width]
 
     def _code(self, slot: Slot, value: FieldValue) -> int:
-        return self._encoding._pack(slot, value)
+        return self._encoding.field_code(slot, value)
 
     def _well_formed(self, layout: Layout) -> Value:
         conditions = [~self._word[layout.used :].any()]

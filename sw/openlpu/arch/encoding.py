@@ -161,7 +161,7 @@ class Encoding:
         self._check(instruction, queue)
         word = spec.opcode
         for slot, value in zip(self.layout(spec, queue.kind).slots, instruction.values, strict=True):
-            word |= self._pack(slot, value) << slot.lsb
+            word |= self.field_code(slot, value) << slot.lsb
         return word
 
     def decode(self, word: int, queue: Queue) -> Instruction:
@@ -194,7 +194,8 @@ class Encoding:
     def _stream_code(self, stream: Stream) -> int:
         return stream.direction.value | stream.index << 1
 
-    def _pack(self, slot: Slot, value: Value) -> int:
+    def field_code(self, slot: Slot, value: Value) -> int:
+        """The bits of a field that hold `value`, from bit 0."""
         match value:
             case Stream():
                 return self._stream_code(value)

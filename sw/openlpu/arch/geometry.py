@@ -16,7 +16,7 @@ import enum
 import functools
 from dataclasses import dataclass
 
-from openlpu.arch.config import ChipConfig, Reach
+from openlpu.arch.config import GROUP, ChipConfig, Reach
 
 
 class Direction(enum.Enum):
@@ -45,6 +45,11 @@ class Stream:
 
     def __str__(self) -> str:
         return f"{self.direction.letter}{self.index}"
+
+    @property
+    def planes(self) -> tuple[Stream, ...]:
+        """The streams of the 32-bit group that begins with this one, least significant byte first."""
+        return tuple(Stream(self.direction, self.index + plane) for plane in range(GROUP))
 
     def diagonal(self, cycle: int, hop: int) -> int:
         """The constant that names a vector riding this stream: equal for all (cycle, hop) pairs it passes."""

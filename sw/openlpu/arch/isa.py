@@ -130,6 +130,20 @@ class Instruction:
         assert isinstance(value, Operand)
         return value
 
+    @property
+    def drives(self) -> tuple[Stream, ...]:
+        """The streams it produces on: one for a vector, four for 32-bit elements, none when all stays in the unit."""
+        for f, value in zip(self.spec.fields, self.values, strict=True):
+            if f.name in self.spec.produces:
+                match value:
+                    case Stream() as stream:
+                        return stream.planes if f.kind is FieldKind.GROUP else (stream,)
+                    case Operand(Format.BYTE, Stream() as stream):
+                        return (stream,)
+                    case Operand(Format.WORD, Stream() as stream):
+                        return stream.planes
+        return ()
+
     def advanced(self, distance: int) -> Instruction:
         """The same instruction with its stride field moved by `distance` (unchanged when it has none)."""
         if self.spec.stride is None or distance == 0:

@@ -297,7 +297,7 @@ class _Resolution:
                     dispatch.violation(f"still in flight until cycle {end}, after the last halt in {self.cycles - 1}")
                 )
             if row.func is not None:
-                for plane, stream in enumerate(self._driven(dispatch.instruction)):
+                for plane, stream in enumerate(dispatch.instruction.drives):
                     hop, cycle = dispatch.queue.hop, dispatch.cycle + row.func
                     here = self.on_stream.setdefault(_rider(stream, cycle, hop), [])
                     here.append((hop * stream.direction.step, number, plane))
@@ -309,27 +309,12 @@ class _Resolution:
             for (position, first, _), (other, second, plane) in pairwise(riders):
                 if position == other:
                     loser = self.dispatches[second]
-                    stream = self._driven(loser.instruction)[plane]
+                    stream = loser.instruction.drives[plane]
                     self.violations.append(
                         loser.violation(
                             f"two producers of {stream} at hop {loser.queue.hop}: also {self.dispatches[first]}"
                         )
                     )
-
-    def _driven(self, inst: Instruction) -> tuple[Stream, ...]:
-        """Streams that an instruction drives, by plane."""
-        value = inst["d"]
-        match value:
-            case Operand(Format.BYTE, Stream() as stream):
-                return (stream,)
-            case Operand(Format.WORD, Stream() as stream):
-                return _planes(stream)
-            case Stream() if inst.spec.mnemonic.startswith("acc_"):
-                return _planes(value)
-            case Stream():
-                return (value,)
-            case _:
-                return ()
 
     def _word(self, dispatch: Dispatch) -> int:
         return dispatch.queue.index * self.config.mem_words + dispatch.instruction.number("a")
@@ -483,7 +468,7 @@ class _Resolution:
                 vector = self._consume(dispatch, stream, cycle)
                 return None if vector is None else self._extended(vector)
             case Operand(Format.WORD, Stream() as stream):
-                planes = [self._consume(dispatch, plane, cycle) for plane in _planes(stream)]
+                planes = [self._consume(dispatch, plane, cycle) for plane in stream.planes]
                 known = tuple(plane for plane in planes if plane is not None)
                 return self._joined(known) if len(known) == GROUP else None
             case Operand(Format.ALU, int() as source):
@@ -591,7 +576,7 @@ class _Resolution:
         for riders in self.on_stream.values():
             for _, producer, plane in riders:
                 dispatch, row = self.dispatches[producer], self.latencies[producer]
-                stream = self._driven(dispatch.instruction)[plane]
+                stream = dispatch.instruction.drives[plane]
                 vector = self.results[producer][plane]
                 assert vector is not None
                 productions.append(
@@ -633,11 +618,6 @@ def _spaces(operation: str) -> tuple[Space, Space]:
     if operation == MULTIPLY:
         return Space.VECTOR, Space.WORD
     return OPERATIONS[operation].source, OPERATIONS[operation].result
-
-
-def _planes(stream: Stream) -> tuple[Stream, ...]:
-    """The streams of the group that begins with `stream`."""
-    return tuple(Stream(stream.direction, stream.index + plane) for plane in range(GROUP))
 
 
 def _rider(stream: Stream, cycle: int, hop: int) -> int:

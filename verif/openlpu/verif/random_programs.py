@@ -15,12 +15,11 @@ import numpy as np
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import encoding
-from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
+from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
     BY_MNEMONIC,
     IMMEDIATE,
     NOTHING,
-    FieldKind,
     Format,
     Instruction,
     Operand,
@@ -123,7 +122,7 @@ class _Generator:
         """Record an instruction and everything it changes."""
         self.out.setdefault(queue.name, []).append((cycle, inst))
         latency = self.timing.latency(inst.spec, queue)
-        for stream in self._driven(inst):
+        for stream in inst.drives:
             self._claim(queue, cycle, stream, latency.func or 0)
         state, place = cycle + (latency.state or 0), queue.index
         match inst.spec.mnemonic:
@@ -141,20 +140,6 @@ class _Generator:
                 self.accumulators.add((place, inst.number("a")))
         if queue.kind is QueueKind.VXM:
             self.results.add((place, state))
-
-    def _driven(self, inst: Instruction) -> tuple[Stream, ...]:
-        """The streams that an instruction produces on."""
-        for name in inst.spec.produces:
-            match inst[name]:
-                case Stream() as stream if next(f.kind for f in inst.spec.fields if f.name == name) is FieldKind.GROUP:
-                    return _planes(stream)
-                case Stream() as stream:
-                    return (stream,)
-                case Operand(Format.BYTE, Stream() as stream):
-                    return (stream,)
-                case Operand(Format.WORD, Stream() as stream):
-                    return _planes(stream)
-        return ()
 
     def _claim(self, queue: Queue, cycle: int, stream: Stream, func: int) -> None:
         self.productions.setdefault(cycle + func, set()).add((queue.hop, stream))
@@ -240,7 +225,7 @@ class _Generator:
         if not spec.produces:
             return instruction(mnemonic, a=address)
         group = self._pick(self._groups(queue.produces))
-        if group is None or not self._free(queue, cycle, spec, _planes(group)):
+        if group is None or not self._free(queue, cycle, spec, group.planes):
             return None
         return instruction(mnemonic, a=address, d=group)
 
@@ -263,7 +248,7 @@ class _Generator:
 
     def _source(self, queue: Queue, cycle: int) -> Operand:
         here = self._at(queue)
-        words = [group for group in self._groups(here) if set(_planes(group)) <= set(here)]
+        words = [group for group in self._groups(here) if set(group.planes) <= set(here)]
         sample = cycle + self.timing.dispatch
         chained = [alu for alu in self.chip.alu_sources(queue.index) if (alu, sample) in self.results]
         kinds: list[list[Operand]] = [
@@ -279,7 +264,7 @@ class _Generator:
         options = [NOTHING]
         if stream is not None and self._free(queue, cycle, spec, (stream,)):
             options.append(Operand(Format.BYTE, stream))
-        if group is not None and self._free(queue, cycle, spec, _planes(group)):
+        if group is not None and self._free(queue, cycle, spec, group.planes):
             options.append(Operand(Format.WORD, group))
         return self.random.choice(options)
 
@@ -326,7 +311,7 @@ class _Generator:
             queue = self.random.choice(alus)
             group = self.random.choice(self._groups(queue.consumes))
             arrival = cycle + 4 + self.chip.hops + self.random.randrange(4)
-            self._plan(self._aligned_reads(_planes(group), queue.hop, arrival, cycle) or {})
+            self._plan(self._aligned_reads(group.planes, queue.hop, arrival, cycle) or {})
 
     def _plan(self, reads: dict[tuple[str, int], Instruction]) -> None:
         for (name, at), inst in reads.items():
@@ -379,8 +364,3 @@ class _Generator:
 
     def _random_word(self) -> int:
         return self.random.choice(_CORNER_WORDS) if self.random.random() < 0.4 else self.random.getrandbits(32)
-
-
-def _planes(group: Stream) -> tuple[Stream, ...]:
-    """The four streams of a group."""
-    return tuple(Stream(Direction(group.direction), group.index + plane) for plane in range(GROUP))
