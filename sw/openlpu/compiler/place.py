@@ -100,7 +100,8 @@ class Placement:
             groups = [range(s, s + GROUP) for s in range(first, first + self.config.mem_slices - GROUP + 1, GROUP)]
             if not groups:
                 raise CompileError(f"{what} is 32 bits wide and needs {GROUP} MEM slices; config has fewer")
-            slices = tuple(min(groups, key=lambda group: max(self._used[s] for s in group)))
+            # Constants are read with every row, as activations are: at opposite ends they rarely meet at a port.
+            slices = tuple(min(reversed(groups), key=lambda group: max(self._used[s] for s in group)))
         else:
             slices = (min(self._slices, key=lambda s: self._used[s]),)
         return Column(slices, self._allocate(slices, rows, what))
