@@ -16,15 +16,17 @@ from openlpu.compiler import reference
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.bounds import lower_bounds
 from openlpu.compiler.chain import map_chain, split_chain
-from openlpu.compiler.errors import CompileError
+from openlpu.compiler.errors import CompileError, InternalCompilerError
 from openlpu.compiler.graph import Add, Graph, MatMul, Mul, Op, Port, Requantise, Reshape, Tensor, Unary
 from openlpu.compiler.kernels import Immediate, Step
 from openlpu.compiler.lower import lower
+from openlpu.compiler.meetings import verify_meetings
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import schedule
 from openlpu.compiler.workloads import gemm
 from openlpu.model.expand import expand
+from openlpu.model.link import link
 from openlpu.runtime.driver import open_device
 
 ROOMY_NANO = dataclasses.replace(NANO, mem_words=2048, imem_words=4096)
@@ -121,13 +123,25 @@ def test_raw_sums_are_int32() -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 def test_text_unrolls_to_the_schedule(config: ChipConfig) -> None:
     kernels = lower(gemm(12, 20, 10, seed=1), config)
-    scheduled, cycles = schedule(kernels, Placement(kernels, config), config)
-    text = assemble(scheduled, cycles, config)
+    scheduled = schedule(kernels, Placement(kernels, config), config)
+    text = assemble(scheduled.dispatches, scheduled.cycles, config)
     unrolled = {}
     for name in text:
         expansion = expand(config, geometry(config).by_name[name], text[name])
         unrolled[name] = [(dispatch.cycle, dispatch.instruction) for dispatch in expansion.dispatches]
-    assert unrolled == scheduled
+    assert unrolled == scheduled.dispatches
+
+
+def test_a_vector_in_the_wrong_place_is_noticed() -> None:
+    kernels = lower(gemm(2, 8, 8, seed=1), NANO)
+    scheduled = schedule(kernels, Placement(kernels, NANO), NANO)
+    program = compile_graph(gemm(2, 8, 8, seed=1), NANO)
+    linked = link(program)
+    verify_meetings(linked, scheduled.rides)
+    for ride in scheduled.rides[:: len(scheduled.rides) // 20]:
+        others = [queue for queue in geometry(NANO).queues if queue != ride.producer]
+        with pytest.raises(InternalCompilerError, match=f"the vector of {others[0].name} on {ride.stream}"):
+            verify_meetings(linked, [dataclasses.replace(ride, producer=others[0])])
 
 
 def test_no_schedule_beats_its_lower_bounds() -> None:

@@ -4,33 +4,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Queue, geometry
 from openlpu.arch.isa import FieldKind, Instruction, instruction
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.schedule import Schedule
+
+Dispatches = Mapping[str, Sequence[tuple[int, Instruction]]]
+"""Of each queue by name: (cycle, instruction), in order of cycles."""
 
 
-def assemble(schedule: Schedule, cycles: int, config: ChipConfig) -> dict[str, tuple[Instruction, ...]]:
+def assemble(dispatches: Dispatches, cycles: int, config: ChipConfig) -> dict[str, tuple[Instruction, ...]]:
     """The text of every queue that takes part, for a program that ends after `cycles`.
 
     Raises:
         CompileError: when the text of a queue is longer than its instruction memory.
     """
-    queues = [queue for queue in geometry(config).queues if queue.name in schedule]
+    queues = [queue for queue in geometry(config).queues if queue.name in dispatches]
     if not queues:
         # Nothing to compute, as in a network of reshapes: the barrier falls and the program is over.
         return {geometry(config).queues[0].name: (instruction("notify"), instruction("halt"))}
     # One queue gives the start signal, and one keeps the program alive until the last result is in place.
-    last = max(queues, key=lambda queue: schedule[queue.name][-1][0])
+    last = max(queues, key=lambda queue: dispatches[queue.name][-1][0])
     text = {}
     for queue in queues:
-        halt_at = cycles - 1 if queue is last else schedule[queue.name][-1][0] + 1
+        halt_at = cycles - 1 if queue is last else dispatches[queue.name][-1][0] + 1
         start = instruction("notify" if queue is queues[0] else "sync")
-        text[queue.name] = (start, *_body(schedule[queue.name], queue, halt_at, config), instruction("halt"))
+        text[queue.name] = (start, *_body(dispatches[queue.name], queue, halt_at, config), instruction("halt"))
         if len(text[queue.name]) > config.imem_words:
             raise CompileError(
                 f"the program of {queue.name} has {len(text[queue.name])} instructions, config '{config.name}' has "

@@ -3,7 +3,8 @@
 """The compiler from end to end: import, lower, place, schedule, assemble, check.
 
 Every pass leaves an IR that verifies and prints itself. The last one is the checker, which shares nothing with the
-scheduler but the arch tables: a program that leaves here is proved correct in time.
+scheduler but the arch tables: a program that leaves here is proved correct in time, and every vector in it meets the
+consumer it was meant for.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from openlpu.compiler import graph as ir
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.bounds import lower_bounds, useful_macs
 from openlpu.compiler.lower import lower
+from openlpu.compiler.meetings import verify_meetings
 from openlpu.compiler.onnx_import import import_onnx
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import Schedule, schedule
-from openlpu.model.link import check
+from openlpu.model.link import link
 
 Dump = Callable[[str, str], None]
 """Called after each pass with its name and the IR as text."""
@@ -51,9 +53,9 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
     dump("kernels", str(kernels))
     placement = Placement(kernels, config)
     dump("placement", str(placement))
-    scheduled, cycles = schedule(kernels, placement, config)
+    scheduled = schedule(kernels, placement, config)
     dump("schedule", _schedule_text(scheduled, config))
-    text = assemble(scheduled, cycles, config)
+    text = assemble(scheduled.dispatches, scheduled.cycles, config)
     bounds = lower_bounds(graph, config)
     program = Program(
         name=graph.name,
@@ -62,14 +64,14 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
         image=placement.image,
         inputs=tuple(_port(port, graph, placement, name) for port, name in kernels.inputs),
         outputs=tuple(_port(port, graph, placement, name) for port, name in kernels.outputs),
-        cycles=cycles,
+        cycles=scheduled.cycles,
         macs=useful_macs(graph),
         resource_bound=bounds.resources[bounds.busiest],
         resource_name=bounds.busiest,
         chain_bound=bounds.chain,
     )
     dump("program", _program_text(program))
-    check(program)
+    verify_meetings(link(program), scheduled.rides)
     return program
 
 
@@ -90,7 +92,7 @@ def _port(port: ir.Port, graph: ir.Graph, placement: Placement, buffer: str) -> 
 def _schedule_text(scheduled: Schedule, config: ChipConfig) -> str:
     lines = []
     for queue in geometry(config).queues:
-        for cycle, inst in scheduled.get(queue.name, ()):
+        for cycle, inst in scheduled.dispatches.get(queue.name, ()):
             lines.append(f"{cycle:8d}  {queue.name}: {format_instruction(inst)}")
     return "\n".join(lines) + "\n"
 

@@ -32,7 +32,7 @@ from openlpu.compiler.kernels import (
     VectorKernel,
 )
 from openlpu.compiler.place import Placement
-from openlpu.compiler.timeline import Flight, Timeline, departures
+from openlpu.compiler.timeline import Flight, Ride, Timeline, departures
 
 EAST, WEST = Direction.EAST, Direction.WEST
 
@@ -62,19 +62,28 @@ class Tile:
     rows: int
 
 
-Schedule = dict[str, list[tuple[int, Instruction]]]
-"""Dispatches of each queue by name, (cycle, instruction), in order of cycles."""
+@dataclass(frozen=True)
+class Schedule:
+    """What every queue does when."""
+
+    dispatches: dict[str, list[tuple[int, Instruction]]]
+    """Of each queue by name: (cycle, instruction), in order of cycles."""
+    rides: tuple[Ride, ...]
+    """Every vector that travels, and whom it is meant for: `openlpu.compiler.meetings` holds the program to it."""
+    cycles: int
+    """Length of the program."""
 
 
-def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> tuple[Schedule, int]:
-    """Give every instruction its cycle; return the dispatches and the length of the program in cycles.
+def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Schedule:
+    """Give every instruction its cycle.
 
     Raises:
         CompileError: when the chip has too few streams or ALU paths for a kernel, by name.
     """
     scheduler = _Scheduler(graph, placement, config)
     scheduler.run()
-    return {name: sorted(entries, key=lambda entry: entry[0]) for name, entries in scheduler.out.items()}, scheduler.end
+    dispatches = {name: sorted(entries, key=lambda entry: entry[0]) for name, entries in scheduler.dispatches.items()}
+    return Schedule(dispatches, tuple(scheduler.rides), scheduler.end)
 
 
 class _Scheduler:
@@ -82,7 +91,8 @@ class _Scheduler:
         self.graph, self.placement, self.config = graph, placement, config
         self.geometry, self.timing = geometry(config), timing(config)
         self.timeline = Timeline(self.geometry.hops)
-        self.out: Schedule = {}
+        self.dispatches: dict[str, list[tuple[int, Instruction]]] = {}
+        self.rides: list[Ride] = []
         self.end = 1
         """First cycle in which nothing is in flight any more."""
         self.ready = {
@@ -356,8 +366,9 @@ class _Scheduler:
         """Reserve and record `count` departures at the earliest start not before `ready`; return that start."""
         start = self.timeline.earliest(flight, count, gap, ready)
         self.timeline.reserve(flight, count, gap, start)
+        self.rides += [ride.later(start + gap * i) for ride in flight.rides for i in range(count)]
         for entry in flight.dispatches:
-            self.out.setdefault(entry.queue.name, []).extend(departures(entry, start, count, gap))
+            self.dispatches.setdefault(entry.queue.name, []).extend(departures(entry, start, count, gap))
             retire = self.timing.latency(entry.instruction.spec, entry.queue).retire
             self.end = max(self.end, start + gap * (count - 1) + entry.offset + retire)
         return start

@@ -31,6 +31,20 @@ class Dispatch:
     step: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Ride:
+    """A vector that `producer` puts onto a stream for a consumer at hop `consumer`; `diagonal` says when."""
+
+    stream: Stream
+    producer: Queue
+    consumer: int
+    diagonal: int
+
+    def later(self, cycles: int) -> Ride:
+        """The same ride some cycles later."""
+        return Ride(self.stream, self.producer, self.consumer, self.diagonal + cycles)
+
+
 @dataclass
 class Flight:
     """What one row does: its dispatches, and the stream registers it passes."""
@@ -38,6 +52,7 @@ class Flight:
     dispatches: list[Dispatch] = field(default_factory=list)
     registers: dict[tuple[Key, int], Queue] = field(default_factory=dict)
     """(timeline, diagonal) of every register passed, and whose production passes it."""
+    rides: list[Ride] = field(default_factory=list)
     clashes: bool = False
     """Two productions meet in one register: no start helps."""
 
@@ -54,6 +69,7 @@ class Flight:
         """
         diagonal = stream.diagonal(arrival, consumer)
         step = stream.direction.step
+        self.rides.append(Ride(stream, producer, consumer, diagonal))
         for hop in range(producer.hop, consumer + step, step):
             owner = self.registers.setdefault(((stream, hop), diagonal), producer)
             self.clashes |= owner != producer

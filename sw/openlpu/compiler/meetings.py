@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The last word on a schedule: does every vector reach the consumer it was meant for?
+
+The checker proves that whoever samples a stream finds a vector there. Only the scheduler knows which vector it meant.
+Here the two meet: its intentions, the rides, against what the linker finds on the streams of the assembled program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from openlpu.arch.geometry import Queue, Stream
+from openlpu.compiler.errors import InternalCompilerError
+from openlpu.compiler.timeline import Ride
+from openlpu.model.link import LinkedProgram
+
+
+def verify_meetings(linked: LinkedProgram, rides: Iterable[Ride]) -> None:
+    """Raise InternalCompilerError, naming the vector, when another production takes the place of an intended one."""
+    producers: dict[tuple[Stream, int], list[tuple[int, Queue]]] = {}
+    for production in linked.productions:
+        key = production.stream, production.stream.diagonal(production.cycle, production.hop)
+        producers.setdefault(key, []).append((production.hop, production.dispatch.queue))
+    for ride in rides:
+        step = ride.stream.direction.step
+        upstream = [
+            (hop * step, queue)
+            for hop, queue in producers.get((ride.stream, ride.diagonal), ())
+            if hop * step <= ride.consumer * step
+        ]
+        found = max(upstream, key=lambda entry: entry[0])[1] if upstream else None
+        if found != ride.producer:
+            raise InternalCompilerError(
+                f"schedule: the vector of {ride.producer.name} on {ride.stream}, diagonal {ride.diagonal}, for hop "
+                f"{ride.consumer}: {found.name if found else 'nothing'} is there instead"
+            )
