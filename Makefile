@@ -12,7 +12,7 @@ JOBS     ?= 2
 BIN     := $(VENV)/bin
 LPU     := $(BIN)/lpu
 PIP     := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
-PRESETS := nano ulx3s lab32
+PRESETS := nano ulx3s
 
 # Stamps: what is installed in the environment. The simulation needs a fraction of what development needs.
 SIM := $(VENV)/.installed-sim

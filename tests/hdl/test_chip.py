@@ -17,7 +17,7 @@ from openlpu.arch.config import AluConfig, ChipConfig, OpClass, PipelineConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Direction, Queue, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, Format, Instruction, Operand, instruction
-from openlpu.arch.presets import NANO
+from openlpu.arch.presets import NANO, TSP1
 from openlpu.arch.timing import timing
 from openlpu.hdl.chip import Chip
 
@@ -310,3 +310,8 @@ def test_what_has_no_rtl_is_refused_by_name(name: str, value: Any) -> None:
     config = dataclasses.replace(NANO, chain_reach=0, **{name: value})
     with pytest.raises(ValueError, match=f"config field '{name}': .* has no RTL yet"):
         Chip(config=config)
+
+
+def test_a_chip_too_wide_to_elaborate_is_refused() -> None:
+    with pytest.raises(ValueError, match="config field 'lanes': 320 are more than the 64"):
+        Chip(config=TSP1)

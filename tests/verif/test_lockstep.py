@@ -63,7 +63,7 @@ def test_random_programs_use_every_implemented_instruction() -> None:
 @pytest.mark.parametrize("config", [NANO, ULX3S, LAB32], ids=lambda config: config.name)
 def test_random_programs_satisfy_the_checker(config: ChipConfig) -> None:
     for seed in range(3):
-        check(random_program(config, seed, length=40))
+        check(random_program(config, seed, length=20))
 
 
 def test_the_first_difference_names_cycle_place_and_instruction(

@@ -30,7 +30,10 @@ from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["CLOCK_DELAY", "Chip", "ChipSignature", "refuse_unsupported"]
+__all__ = ["CLOCK_DELAY", "MOST_LANES", "Chip", "ChipSignature", "refuse_unsupported"]
+
+MOST_LANES = 64
+"""Widest chip that is elaborated: the netlist grows with the square of the lanes, and takes gigabytes from 32 on."""
 
 CLOCK_DELAY = 2
 """How late the chip's own clock of the program runs: in cycle c + CLOCK_DELAY of the program, `cycles` is c.
@@ -234,3 +237,8 @@ def refuse_unsupported(config: ChipConfig) -> None:
         if asked:
             what = f"class '{OpClass.SPECIAL}'" if name == "alus" else f"{asked!r}"
             raise ValueError(f"config field '{name}': {what} has no RTL yet, only the tables and the model know it")
+    if config.lanes > MOST_LANES:
+        raise ValueError(
+            f"config field 'lanes': {config.lanes} are more than the {MOST_LANES} that Amaranth elaborates in reasonable "
+            f"memory; use the golden model for chips of this size"
+        )
