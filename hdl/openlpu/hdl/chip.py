@@ -239,6 +239,6 @@ def refuse_unsupported(config: ChipConfig) -> None:
             raise ValueError(f"config field '{name}': {what} has no RTL yet, only the tables and the model know it")
     if config.lanes > MOST_LANES:
         raise ValueError(
-            f"config field 'lanes': {config.lanes} are more than the {MOST_LANES} that Amaranth elaborates in reasonable "
-            f"memory; use the golden model for chips of this size"
+            f"config field 'lanes': {config.lanes} are more than the {MOST_LANES} that Amaranth elaborates in "
+            f"reasonable memory; use the golden model for chips of this size"
         )
