@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The state of one import: how values flow in the ONNX graph, what each is known to be, and the graph built so far."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import GraphProto, NodeProto
+
+from openlpu.compiler.frontend.nodes import UnsupportedError
+from openlpu.compiler.frontend.values import (
+    Activation,
+    Constant,
+    Dequantised,
+    DequantisedConstant,
+    Value,
+)
+from openlpu.compiler.graph import Op, Port, Tensor
+
+
+class Dataflow:
+    """Who makes and who reads each value of an ONNX graph, by name; an output of the network is a reader."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self.makers: dict[str, NodeProto] = {output: node for node in graph.node for output in node.output}
+        self._readers: defaultdict[str, list[NodeProto | None]] = defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                self._readers[name].append(node)
+        for info in graph.output:
+            self._readers[info.name].append(None)
+
+    def reads(self, name: str) -> int:
+        """How many times a value is read."""
+        return len(self._readers[name])
+
+    def qdq_pair(self, name: str) -> tuple[NodeProto, NodeProto] | None:
+        """The QuantizeLinear that makes a value and the DequantizeLinear that reads it, for one reader, alone."""
+        maker, readers = self.makers.get(name), self._readers[name]
+        if maker is None or maker.op_type != "QuantizeLinear" or len(readers) != 1:
+            return None
+        reader = readers[0]
+        if reader is None or reader.op_type != "DequantizeLinear" or self.reads(reader.output[0]) != 1:
+            return None
+        return maker, reader
+
+
+class Network:
+    """One import. `values` maps ONNX value names to what is known; a name absent from it depends on a problem."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self.flow = Dataflow(graph)
+        self.values: dict[str, Value] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
+        self.inputs: dict[str, Port] = {}
+        self.notes: list[str] = []
+
+    def emit(self, op: Op, output: Tensor) -> Activation:
+        """Append an operation, and the tensor it computes."""
+        self.tensors[output.name] = output
+        self.ops.append(op)
+        return Activation(output.name)
+
+    def shape(self, value: Value) -> tuple[int, ...]:
+        """The shape of any value."""
+        match value:
+            case Constant():
+                return value.array.shape
+            case DequantisedConstant():
+                return value.codes.shape
+            case Activation() | Dequantised():
+                return self.tensors[value.tensor].shape
+            case _:
+                return value.shape
+
+    def broadcast(self, operands: Sequence[Value]) -> tuple[int, ...]:
+        """The shape that `operands` have together."""
+        try:
+            return np.broadcast_shapes(*(self.shape(operand) for operand in operands))
+        except ValueError:
+            shapes = " and ".join(str(list(self.shape(operand))) for operand in operands)
+            raise UnsupportedError(f"operands of shapes {shapes} do not broadcast") from None

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The border of the network: inputs and outputs of the ONNX graph become ports.
+
+A float input has no tensor until its QuantizeLinear says how the host is to quantise it.
+"""
+
+from dataclasses import replace
+
+from onnx import TensorProto, ValueInfoProto
+
+from openlpu.compiler.frontend.network import Network
+from openlpu.compiler.frontend.nodes import UnsupportedError
+from openlpu.compiler.frontend.values import (
+    Activation,
+    Constant,
+    Dequantised,
+    DequantisedConstant,
+    FloatInput,
+    Result,
+    Value,
+)
+from openlpu.compiler.graph import OutsideType, Port, Tensor
+
+_INPUT_TYPES: dict[int, OutsideType] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT8: "uint8",
+}
+
+
+def declare_input(net: Network, info: ValueInfoProto, batch: int | None) -> Value:
+    """What an input of the network is; a symbolic first dimension becomes `batch` (1 when None)."""
+    outside = _INPUT_TYPES.get(info.type.tensor_type.elem_type)
+    if outside is None:
+        found = _type_name(info.type.tensor_type.elem_type)
+        raise UnsupportedError(f"is {found}: only FLOAT, INT8 and UINT8 are supported")
+    shape = _static_shape(info, batch)
+    if outside == "float32":
+        return FloatInput(info.name, shape)
+    net.tensors[info.name] = Tensor(info.name, shape, "int8", outside)
+    net.inputs[info.name] = Port(info.name, info.name, outside, shape)
+    return Activation(info.name)
+
+
+def quantise_input(net: Network, source: FloatInput, result: Result) -> Activation:
+    """The tensor of a float input, which `result` tells the host how to quantise."""
+    name = source.port
+    tensor = result.tensor(source.shape)
+    if name not in net.inputs:
+        net.inputs[name] = Port(name, tensor.name, "float32", net.shape(net.values[name]))
+        net.tensors[tensor.name] = tensor
+        return Activation(tensor.name)
+    known = net.tensors[net.inputs[name].tensor]
+    if (known.scale, known.zero_point, known.outside) != (tensor.scale, tensor.zero_point, tensor.outside):
+        raise UnsupportedError(f"the input {name!r} is quantised twice, with different scales: quantise it once")
+    if known.shape != tensor.shape:
+        raise UnsupportedError(f"the input {name!r} is used in two shapes: quantise it before reshaping it")
+    return Activation(known.name)
+
+
+def declare_output(net: Network, name: str) -> Port:
+    """The port of an output of the network."""
+    match net.values[name]:
+        case Activation(tensor=tensor_name):
+            tensor = net.tensors[tensor_name]
+            return Port(name, tensor_name, tensor.outside, tensor.shape)
+        case Dequantised(tensor=tensor_name, quantisation=quantisation):
+            tensor = net.tensors[tensor_name]
+            scale, zero_point = quantisation.scale, quantisation.stored_zero_point
+            if tensor.scale is None:
+                tensor = net.tensors[tensor_name] = replace(tensor, scale=scale, zero_point=zero_point)
+            if (tensor.scale, tensor.zero_point) == (scale, zero_point):
+                return Port(name, tensor_name, "float32", tensor.shape)
+            raise UnsupportedError(
+                "is dequantised with another scale or zero point than it was quantised with: use the same"
+            )
+        case Constant() | DequantisedConstant():
+            raise UnsupportedError("does not depend on the input: remove it")
+        case _:
+            raise UnsupportedError(
+                "is a float value with no QuantizeLinear after it: quantise it (QuantizeLinear, DequantizeLinear)"
+            )
+
+
+def _static_shape(info: ValueInfoProto, batch: int | None) -> tuple[int, ...]:
+    dims = info.type.tensor_type.shape.dim
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+    dynamic = [f"axis {axis} ({dims[axis].dim_param or '?'})" for axis, s in enumerate(sizes) if s is None and axis]
+    if not sizes:
+        raise UnsupportedError("has no dimensions: export the model with a static shape")
+    if dynamic:
+        raise UnsupportedError(
+            f"has a dynamic shape at {', '.join(dynamic)}: export it with static sizes; only the first dimension "
+            "(batch) may be symbolic"
+        )
+    if batch is not None and sizes[0] not in (None, batch):
+        raise UnsupportedError(f"has a fixed first dimension of {sizes[0]}, but a batch of {batch} was asked")
+    shape = tuple((batch or 1) if size is None else size for size in sizes)
+    if 0 in shape:
+        raise UnsupportedError(f"is empty: its shape is {list(shape)}")
+    return shape
+
+
+def _type_name(element: int) -> str:
+    known = TensorProto.DataType.values()
+    return TensorProto.DataType.Name(element) if element in known else f"of unknown type {element}"
