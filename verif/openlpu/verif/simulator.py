@@ -188,7 +188,7 @@ def build(verilog: str, *, top: str, public: Sequence[tuple[str, str]], waivers:
     ingredients = [verilog, control, top, _VERILATOR_FLAGS, tools.version, tools.make_arguments, link, main.read_text()]
     key = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
 
-    cache = _cache_dir() / "verilator"
+    cache = cache_dir() / "verilator"
     cache.mkdir(parents=True, exist_ok=True)
     finished = cache / key
     with _locked(cache / f"{key}.lock"):
@@ -303,7 +303,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
     """`$OPENLPU_CACHE`; else `.cache` in a source checkout; else the user's cache folder."""
     if chosen := os.environ.get("OPENLPU_CACHE"):
         return Path(chosen).resolve()

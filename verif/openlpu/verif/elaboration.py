@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The Verilog of a chip, remembered: elaboration takes longer than most runs, and depends on its sources alone."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from openlpu.arch.config import ChipConfig
+from openlpu.hdl import generate
+from openlpu.verif import simulator
+
+
+def verilog(config: ChipConfig) -> str:
+    """`generate.verilog(config)`, from the cache when neither config, generator nor tools have changed.
+
+    Raises ValueError when the config asks for something that has no RTL yet.
+    """
+    folder = simulator.cache_dir() / "verilog"
+    remembered = folder / f"{_key(config)}.v"
+    if remembered.is_file():
+        return remembered.read_text(encoding="utf-8")
+    text = generate.verilog(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{remembered.name}.{os.getpid()}"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, remembered)
+    return text
+
+
+def _key(config: ChipConfig) -> str:
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for tool in generate.TOOLS:
+        digest.update(version(tool).encode())
+    for source in _sources():
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _sources() -> Iterator[Path]:
+    """Every module that the Verilog is made from: the tables and the gateware."""
+    for package in ("openlpu.arch", "openlpu.hdl"):
+        yield from sorted(Path(str(files(package))).glob("*.py"))
