@@ -3,11 +3,11 @@
 """The Verilog of a chip, remembered: elaboration takes longer than most runs, and depends on its sources alone."""
 
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
 from openlpu.arch.config import ChipConfig
@@ -44,4 +44,5 @@ def _key(config: ChipConfig) -> str:
 def _sources() -> Iterator[Path]:
     """Every module that the Verilog is made from: the tables and the gateware."""
     for package in ("openlpu.arch", "openlpu.hdl"):
-        yield from sorted(Path(str(files(package))).glob("*.py"))
+        for folder in importlib.import_module(package).__path__:
+            yield from sorted(Path(folder).glob("*.py"))
