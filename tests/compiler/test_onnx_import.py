@@ -289,6 +289,18 @@ def test_reshape_keeps_vectors() -> None:
     assert_equal(graph, model, random_feeds(model, b.rng, 2), "seed 5")
 
 
+def test_an_input_that_is_quantised_twice_keeps_its_shape() -> None:
+    b = models.Builder(np.random.default_rng(5))
+    x = b.parameters("x", "int8")
+    b.input("f", "float32", [2, 3, 4])
+    b.constant("shape", [6, 4], np.int64)
+    real = b.dequantise(b.quantise("f", x, "once"), x)
+    b.output(b.node("Reshape", [b.quantise("f", x, "twice"), "shape"], "view"), "int8", 2)
+    b.output(b.quantise(b.node("Relu", [real], "active"), b.parameters("y", "int8"), "y"), "int8", 3)
+    model = b.model()
+    assert_equal(import_model(model), model, random_feeds(model, b.rng), "seed 5")
+
+
 def test_nan_and_infinity_are_quantised_as_in_onnxruntime() -> None:
     b = models.Builder(np.random.default_rng(6))
     parameters = b.parameters("x", "int8")
@@ -427,6 +439,28 @@ def test_weights_by_input_channel() -> None:
     assert message(b.model()) == (
         "model: Gemm 'node_g': weights quantised by input channel: only by tensor or output channel"
     )
+
+
+def test_weight_scales_that_do_not_fit_the_bias() -> None:
+    b = models.Builder(np.random.default_rng(1))
+    real = b.dequantise(b.input("x", "int8", [2, 4]), b.parameters("x", "int8"))
+    b.constant("w", np.ones((4, 3)), np.int8)
+    w = b.dequantise("w", [b.constant("s", np.ones(4), np.float32), b.constant("z", np.zeros(4), np.int8)], axis=0)
+    product = b.node("Gemm", [real, w, b.constant("bias", np.ones(3), np.float32)], "g")
+    b.output(b.quantise(product, b.parameters("y", "int8"), "y"), "int8")
+    assert message(b.model()) == (
+        "model: Gemm 'node_g': the bias has 3 elements, the weights 4 scales: quantise weights by tensor or by output "
+        "channel"
+    )
+
+
+def test_sum_of_constants() -> None:
+    b = models.Builder(np.random.default_rng(1))
+    x, y = b.parameters("x", "int8"), b.parameters("y", "int8")
+    b.output(b.quantise(b.dequantise(b.input("x", "int8", [2, 3]), x), y, "used"), "int8")
+    constant = b.dequantise(b.constant("c", np.ones(3), np.int8), x)
+    b.output(b.quantise(b.node("Add", [constant, constant], "sum"), y, "y"), "int8", 1)
+    assert message(b.model()) == ("model: Add 'node_sum': both operands are constants: fold them before importing")
 
 
 def test_reshape_that_moves_elements_between_vectors() -> None:

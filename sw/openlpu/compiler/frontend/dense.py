@@ -7,6 +7,7 @@ Their constants need no search, for the chip's chain is ONNX Runtime's: int32 su
 ONNX Runtime leaves in float are imported in integers all the same, with a note.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,9 +103,9 @@ def is_dense(base: Expression) -> bool:
     )
 
 
-def product_shape(net: Network, node: NodeProto, operands: Arguments) -> tuple[int, ...]:
+def product_shape(net: Network, node: NodeProto, operands: Sequence[Value]) -> tuple[int, ...]:
     """The shape that MatMul or Gemm gives."""
-    x, w = (net.shape(required(argument, "an operand")) for argument in operands[:2])
+    x, w = net.shape(operands[0]), net.shape(operands[1])
     if len(w) != 2:
         raise UnsupportedError(f"weights of shape {list(w)}: only matrices are supported")
     if node.op_type == "Gemm":
@@ -168,6 +169,11 @@ def _quantised_bias(bias: NDArray[Any], scale: Float32Array) -> Int32Array:
     """A float bias as ONNX Runtime turns it into int32: divided by input scale x weight scale, to nearest even."""
     if bias.dtype != np.float32 or not _is_number_or_vector(bias):
         raise UnsupportedError(f"a bias of {bias.dtype}{list(bias.shape)}: only float32 or int32 vectors are supported")
+    if bias.size != scale.size and 1 not in (bias.size, scale.size):
+        raise UnsupportedError(
+            f"the bias has {bias.size} elements, the weights {scale.size} scales: quantise weights by tensor or by "
+            "output channel"
+        )
     rounded = np.rint(bias.reshape(-1) / scale.reshape(-1))
     if not bool((np.abs(rounded) <= _INT32_MAX // 2).all()):
         raise UnsupportedError("a bias is too large for int32 at the scale of input times weights")
@@ -195,16 +201,17 @@ def _accumulate(net: Network, x: Dequantised, w: DequantisedConstant, bias: Int3
         raise UnsupportedError(f"the input has {shape[-1]} columns, the weights {depth} rows")
     if w.scale.shape[0] != 1 or w.zero_point.shape[0] != 1:
         raise UnsupportedError("weights quantised by input channel: only by tensor or output channel")
-    folded = -x.quantisation.stored_zero_point * w.centred.sum(axis=0, dtype=np.int64)
+    centred = w.centred
+    folded = -x.quantisation.stored_zero_point * centred.sum(axis=0, dtype=np.int64)
     if bias is not None:
         if bias.size not in (1, lanes):
             raise UnsupportedError(f"the bias has {bias.size} elements, the output {lanes} columns")
         folded = folded + bias
-    reach = int((np.abs(w.centred).sum(axis=0, dtype=np.int64) * -INT8_MIN + np.abs(folded)).max())
+    reach = int((np.abs(centred).sum(axis=0, dtype=np.int64) * -INT8_MIN + np.abs(folded)).max())
     if reach > _INT32_MAX:
         raise UnsupportedError("the sums can leave int32: K is too large, or the bias")
     stored_bias = folded.astype(np.int32) if folded.any() else None
-    return _Sums((*shape[:-1], lanes), _planes(w.centred), stored_bias, reach)
+    return _Sums((*shape[:-1], lanes), _planes(centred), stored_bias, reach)
 
 
 def _requantised(

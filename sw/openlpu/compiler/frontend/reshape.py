@@ -85,9 +85,12 @@ def _view(net: Network, node: NodeProto, name: str, target: tuple[int, ...]) -> 
 
 def _is_free_input(net: Network, name: str) -> bool:
     """Whether a tensor is an input that one chain of nodes alone reads, so that its shape can be chosen freely."""
-    aliases = [key for key, value in net.values.items() if getattr(value, "tensor", None) == name]
-    return (
-        any(port.tensor == name for port in net.inputs.values())
-        and not any(name in operands(op) for op in net.ops)
-        and all(net.flow.reads(alias) <= 1 for alias in aliases)
-    )
+    port = next((port.name for port in net.inputs.values() if port.tensor == name), None)
+    if port is None or any(name in operands(op) for op in net.ops):
+        return False
+    aliases = [
+        key
+        for key, value in net.values.items()
+        if getattr(value, "tensor", None) == name or getattr(value, "port", None) == port
+    ]
+    return all(net.flow.reads(alias) <= 1 for alias in aliases)
