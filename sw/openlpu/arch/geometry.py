@@ -154,7 +154,7 @@ class Geometry:
             own = tuple(Stream(d, i % config.streams) for d in Direction)
             streams = own if config.mem_reach is Reach.OWN else everything
             index = hemisphere * config.mem_slices + i
-            queues.append(Queue(f"mem_{side}{i}.read", QueueKind.MEM_READ, hop, index, (), streams))
+            queues.append(Queue(f"mem_{side}{i}.read", QueueKind.MEM_READ, hop, index, streams, streams))
             queues.append(Queue(f"mem_{side}{i}.write", QueueKind.MEM_WRITE, hop, index, streams, ()))
         hop = self.vxm_hop + step * (config.mem_hops + 1)
         queues.append(Queue(f"sxm_{side}.shift", QueueKind.SXM_SHIFT, hop, hemisphere, everything, everything))
