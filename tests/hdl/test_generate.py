@@ -16,9 +16,9 @@ import pytest
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
-from openlpu.arch.presets import NANO
+from openlpu.arch.presets import NANO, ULX3S
 from openlpu.hdl import generate
-from openlpu.verif import simulator
+from openlpu.verif import elaboration, simulator
 
 TINY = dataclasses.replace(NANO, name="tiny", alus=(AluConfig(classes=(OpClass.INT,)),), chain_reach=0)
 
@@ -28,8 +28,9 @@ def nano() -> str:
     return generate.verilog(NANO)
 
 
-def test_lint_is_clean(nano: str) -> None:
-    simulator.lint(nano, top=generate.TOP, waivers=generate.LINT_WAIVERS)
+@pytest.mark.parametrize("config", [NANO, ULX3S], ids=lambda config: config.name)
+def test_lint_is_clean(config: ChipConfig) -> None:
+    simulator.lint(elaboration.verilog(config), top=generate.TOP, waivers=generate.LINT_WAIVERS)
 
 
 def test_every_waiver_names_its_rule_and_reason() -> None:

@@ -119,6 +119,13 @@ def test_an_empty_stream_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None
     assert status.fault == Fault("mem_e1.write", cycle=5 + NANO.pipeline.dispatch, illegal=False)
 
 
+def test_every_cycle_with_a_fault_is_counted(rtl_chip: Chips) -> None:
+    chip = rtl_chip(NANO)
+    text = words(NANO, "mem_e1.write", "notify", "write a=3 s=e2", "repeat n=4 gap=2 step=1", "halt")
+    load_text(chip, {"mem_e1.write": text})
+    assert chip.run().fault == Fault("mem_e1.write", cycle=NANO.pipeline.dispatch, illegal=False, count=5)
+
+
 def test_an_illegal_word_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None:
     chip = rtl_chip(NANO)
     load_text(chip, {"vxm.alu0": [*words(NANO, "vxm.alu0", "notify", "nop n=3"), 0]})

@@ -50,6 +50,7 @@ class ChipSignature(wiring.Signature):
     `cycles` : length of the program, from cycle 0 until every queue has halted; final when `running` falls.
     `fault` : something went wrong since the start. The rest describes what went wrong first; of several in one cycle,
         what went wrong in the lowest queue.
+    `faults` : cycles since the start in which something went wrong.
     `fault_queue` : position in `Geometry.queues`.
     `fault_cycle` : the cycle of the program in which operands were sampled, or the illegal word was to be dispatched
         (0 also before the program's first).
@@ -65,6 +66,7 @@ class ChipSignature(wiring.Signature):
                 "running": Out(1),
                 "cycles": Out(32),
                 "fault": Out(1),
+                "faults": Out(32),
                 "fault_queue": Out(bits_for(len(geometry(config).queues))),
                 "fault_cycle": Out(32),
                 "fault_illegal": Out(1),
@@ -86,6 +88,7 @@ class Chip(wiring.Component):
     running: Signal
     cycles: Signal
     fault: Signal
+    faults: Signal
     fault_queue: Signal
     fault_cycle: Signal
     fault_illegal: Signal
@@ -221,13 +224,15 @@ class Chip(wiring.Component):
         # Units tell of an empty operand one cycle after sampling it; illegal words must not get ahead of them.
         illegal_q = delayed(m, "illegal", Cat(illegal), CLOCK_DELAY)
         empty_q = delayed(m, "empty", Cat(empty), CLOCK_DELAY - 1)
+        with m.If(illegal_q.any() | empty_q.any()):
+            m.d.sync += self.faults.eq(self.faults + 1)
         with m.If(~self.fault):
             for i in reversed(range(len(illegal))):
                 with m.If(illegal_q[i] | empty_q[i]):
                     m.d.sync += [self.fault.eq(1), self.fault_queue.eq(i), self.fault_illegal.eq(illegal_q[i])]
                     m.d.sync += self.fault_cycle.eq(now)
         with m.If(start):
-            m.d.sync += self.fault.eq(0)
+            m.d.sync += [self.fault.eq(0), self.faults.eq(0)]
 
 
 def refuse_unsupported(config: ChipConfig) -> None:

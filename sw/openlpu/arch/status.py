@@ -17,10 +17,13 @@ class Fault:
     """Program cycle of the operand sampling; of the dispatch, for an illegal instruction."""
     illegal: bool
     """True: an illegal instruction. False: a stream, chain or array with nothing in it."""
+    count: int = 1
+    """Cycles of the run in which something went wrong, this one included."""
 
     def __str__(self) -> str:
         what = "illegal instruction" if self.illegal else "operand without a value"
-        return f"{what} in {self.queue}, cycle {self.cycle}"
+        more = f", the first of {self.count} cycles with faults" if self.count > 1 else ""
+        return f"{what} in {self.queue}, cycle {self.cycle}{more}"
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ READ_LATENCY = "OPENLPU_HOST_READ"
 """Environment variable with the cycles from the address of a host read to its data."""
 
 PERIOD_NS = 10
-Status = tuple[int, int | None, int, bool]
-"""cycles; number of the queue that faulted first, or None; cycle of that fault; if it was an illegal instruction."""
+Status = tuple[int, int | None, int, bool, int]
+"""cycles; number of the queue that faulted first, or None; cycle of that fault; if it was an illegal instruction; and
+the number of cycles with faults."""
 Snapshot = tuple[tuple[int, int, int, int], ...]
 """Of every hop: eastward valid bits and data, westward valid bits and data."""
 
@@ -52,6 +53,7 @@ class Chip(Protocol):
     running: LogicObject
     cycles: LogicArrayObject
     fault: LogicObject
+    faults: LogicArrayObject
     fault_queue: LogicArrayObject
     fault_cycle: LogicArrayObject
     fault_illegal: LogicObject
@@ -170,6 +172,7 @@ class Host:
             fault,
             dut.fault_cycle.value.to_unsigned(),
             bool(dut.fault_illegal.value),
+            dut.faults.value.to_unsigned(),
         )
 
 

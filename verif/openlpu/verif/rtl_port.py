@@ -96,10 +96,10 @@ class RtlChip:
             self._folder.cleanup()
 
     def _status(self, status: host.Status) -> RunStatus:
-        cycles, queue, fault_cycle, illegal = status
+        cycles, queue, fault_cycle, illegal, faults = status
         if queue is None:
             return RunStatus(cycles)
-        return RunStatus(cycles, Fault(geometry(self._config).queues[queue].name, fault_cycle, illegal))
+        return RunStatus(cycles, Fault(geometry(self._config).queues[queue].name, fault_cycle, illegal, faults))
 
     def _finished(self, answer: Any) -> Any:
         if answer is None:
