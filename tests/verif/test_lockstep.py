@@ -5,6 +5,7 @@
 A failure prints the seed in the program's name: `random_program(config, seed)` makes it again.
 """
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.assembly import parse_instruction
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import AluConfig, ChipConfig, OpClass, PipelineConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import INSTRUCTIONS, instruction
@@ -27,6 +28,36 @@ from openlpu.verif import host
 from openlpu.verif.lockstep import Mismatch, compare
 from openlpu.verif.random_programs import random_program
 from openlpu.verif.rtl_port import RtlChip
+
+MIRRORED = dataclasses.replace(
+    NANO,
+    name="mirrored",
+    hemispheres=2,
+    mxm_planes=2,
+    weight_streams=2,
+    pipeline=PipelineConfig(dispatch=0, sram=2, multiply=2, tree_levels=1),
+)
+"""Two hemispheres with two planes each, no dispatch registers, deep memories and arrays."""
+
+UNEVEN = dataclasses.replace(
+    NANO,
+    name="uneven",
+    lanes=6,
+    streams=4,
+    mem_slices=3,
+    mem_words=37,
+    slices_per_hop=1,
+    weight_streams=3,
+    acc_depth=5,
+    alus=(
+        AluConfig(classes=(OpClass.INT, OpClass.CVT)),
+        AluConfig(classes=(OpClass.FADD, OpClass.FMUL), writes=False),
+        AluConfig(classes=(OpClass.FMUL,), reads=False),
+    ),
+    chain_reach=1,
+    pipeline=PipelineConfig(dispatch=2, alu_int=1, alu_cvt=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1),
+)
+"""No size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""
 
 Chips = Callable[[ChipConfig], RtlChip]
 BATCH = 10
@@ -44,8 +75,14 @@ def test_ulx3s_runs_as_the_golden_model(rtl_chip: Chips, batch: int) -> None:
         compare(random_program(ULX3S, seed), rtl_chip(ULX3S))
 
 
+@pytest.mark.parametrize("config", [MIRRORED, UNEVEN], ids=lambda config: config.name)
+def test_other_chips_run_as_the_golden_model(rtl_chip: Chips, config: ChipConfig) -> None:
+    for seed in range(BATCH):
+        compare(random_program(config, seed), rtl_chip(config))
+
+
 @pytest.mark.regress
-@pytest.mark.parametrize("config", [NANO, ULX3S], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [NANO, ULX3S, MIRRORED, UNEVEN], ids=lambda config: config.name)
 def test_many_programs_run_as_the_golden_model(rtl_chip: Chips, config: ChipConfig) -> None:
     for seed in range(1000, 1000 + int(os.environ["OPENLPU_REGRESS_PROGRAMS"])):
         compare(random_program(config, seed, length=200), rtl_chip(config))

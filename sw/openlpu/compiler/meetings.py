@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from openlpu.arch.geometry import Queue, Stream
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.timeline import Ride
-from openlpu.model.link import LinkedProgram
+from openlpu.model.dataflow import LinkedProgram
 
 
 def verify_meetings(linked: LinkedProgram, rides: Iterable[Ride]) -> None:

@@ -24,8 +24,9 @@ from openlpu.arch.numerics import Words
 from openlpu.arch.program import Vector
 from openlpu.arch.status import RunStatus
 from openlpu.model import semantics
+from openlpu.model.dataflow import MULTIPLY, LinkedProgram, Production, SramWrite
 from openlpu.model.expand import Dispatch
-from openlpu.model.link import MULTIPLY, LinkedProgram, Production, SramWrite, link_text
+from openlpu.model.link import link_text
 from openlpu.model.semantics import OPERATIONS, Space
 from openlpu.model.violation import CheckError, Violation
 

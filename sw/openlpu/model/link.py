@@ -13,10 +13,8 @@ operands are ready at the same *level* (the longest path from the program's star
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -25,83 +23,16 @@ from numpy.typing import NDArray
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.isa import Format, Instruction, Operand
-from openlpu.arch.program import Port, Program
+from openlpu.arch.program import Program
 from openlpu.arch.timing import Latency, timing
+from openlpu.model.dataflow import MULTIPLY, Indices, LinkedProgram, Production, SramWrite, Step
 from openlpu.model.expand import Dispatch, Expansion, expand
+from openlpu.model.places import placement_problems, port_words
 from openlpu.model.semantics import OPERATIONS, Space
 from openlpu.model.violation import CheckError, Violation
 
-MULTIPLY = "multiply"
-"""The one step that is not in `semantics.OPERATIONS`, vector to word; its parameter indexes `LinkedProgram.weights`."""
-
 _LAST = 1 << 60
 """Later than any dispatch number, to search sorted pairs by their first member."""
-
-Indices = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation on many rows: value numbers [arity, rows] in, [rows] (or [GROUP, rows], for `split`) out."""
-
-    operation: str
-    parameter: int
-    inputs: Indices
-    outputs: Indices
-
-
-@dataclass(frozen=True, slots=True)
-class Production:
-    """A vector driven onto a stream: it stands in the register of `hop` in `cycle`."""
-
-    cycle: int
-    hop: int
-    stream: Stream
-    vector: int
-    dispatch: Dispatch
-
-
-@dataclass(frozen=True, slots=True)
-class SramWrite:
-    """A word of SRAM that stands from `cycle` on."""
-
-    cycle: int
-    slice: int
-    address: int
-    vector: int
-    dispatch: Dispatch
-
-
-@dataclass(frozen=True)
-class LinkedProgram:
-    """A proved program as data flow.
-
-    Vectors are numbered from 0: first the initial SRAM words `loads`, by (slice, address), then the results of the
-    steps. Words likewise: first `constants` (one bit pattern in every lane), then results. Steps are in an order that
-    computes them. `weights[i]` holds the vectors of an installed array, row by row.
-    """
-
-    config: ChipConfig
-    cycles: int
-    dispatches: tuple[Dispatch, ...]
-    loads: tuple[tuple[int, int], ...]
-    constants: tuple[int, ...]
-    vectors: int
-    words: int
-    weights: tuple[Indices, ...]
-    steps: tuple[Step, ...]
-    productions: tuple[Production, ...]
-    """In order of cycles."""
-    writes: tuple[SramWrite, ...]
-    """In order of cycles."""
-
-    @functools.cached_property
-    def left_behind(self) -> tuple[Indices, Indices, Indices]:
-        """What stands in SRAM afterwards: slice numbers, addresses and vectors of each word's last write."""
-        last = {(write.slice, write.address): write.vector for write in self.writes}
-        rows = [(slice_, address, vector) for (slice_, address), vector in last.items()]
-        slices, addresses, vectors = np.array(rows, np.intp).reshape(-1, 3).T
-        return slices, addresses, vectors
 
 
 def check(program: Program, defined: Iterable[tuple[int, int]] = ()) -> None:
@@ -129,7 +60,7 @@ def link(program: Program, defined: Iterable[tuple[int, int]] = ()) -> LinkedPro
         CheckError: with every violation found.
     """
     config = program.config
-    problems = _placement(program)
+    problems = placement_problems(program)
     if problems:
         raise CheckError(program.name, [Violation(0, "", "", problem) for problem in problems])
     mask = np.zeros((len(geometry(config).mem_slices), config.mem_words), np.bool_)
@@ -168,51 +99,8 @@ def link_text(
     return resolution.linked()
 
 
-def port_words(port: Port) -> list[tuple[int, int]]:
-    """The SRAM words of a port, by (slice number, address)."""
-    return [
-        (number, column.base + row) for column in port.columns for number in column.slices for row in range(port.rows)
-    ]
-
-
 def _length(expansions: Iterable[Expansion]) -> int:
     return max((e.halt + 1 for e in expansions if e.halt is not None), default=0)
-
-
-def _placement(program: Program) -> list[str]:
-    """What is wrong with the places a program names, before any time is looked at."""
-    config, chip = program.config, geometry(program.config)
-    problems = [f"the chip has no queue '{name}'" for name in program.text if name not in chip.by_name]
-
-    def exists(place: tuple[int, int]) -> bool:
-        return 0 <= place[0] < len(chip.mem_slices) and 0 <= place[1] < config.mem_words
-
-    for place, vector in program.image.items():
-        if not exists(place):
-            problems.append(f"image: the chip has no word {place[1]} in a slice number {place[0]}")
-        if vector.shape != (config.lanes,) or vector.dtype != np.int8:
-            problems.append(f"image: word {place} is {vector.dtype}{list(vector.shape)}, not int8[{config.lanes}]")
-    for port in (*program.inputs, *program.outputs):
-        bad = [place for place in port_words(port) if not exists(place)]
-        if bad:
-            problems.append(f"port '{port.name}': the chip has no word {bad[0][1]} in a slice number {bad[0][0]}")
-        problems += [f"port '{port.name}': {problem}" for problem in _port_problems(config, port)]
-    return problems
-
-
-def _port_problems(config: ChipConfig, port: Port) -> list[str]:
-    problems = []
-    if int(np.prod(port.shape, dtype=np.int64)) != port.rows * port.cols:
-        problems.append(f"shape {list(port.shape)} does not hold {port.rows} x {port.cols} elements")
-    if len(port.columns) != -(-port.cols // config.lanes):
-        problems.append(f"{len(port.columns)} columns of {config.lanes} lanes do not hold {port.cols} elements a row")
-    widths = {len(column.slices) for column in port.columns}
-    allowed = {"int8": {1}, "uint8": {1}, "int32": {GROUP}, "float32": {1, GROUP}}.get(port.dtype, set())
-    if not widths <= allowed or len(widths) > 1:
-        problems.append(f"{port.dtype} in columns of {sorted(widths)} slices")
-    if not (0 < port.scale <= float(np.finfo(np.float32).max) and np.float32(port.scale) > 0):
-        problems.append(f"scale {port.scale!r} is not a positive float32")
-    return problems
 
 
 Value = int | None
