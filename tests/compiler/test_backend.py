@@ -181,7 +181,7 @@ def test_a_missing_operation_class_is_named() -> None:
 
 
 def test_too_large_for_sram_is_said_with_figures() -> None:
-    with pytest.raises(CompileError, match=r"the weights of 'y' does not fit into SRAM.*64 words a slice"):
+    with pytest.raises(CompileError, match=r"no room in SRAM for the weights of 'y': .*64 words a slice"):
         compile_graph(gemm(1, 64, 64, seed=0), NANO)
 
 

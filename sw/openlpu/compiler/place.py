@@ -86,7 +86,7 @@ class Placement:
         base = max(self._used[s] for s in slices)
         if base + words > self.config.mem_words:
             raise CompileError(
-                f"{what} does not fit into SRAM: it needs words {base}..{base + words - 1} of MEM slices "
+                f"no room in SRAM for {what}: it takes words {base}..{base + words - 1} of MEM slices "
                 f"{slices[0]}..{slices[-1]}, config '{self.config.name}' has {self.config.mem_words} words a slice; "
                 f"use a smaller network or a config with more mem_words or mem_slices"
             )
