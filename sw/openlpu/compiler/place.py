@@ -47,11 +47,13 @@ class Placement:
         for kernel in graph.kernels:
             if isinstance(kernel, MatMulKernel):
                 self._place_weights(kernel)
-            for step in kernel.chain:
-                if isinstance(step.y, LaneConstants):
-                    self._place_constants(step.y)
         for buffer in graph.buffers:
             self._place_buffer(buffer)
+        for kernel in graph.kernels:
+            for step in kernel.chain:
+                if isinstance(step.y, LaneConstants):
+                    # Constants are read with every row of the last input column: better not from its slice.
+                    self._place_constants(step.y, avoid=self.buffers[kernel.input][-1])
 
     def own_stream(self, mem_slice: int) -> int:
         """The index of the stream that a slice speaks on."""
@@ -83,7 +85,7 @@ class Placement:
 
     def _allocate(self, slices: Sequence[int], words: int, what: str) -> int:
         """`words` words at one address in all of `slices`."""
-        base = max(self._used[s] for s in slices)
+        base = self._fullest(slices)
         if base + words > self.config.mem_words:
             raise CompileError(
                 f"no room in SRAM for {what}: it takes words {base}..{base + words - 1} of MEM slices "
@@ -94,30 +96,38 @@ class Placement:
             self._used[s] = base + words
         return base
 
-    def _column(self, rows: int, wide: bool, what: str) -> Column:
-        if wide:
-            first = self._slices.start
-            groups = [range(s, s + GROUP) for s in range(first, first + self.config.mem_slices - GROUP + 1, GROUP)]
-            if not groups:
-                raise CompileError(f"{what} is 32 bits wide and needs {GROUP} MEM slices; config has fewer")
-            # Constants are read with every row, as activations are: at opposite ends they rarely meet at a port.
-            slices = tuple(min(reversed(groups), key=lambda group: max(self._used[s] for s in group)))
-        else:
-            slices = (min(self._slices, key=lambda s: self._used[s]),)
-        return Column(slices, self._allocate(slices, rows, what))
+    def _fullest(self, slices: Sequence[int]) -> int:
+        return max(self._used[s] for s in slices)
+
+    def _groups(self, what: str) -> list[tuple[int, ...]]:
+        """The aligned groups of slices that hold 32-bit elements."""
+        end = self._slices.start + self.config.mem_slices - GROUP + 1
+        groups = [tuple(range(s, s + GROUP)) for s in range(self._slices.start, end, GROUP)]
+        if not groups:
+            raise CompileError(
+                f"{what} is 32 bits wide and needs {GROUP} MEM slices; config '{self.config.name}' has fewer"
+            )
+        return groups
 
     def _place_buffer(self, buffer: Buffer) -> None:
         count = -(-buffer.cols // self.config.lanes)
         what = f"'{buffer.name}' ({buffer.rows} x {buffer.cols})"
-        self.buffers[buffer.name] = tuple(self._column(buffer.rows, buffer.wide, what) for _ in range(count))
+        homes = self._groups(what) if buffer.wide else [(mem_slice,) for mem_slice in self._slices]
+        columns = []
+        for _ in range(count):
+            slices = min(homes, key=self._fullest)
+            columns.append(Column(slices, self._allocate(slices, buffer.rows, what)))
+        self.buffers[buffer.name] = tuple(columns)
 
-    def _place_constants(self, constants: LaneConstants) -> None:
+    def _place_constants(self, constants: LaneConstants, avoid: Column) -> None:
         lanes = self.config.lanes
         count = -(-len(constants.values) // lanes)
         padded = np.zeros(count * lanes, np.int32)
         padded[: len(constants.values)] = constants.values
+        groups = self._groups(f"'{constants.name}'")
         for i, row in enumerate(padded.reshape(count, lanes)):
-            column = self._column(1, wide=True, what=f"'{constants.name}'")
+            slices = min(groups, key=lambda group: (bool({*group} & {*avoid.slices}), self._fullest(group)))
+            column = Column(slices, self._allocate(slices, 1, f"'{constants.name}'"))
             self.constants[constants.name, i] = column
             planes = row.astype("<i4").view(np.int8).reshape(lanes, GROUP)
             for plane, mem_slice in enumerate(column.slices):
