@@ -178,14 +178,29 @@ def test_two_activations_on_every_pair_of_codes(dtype: str, op: str) -> None:
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("op", ["Add", "Mul"])
-def test_constant_vector_on_every_code(dtype: str, op: str) -> None:
+@pytest.mark.parametrize("first", [False, True])
+def test_constant_vector_on_every_code(dtype: str, op: str, first: bool) -> None:
+    feeds = {"a": np.repeat(codes_of(dtype)[:, None], 255, axis=1)}
+    options = {"form": "qlinear", "constant": "vector", "constant_first": first, "shape": (256, 255)}
     for seed in range(20):
-        model = models.binary(
-            np.random.default_rng(seed), dtype, op, form="qlinear", constant="vector", shape=(256, 255)
-        )
-        assert_equal(
-            import_model(model), model, {"a": np.repeat(codes_of(dtype)[:, None], 255, axis=1)}, f"seed {seed}"
-        )
+        model = models.binary(np.random.default_rng(seed), dtype, op, **options)
+        assert_equal(import_model(model), model, feeds, f"seed {seed}")
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("spoiler", ["", "Relu", "reader"])
+def test_what_onnxruntime_fuses_on_every_pair_of_codes(dtype: str, spoiler: str) -> None:
+    # A Relu that changes values, or a second reader of the sum, makes ONNX Runtime add in float.
+    codes = codes_of(dtype)
+    feeds = {"a": np.repeat(codes[:, None], 256, axis=1), "b": np.repeat(codes[None], 256, axis=0)}
+    for seed in range(20):
+        activation = "Relu" if spoiler == "Relu" else ""
+        rng = np.random.default_rng(seed)
+        model = models.binary(rng, dtype, "Add", activation=activation, shape=(256, 256))
+        if spoiler == "reader":
+            model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["sum", "y_scale", "y_zero"], ["again"]))
+            model.graph.output.append(onnx.helper.make_tensor_value_info("again", models.ELEMENT[dtype], [256, 256]))
+        assert_equal(import_model(model), model, feeds, f"seed {seed}")
 
 
 def test_a_single_number_is_the_second_operand_of_onnxruntime_even_when_it_comes_first() -> None:
