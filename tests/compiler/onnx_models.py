@@ -262,3 +262,46 @@ def float_mlp(rng: np.random.Generator, dtype: str) -> ModelProto:
     logits = b.node("Gemm", [total, "w3_float", "w3_bias"], "g3")
     b.output(b.node("DequantizeLinear", [b.quantise(logits, yq, "y"), *yq], "logits"), "float32")
     return b.model()
+
+
+def pair_add(rng: np.random.Generator, dtype: str, reader: str) -> ModelProto:
+    """An Add of two float inputs behind QDQ pairs, [256, 256]; `reader` is what is special about the first pair.
+
+    "codes" and "float" make its codes or its floats an output as well, "dequantise" dequantises its codes a second
+    time, "omitted" and "empty" leave the zero point (0) of its DequantizeLinear out, "" is an ordinary pair.
+    """
+    b = Builder(rng)
+    implied = reader in ("omitted", "empty")
+    floats = []
+    for name in "ab":
+        parameters = b.parameters(name, dtype, zero=0 if implied and name == "a" else None)
+        codes = b.quantise(b.input(f"f{name}", "float32", [256, 256]), parameters, name)
+        if name == "a" and implied:
+            parameters = parameters[:1] if reader == "omitted" else [parameters[0], ""]
+        floats.append(b.dequantise(codes, parameters))
+    y = b.parameters("y", dtype, 0.06)
+    codes = b.quantise(b.node("Add", floats, "sum"), y, "y")
+    b.output(b.node("DequantizeLinear", [codes, *y], "result"), "float32")
+    match reader:
+        case "codes":
+            b.output("a", dtype)
+        case "float":
+            b.output("a_float", "float32")
+        case "dequantise":
+            b.output(b.node("DequantizeLinear", ["a", "a_scale", "a_zero"], "again"), "float32")
+    return b.model()
+
+
+def mixed_add(rng: np.random.Generator, types: tuple[str, str, str], *, constant: bool = False) -> ModelProto:
+    """Add of codes a and b between QDQ nodes, the types of a, b and y given; b [256] is constant or an input."""
+    b = Builder(rng)
+    a_type, b_type, y_type = types
+    b.input("a", a_type, [256, 256])
+    if constant:
+        lowest = -128 if b_type == "int8" else 0
+        b.constant("b", np.arange(lowest, lowest + 256), b_type)
+    else:
+        b.input("b", b_type, [256, 256])
+    floats = [b.dequantise("a", b.parameters("a", a_type)), b.dequantise("b", b.parameters("b", b_type))]
+    b.output(b.quantise(b.node("Add", floats, "sum"), b.parameters("y", y_type, 0.06), "y"), y_type)
+    return b.model()
