@@ -19,10 +19,8 @@ from openlpu.compiler.frontend.values import Constant, Dequantised, DequantisedC
 
 
 def as_computed(net: Network, name: str, quantisation: Quantisation) -> Quantisation:
-    """The quantisation of value `name` in ONNX Runtime, which turns pairs of int8 with given zero points into uint8."""
-    pair = net.flow.qdq_pair(name)
-    explicit = pair is not None and all(len(node.input) == 3 and node.input[2] for node in pair)
-    return quantisation.unsigned() if explicit else quantisation
+    """The quantisation of value `name` in ONNX Runtime 1.32, which turns pairs of int8 into uint8."""
+    return quantisation if net.flow.qdq_pair(name) is None else quantisation.unsigned()
 
 
 def merges_pairs(net: Network, node: NodeProto) -> bool:
