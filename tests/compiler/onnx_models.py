@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""Small quantised ONNX models with random constants, one builder for each form the importer reads."""
+"""Small quantised ONNX models with random constants, one builder for each form the importer reads, and their judge."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -305,3 +307,14 @@ def mixed_add(rng: np.random.Generator, types: tuple[str, str, str], *, constant
     floats = [b.dequantise("a", b.parameters("a", a_type)), b.dequantise("b", b.parameters("b", b_type))]
     b.output(b.quantise(b.node("Add", floats, "sum"), b.parameters("y", y_type, 0.06), "y"), y_type)
     return b.model()
+
+
+def run_onnxruntime(model: ModelProto, feeds: Mapping[str, NDArray[Any]], **config: str) -> list[NDArray[Any]]:
+    """The outputs of a model by ONNX Runtime on the CPU; `config` entries have _ for the dots of their keys."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    for key, value in config.items():
+        options.add_session_config_entry(key.replace("_", "."), value)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [np.asarray(output) for output in session.run(None, dict(feeds))]

@@ -5,52 +5,29 @@
 Where a value is computed the judge is ONNX Runtime; where a model is refused, the exact message.
 """
 
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
+from tests.compiler import onnx_models as models
 
 from openlpu.compiler.errors import UnsupportedModelError
 from openlpu.compiler.graph import Reshape, Unary
 from openlpu.compiler.onnx_import import import_model
 from openlpu.compiler.reference import evaluate
 
-onnxruntime = pytest.importorskip("onnxruntime")
-
 SEEDS = [seed for seed in range(20) if seed != 9]
 """Draws of the scales: the two arithmetics that a condition separates differ for only a few. Seed 9 puts mixed types so
 near a tie that the importer refuses them."""
 
 
-def _load(path: Path) -> ModuleType:
-    # Tests are no package (pytest imports them by path), so neither is their helper.
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-models = _load(Path(__file__).parent / "onnx_models.py")
-
-
 def assert_equal(model: ModelProto, feeds: Mapping[str, NDArray[Any]], hint: str) -> None:
     """Import a model and compare type, shape and every element of its outputs with ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     ours = evaluate(import_model(model), feeds)
-    for output, theirs in zip(model.graph.output, session.run(None, dict(feeds)), strict=True):
+    for output, theirs in zip(model.graph.output, models.run_onnxruntime(model, feeds), strict=True):
         mine = ours[output.name]
         assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape), f"{hint}: {output.name}"
         different = int((mine != theirs).sum())

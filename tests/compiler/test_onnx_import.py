@@ -2,11 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """The importer and its reference against ONNX Runtime: every element equal, every refusal by name."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
+from tests.compiler import onnx_models as models
 
 from openlpu.compiler import exact
 from openlpu.compiler.errors import CompileError, InternalCompilerError, ModelFileError, UnsupportedModelError
@@ -21,36 +19,10 @@ from openlpu.compiler.graph import Graph, MatMul, Port, Requantise, Reshape, Ten
 from openlpu.compiler.onnx_import import import_model, import_onnx
 from openlpu.compiler.reference import evaluate
 
-onnxruntime = pytest.importorskip("onnxruntime")
-
 HERE = Path(__file__).parent
 DIGITS = HERE.parents[1] / "examples" / "digits"
 SEEDS = range(3)
 TYPES = ("int8", "uint8")
-
-
-def _load(path: Path) -> ModuleType:
-    # Tests are no package (pytest imports them by path), so neither is their helper.
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-models = _load(HERE / "onnx_models.py")
-
-
-def run_onnxruntime(model: ModelProto, feeds: Mapping[str, NDArray[Any]], **config: str) -> list[NDArray[Any]]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    for key, value in config.items():
-        options.add_session_config_entry(key.replace("_", "."), value)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, dict(feeds)))
 
 
 def codes_of(dtype: str) -> NDArray[Any]:
@@ -74,7 +46,7 @@ def random_feeds(model: ModelProto, rng: np.random.Generator, batch: int = 1) ->
 
 def assert_equal(graph: Graph, model: ModelProto, feeds: Mapping[str, NDArray[Any]], hint: str, **config: str) -> None:
     ours = evaluate(graph, feeds)
-    for output, theirs in zip(model.graph.output, run_onnxruntime(model, feeds, **config), strict=True):
+    for output, theirs in zip(model.graph.output, models.run_onnxruntime(model, feeds, **config), strict=True):
         mine = ours[output.name]
         assert mine.dtype == theirs.dtype, hint
         assert mine.shape == theirs.shape, hint
@@ -99,7 +71,12 @@ def check(build: Callable[[np.random.Generator], ModelProto], *, exact_in_ort: b
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("activation", ["", "Relu"])
 def test_qdq_gemm(dtype: str, bias: str, per_channel: bool, transposed: bool, activation: str) -> None:
-    options = {"bias": bias, "per_channel": per_channel, "transposed": transposed, "activation": activation}
+    options: dict[str, Any] = {
+        "bias": bias,
+        "per_channel": per_channel,
+        "transposed": transposed,
+        "activation": activation,
+    }
     check(lambda rng: models.qdq_dense(rng, dtype, **options))
 
 
@@ -181,7 +158,7 @@ def test_two_activations_on_every_pair_of_codes(dtype: str, op: str) -> None:
 @pytest.mark.parametrize("first", [False, True])
 def test_constant_vector_on_every_code(dtype: str, op: str, first: bool) -> None:
     feeds = {"a": np.repeat(codes_of(dtype)[:, None], 255, axis=1)}
-    options = {"form": "qlinear", "constant": "vector", "constant_first": first, "shape": (256, 255)}
+    options: dict[str, Any] = {"form": "qlinear", "constant": "vector", "constant_first": first, "shape": (256, 255)}
     for seed in range(20):
         model = models.binary(np.random.default_rng(seed), dtype, op, **options)
         assert_equal(import_model(model), model, feeds, f"seed {seed}")
@@ -335,7 +312,7 @@ def test_digits_equal_onnxruntime_on_every_held_out_image() -> None:
     graph = import_onnx(DIGITS / "digits.onnx", batch=len(images))
     assert graph.notes == ()
     ours = evaluate(graph, {"image": images})["logits"]
-    (theirs,) = run_onnxruntime(onnx.load(DIGITS / "digits.onnx"), {"image": images})
+    (theirs,) = models.run_onnxruntime(onnx.load(DIGITS / "digits.onnx"), {"image": images})
     assert np.array_equal(ours, theirs)
     assert (ours.argmax(axis=1) == labels).mean() >= 0.96
 

@@ -107,7 +107,7 @@ class _Lowering:
         if not rest:
             self.kernels.append(MatMulKernel(self.declare(op.output), source, weights, first))
             return
-        spilled = self.spill(op.output, 0)
+        spilled = self.temporary(f"{op.output}.part0", op.output)
         self.kernels.append(MatMulKernel(spilled, source, weights, first))
         self.vector_parts(op.output, spilled, rest, number=1)
 
@@ -132,7 +132,7 @@ class _Lowering:
 
     def vector_parts(self, output: str, source: str, parts: Sequence[tuple[Step, ...]], number: int) -> None:
         for i, part in enumerate(parts[:-1]):
-            target = self.spill(output, number + i)
+            target = self.temporary(f"{output}.part{number + i}", output)
             self.kernels.append(VectorKernel(target, source, part))
             source = target
         self.kernels.append(VectorKernel(self.declare(output), source, parts[-1]))
@@ -145,9 +145,6 @@ class _Lowering:
             self.kernels.append(VectorKernel(target, source, part))
             source = target
         return source
-
-    def spill(self, output: str, number: int) -> str:
-        return self.temporary(f"{output}.part{number}", output)
 
     def temporary(self, name: str, output: str) -> str:
         tensor = self.graph.tensor(output)

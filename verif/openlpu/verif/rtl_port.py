@@ -26,8 +26,8 @@ from openlpu.runtime.driver import DeviceError
 from openlpu.verif import elaboration, host, simulator
 
 PUBLIC = (
-    *(("chip", name) for name in host.Chip.__annotations__),
-    *(("chip.hop*", name) for name in ("e_valid", "e_data", "w_valid", "w_data")),
+    *((generate.TOP, name) for name in host.Chip.__annotations__),
+    *((f"{generate.TOP}.hop*", name) for name in ("e_valid", "e_data", "w_valid", "w_data")),
 )
 """What cocotb may see of the design: the ports, and the stream registers for traces."""
 
@@ -43,7 +43,9 @@ class RtlChip:
         self._config = config
         self._limit = limit
         """Cycles after which a run counts as hung."""
-        build = simulator.build(elaboration.verilog(config), top="chip", public=PUBLIC, waivers=generate.LINT_WAIVERS)
+        build = simulator.build(
+            elaboration.verilog(config), top=generate.TOP, public=PUBLIC, waivers=generate.LINT_WAIVERS
+        )
         self._folder = tempfile.TemporaryDirectory(prefix="openlpu-")
         address = str(Path(self._folder.name) / "host")
         environment = {
