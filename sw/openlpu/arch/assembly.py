@@ -25,7 +25,7 @@ from openlpu.arch.isa import (
     instruction,
 )
 
-_FORMATS = {"byte": Format.BYTE, "word": Format.WORD}
+_FORMATS = {form.name.lower(): form for form in (Format.BYTE, Format.WORD, Format.BYTE_BOTH, Format.WORD_BOTH)}
 
 
 class AssemblyError(ValueError):

@@ -140,6 +140,8 @@ class ChipConfig:
     """Streams a plane loads weights from at once: as many rows of the array a cycle."""
     acc_depth: int
     """int32 vectors in the accumulator memory of a plane."""
+    act_depth: int = 16
+    """Vectors in the activation buffer of a plane: activations that many weight tiles meet are sent there once."""
     alus: tuple[AluConfig, ...]
     """The VXM's arithmetic units, in chain order."""
     chain_reach: int
@@ -173,6 +175,7 @@ class ChipConfig:
         whole("mxm_planes", 1, 8)
         whole("weight_streams", 1, self.streams)
         whole("acc_depth", 1, 1 << 14)
+        whole("act_depth", 1, 1 << 14)
         _require(1 <= len(self.alus) <= 16, "alus", f"{len(self.alus)} ALUs; 1 to 16 are supported")
         whole("chain_reach", 0, len(self.alus) - 1)
         whole("imem_words", 4, 1 << 16)

@@ -90,8 +90,12 @@ class Encoding:
         return max(layout.used for layout in self.layouts[kind])
 
     def word_bytes(self, kind: QueueKind) -> int:
-        """Bytes that an instruction word takes in a file (little-endian) and on the host port."""
+        """Bytes that an instruction word takes in a file (little-endian), on the host port, and on a stream."""
         return -(-self.word_bits(kind) // 8)
+
+    def word_vectors(self, kind: QueueKind) -> int:
+        """Consecutive vectors that an instruction word takes on a stream, for `ifetch`."""
+        return -(-self.word_bytes(kind) // self.config.lanes)
 
     def layout(self, spec: Spec, kind: QueueKind) -> Layout:
         """Where the fields of an instruction lie in the queues of a kind."""
@@ -105,6 +109,12 @@ class Encoding:
                 return bits_for(config.mem_words)
             case FieldKind.ACC_ADDRESS:
                 return bits_for(config.acc_depth)
+            case FieldKind.ACT_ADDRESS:
+                return bits_for(config.act_depth)
+            case FieldKind.TEXT_ADDRESS:
+                return bits_for(config.imem_words)
+            case FieldKind.WINDOW:
+                return bits_for(config.mem_words.bit_length())
             case FieldKind.ROW_GROUP:
                 return bits_for(config.lanes // config.weight_streams)
             case FieldKind.STREAM | FieldKind.GROUP:
@@ -136,6 +146,12 @@ class Encoding:
                 return 0, config.mem_words - 1
             case FieldKind.ACC_ADDRESS:
                 return 0, config.acc_depth - 1
+            case FieldKind.ACT_ADDRESS:
+                return 0, config.act_depth - 1
+            case FieldKind.TEXT_ADDRESS:
+                return 0, config.imem_words - 1
+            case FieldKind.WINDOW:
+                return 0, config.mem_words.bit_length() - 1
             case FieldKind.ROW_GROUP:
                 return 0, config.lanes // config.weight_streams - 1
             case FieldKind.LANE:
@@ -225,7 +241,7 @@ class Encoding:
         except ValueError:
             raise EncodingError(f"{where}: operand '{slot.field.name}' has no known format") from None
         match form:
-            case Format.BYTE | Format.WORD:
+            case Format.BYTE | Format.WORD | Format.BYTE_BOTH | Format.WORD_BOTH:
                 return Operand(form, Stream(Direction(place & 1), place >> 1))
             case Format.ALU:
                 return Operand(form, place)
@@ -254,11 +270,13 @@ class Encoding:
                         raise EncodingError(f"{where}={value}: not in {low}..{high}")
         if queue.kind is QueueKind.VXM and not instruction.spec.control:
             self._check_alu(instruction, queue)
+        if any(f.kind is FieldKind.WINDOW for f in instruction.spec.fields):
+            self._check_window(instruction, queue)
 
     def _check_stream(self, value: Value, spec: Spec, f: Field, queue: Queue, where: str) -> None:
         reach = queue.produces if f.name in spec.produces else queue.consumes
         if spec.control:
-            reach = self._geometry.streams()
+            reach = queue.fetches
         if not isinstance(value, Stream) or value not in reach:
             raise EncodingError(f"{where}={value}: out of the unit's reach")
 
@@ -273,6 +291,13 @@ class Encoding:
             case Operand(Format.WORD, Stream() as stream):
                 self._check_stream(stream, spec, f, queue, where)
                 self._check_aligned(stream, where)
+            case Operand(Format.BYTE_BOTH | Format.WORD_BOTH, Stream(Direction.EAST) as stream) if (
+                f.kind is FieldKind.DEST
+            ):
+                self._check_stream(stream, spec, f, queue, where)
+                self._check_stream(stream.opposite, spec, f, queue, where)
+                if value.format is Format.WORD_BOTH:
+                    self._check_aligned(stream, where)
             case Operand(Format.ALU, int() as alu) if f.kind is FieldKind.SOURCE:
                 if alu not in self._geometry.alu_sources(queue.index):
                     raise EncodingError(f"{where}: alu{alu} does not chain into {queue.name}")
@@ -282,6 +307,14 @@ class Encoding:
                 pass
             case _:
                 raise EncodingError(f"{where}={value}: not an operand of this kind")
+
+    def _check_window(self, instruction: Instruction, queue: Queue) -> None:
+        base, words = instruction.number("a"), 1 << instruction.number("n")
+        if base % words or base + words > self.config.mem_words:
+            raise EncodingError(
+                f"{queue.name}: {instruction.spec.mnemonic} a={base} n={instruction.number('n')}: no window of {words} "
+                f"words, on a multiple of its size, in {self.config.mem_words} words"
+            )
 
     def _check_alu(self, instruction: Instruction, queue: Queue) -> None:
         spec = instruction.spec

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from openlpu.arch.config import GROUP, ChipConfig, Reach
@@ -51,6 +52,11 @@ class Stream:
         """The streams of the 32-bit group that begins with this one, least significant byte first."""
         return tuple(Stream(self.direction, self.index + plane) for plane in range(GROUP))
 
+    @property
+    def opposite(self) -> Stream:
+        """The stream of the same index that flows the other way."""
+        return Stream(Direction.WEST if self.direction is Direction.EAST else Direction.EAST, self.index)
+
     def diagonal(self, cycle: int, hop: int) -> int:
         """The constant that names a vector riding this stream: equal for all (cycle, hop) pairs it passes."""
         return cycle - hop * self.direction.step
@@ -85,6 +91,8 @@ class Queue:
     """Position of the unit among its kind: MEM slice and MXM plane count through both hemispheres, west first."""
     consumes: tuple[Stream, ...]
     produces: tuple[Stream, ...]
+    fetches: tuple[Stream, ...]
+    """The streams that IFETCH may take instruction text from: one in each direction, whatever else the unit reaches."""
 
     @property
     def unit(self) -> str:
@@ -133,42 +141,54 @@ class Geometry:
         config = self.config
         sides = [Direction.WEST, Direction.EAST] if config.hemispheres == 2 else [Direction.EAST]
         queues: list[Queue] = []
+
+        def add(
+            name: str,
+            kind: QueueKind,
+            hop: int,
+            index: int,
+            consumes: tuple[Stream, ...],
+            produces: tuple[Stream, ...],
+        ) -> None:
+            # The own stream of a MEM slice brings its text, too; the other queues are spread over all streams.
+            number = index % config.mem_slices if kind in (QueueKind.MEM_READ, QueueKind.MEM_WRITE) else len(queues)
+            fetches = tuple(Stream(direction, number % config.streams) for direction in Direction)
+            queues.append(Queue(name, kind, hop, index, consumes, produces, fetches))
+
         for hemisphere, outward in enumerate(sides):
-            queues += self._hemisphere(hemisphere, outward)
+            self._hemisphere(add, hemisphere, outward)
         # The VXM of a one-hemisphere chip stands at the edge: nothing flows in from the west, nothing leaves to it.
         inward = [Direction.WEST] if config.hemispheres == 1 else list(Direction)
         outward_ = [Direction.EAST] if config.hemispheres == 1 else list(Direction)
         for i, alu in enumerate(config.alus):
             consumes = self.streams(*inward) if alu.reads else ()
             produces = self.streams(*outward_) if alu.writes else ()
-            queues.append(Queue(f"vxm.alu{i}", QueueKind.VXM, self.vxm_hop, i, consumes, produces))
+            add(f"vxm.alu{i}", QueueKind.VXM, self.vxm_hop, i, consumes, produces)
         return queues
 
-    def _hemisphere(self, hemisphere: int, outward: Direction) -> list[Queue]:
+    def _hemisphere(self, add: Callable[..., None], hemisphere: int, outward: Direction) -> None:
         config, side, step = self.config, outward.letter, outward.step
         inward = Direction.WEST if outward is Direction.EAST else Direction.EAST
         everything = self.streams()
-        queues: list[Queue] = []
         for i in range(config.mem_slices):
             hop = self.vxm_hop + step * (1 + i // config.slices_per_hop)
             own = tuple(Stream(d, i % config.streams) for d in Direction)
             streams = own if config.mem_reach is Reach.OWN else everything
             index = hemisphere * config.mem_slices + i
-            queues.append(Queue(f"mem_{side}{i}.read", QueueKind.MEM_READ, hop, index, streams, streams))
-            queues.append(Queue(f"mem_{side}{i}.write", QueueKind.MEM_WRITE, hop, index, streams, ()))
+            add(f"mem_{side}{i}.read", QueueKind.MEM_READ, hop, index, streams, streams)
+            add(f"mem_{side}{i}.write", QueueKind.MEM_WRITE, hop, index, streams, ())
         hop = self.vxm_hop + step * (config.mem_hops + 1)
-        queues.append(Queue(f"sxm_{side}.shift", QueueKind.SXM_SHIFT, hop, hemisphere, everything, everything))
-        queues.append(Queue(f"sxm_{side}.permute", QueueKind.SXM_PERMUTE, hop, hemisphere, everything, everything))
+        add(f"sxm_{side}.shift", QueueKind.SXM_SHIFT, hop, hemisphere, everything, everything)
+        add(f"sxm_{side}.permute", QueueKind.SXM_PERMUTE, hop, hemisphere, everything, everything)
         hop += step
         for p in range(config.mxm_planes):
             index = hemisphere * config.mxm_planes + p
             base = self.weight_stream_base(index)
             weights = tuple(Stream(outward, base + s) for s in range(config.weight_streams))
             unit = f"mxm_{side}{p}"
-            queues.append(Queue(f"{unit}.weights", QueueKind.MXM_WEIGHTS, hop, index, weights, ()))
-            queues.append(Queue(f"{unit}.acts", QueueKind.MXM_ACTS, hop, index, self.streams(outward), ()))
-            queues.append(Queue(f"{unit}.accs", QueueKind.MXM_ACCS, hop, index, (), self.streams(inward)))
-        return queues
+            add(f"{unit}.weights", QueueKind.MXM_WEIGHTS, hop, index, weights, ())
+            add(f"{unit}.acts", QueueKind.MXM_ACTS, hop, index, self.streams(outward), ())
+            add(f"{unit}.accs", QueueKind.MXM_ACCS, hop, index, (), self.streams(inward))
 
 
 @functools.cache

@@ -27,6 +27,10 @@ class Format(enum.IntEnum):
     """The result that another (or the same) ALU puts out in this very cycle: a chain. Sources only."""
     IMM = 4
     """The instruction's 32-bit immediate, in every lane. Sources only."""
+    BYTE_BOTH = 5
+    """As BYTE, onto the stream of that number in both directions; named by the eastward one. Destinations only."""
+    WORD_BOTH = 6
+    """As WORD, onto the group of that number in both directions; named by the eastward one. Destinations only."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,22 @@ class Operand:
 
     format: Format
     place: Stream | int | None = None
-    """The (first) stream of BYTE and WORD, the ALU's index of ALU, None otherwise."""
+    """The (first) stream of BYTE, WORD, BYTE_BOTH and WORD_BOTH, the ALU's index of ALU, None otherwise."""
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Every stream that the operand meets, least significant byte first; eastward ones first."""
+        match self:
+            case Operand(Format.BYTE, Stream() as stream):
+                return (stream,)
+            case Operand(Format.WORD, Stream() as stream):
+                return stream.planes
+            case Operand(Format.BYTE_BOTH, Stream() as stream):
+                return (stream, stream.opposite)
+            case Operand(Format.WORD_BOTH, Stream() as stream):
+                return (*stream.planes, *stream.opposite.planes)
+            case _:
+                return ()
 
 
 NOTHING = Operand(Format.NONE)
@@ -47,11 +66,14 @@ class FieldKind(enum.Enum):
 
     WORD_ADDRESS = "address of a word in the MEM slice"
     ACC_ADDRESS = "address in the accumulator memory"
+    ACT_ADDRESS = "address in the activation buffer"
+    TEXT_ADDRESS = "address in the queue's instruction memory"
+    WINDOW = "binary logarithm of the words in a window of the MEM slice"
     ROW_GROUP = "group of `weight_streams` rows of the weight buffer"
     STREAM = "stream that the unit reaches"
     GROUP = "first stream of an aligned group of four"
     SOURCE = "VXM operand: none, byte stream, word group, ALU result or immediate"
-    DEST = "VXM destination: none, byte stream or word group"
+    DEST = "VXM destination: none, byte stream or word group, in one direction or both"
     IMM32 = "32-bit immediate, zero unless a source asks for it"
     LANE = "lane number"
     LANE_SHIFT = "signed lane distance, smaller than the number of lanes"
@@ -133,16 +155,25 @@ class Instruction:
     @property
     def drives(self) -> tuple[Stream, ...]:
         """The streams it produces on: one for a vector, four for 32-bit elements, none when all stays in the unit."""
+        return self._streams(self.spec.produces)
+
+    @property
+    def samples(self) -> tuple[Stream, ...]:
+        """The streams it samples at its skew, in the order of its fields. (`lw` and its like sample others: those that
+        their queue consumes; `ifetch` samples its stream more than once.)"""
+        return self._streams(self.spec.consumes)
+
+    def _streams(self, names: tuple[str, ...]) -> tuple[Stream, ...]:
+        streams: list[Stream] = []
         for f, value in zip(self.spec.fields, self.values, strict=True):
-            if f.name in self.spec.produces:
-                match value:
-                    case Stream() as stream:
-                        return stream.planes if f.kind is FieldKind.GROUP else (stream,)
-                    case Operand(Format.BYTE, Stream() as stream):
-                        return (stream,)
-                    case Operand(Format.WORD, Stream() as stream):
-                        return stream.planes
-        return ()
+            match value:
+                case _ if f.name not in names:
+                    pass
+                case Stream():
+                    streams += value.planes if f.kind is FieldKind.GROUP else (value,)
+                case Operand():
+                    streams += value.streams
+        return tuple(streams)
 
     def advanced(self, distance: int) -> Instruction:
         """The same instruction with its stride field moved by `distance` (unchanged when it has none)."""
@@ -164,7 +195,12 @@ _ADDRESS = Field("a", FieldKind.WORD_ADDRESS)
 _FROM = Field("s", FieldKind.STREAM)
 _TO = Field("d", FieldKind.STREAM)
 _MAP = Field("m", FieldKind.STREAM)
+_WINDOW = Field("n", FieldKind.WINDOW)
+_FROM_GROUP = Field("s", FieldKind.GROUP)
+_TO_GROUP = Field("d", FieldKind.GROUP)
 _ACC = Field("a", FieldKind.ACC_ADDRESS)
+_ACT = Field("a", FieldKind.ACT_ADDRESS)
+_ROW_GROUP = Field("g", FieldKind.ROW_GROUP)
 _ACC_OUT = Field("d", FieldKind.GROUP)
 
 FIRST_UNIT_OPCODE = 8
@@ -210,10 +246,12 @@ _CONTROL = (
         "ifetch",
         _ALL,
         6,
-        (Field("s", FieldKind.STREAM),),
-        "Append instruction text from a stream to the queue.",
+        (Field("s", FieldKind.STREAM), Field("a", FieldKind.TEXT_ADDRESS), Field("n", FieldKind.COUNT)),
+        "Fetch instruction text: from now on one vector a cycle is taken from stream s, until n words have come, and "
+        "written to addresses a, a + 1, ... of the queue's instruction memory (modulo its size). A word takes as many "
+        "consecutive vectors as its bytes fill, little-endian, lane 0 first; what is left of the last is not used. The "
+        "queue goes on meanwhile; after the last address it continues at address 0.",
         control=True,
-        implemented=False,
     ),
 )
 
@@ -223,11 +261,12 @@ _MEM = (
         "gather",
         _READ,
         9,
-        (_MAP, _TO),
-        "Per lane group, the word whose address is on stream m, onto stream d.",
+        (_ADDRESS, _WINDOW, _MAP, _TO),
+        "A word of the window of 2^n words that begins at word a, a multiple of 2^n, onto stream d. Which one is on "
+        "stream m: lane 0 plus 256 times lane 1, unsigned, modulo 2^n.",
         consumes=("m",),
         produces=("d",),
-        implemented=False,
+        stride="a",
     ),
     Spec(
         "write",
@@ -242,10 +281,11 @@ _MEM = (
         "scatter",
         _WRITE,
         9,
-        (_MAP, _FROM),
-        "The vector on stream s into the word whose address is on stream m.",
+        (_ADDRESS, _WINDOW, _MAP, _FROM),
+        "The vector on stream s into a word of the window of 2^n words that begins at word a; which one is on stream "
+        "m, as for gather.",
         consumes=("m", "s"),
-        implemented=False,
+        stride="a",
     ),
 )
 
@@ -254,12 +294,23 @@ _MXM = (
         "lw",
         _WEIGHTS,
         8,
-        (Field("g", FieldKind.ROW_GROUP),),
+        (_ROW_GROUP,),
         "Load weights: the vectors on the plane's weight streams into rows g * weight_streams, ... of the shadow "
         "buffer. Lane j of row i is the weight from input i to output j.",
         stride="g",
     ),
     Spec("iw", _WEIGHTS, 9, (), "Install weights: copy the shadow buffer, whole, into the array."),
+    Spec("lw_iw", _WEIGHTS, 10, (_ROW_GROUP,), "As lw, and as iw in the next cycle.", stride="g"),
+    Spec(
+        "lwt",
+        _WEIGHTS,
+        11,
+        (_ROW_GROUP,),
+        "Load weights transposed: the vectors on the plane's weight streams into columns g * weight_streams, ... of "
+        "the shadow buffer. Lane i of column j is the weight from input i to output j.",
+        stride="g",
+    ),
+    Spec("lwt_iw", _WEIGHTS, 12, (_ROW_GROUP,), "As lwt, and as iw in the next cycle.", stride="g"),
     Spec(
         "abc",
         _ACTS,
@@ -269,6 +320,16 @@ _MXM = (
         "later, for acc_*.",
         consumes=("s",),
     ),
+    Spec(
+        "abl",
+        _ACTS,
+        9,
+        (_ACT, _FROM),
+        "Load the activation buffer: the int8 vector on stream s into word a of the buffer.",
+        consumes=("s",),
+        stride="a",
+    ),
+    Spec("abr", _ACTS, 10, (_ACT,), "Replay: as abc, with word a of the activation buffer.", stride="a"),
     Spec("acc_set", _ACCS, 8, (_ACC,), "The array's sums overwrite accumulator a.", stride="a"),
     Spec("acc_add", _ACCS, 9, (_ACC,), "The array's sums are added to accumulator a (int32, modulo 2^32).", stride="a"),
     Spec(
@@ -362,11 +423,11 @@ _SXM = (
         "rotate",
         _SHIFT,
         9,
-        (_FROM, _TO, Field("n", FieldKind.LANE_SHIFT)),
-        "Lane i of d is lane (i - n) modulo lanes of s.",
+        (_FROM_GROUP, _TO_GROUP, Field("n", FieldKind.LANE_SHIFT)),
+        "Lane i of each stream of group d is lane (i - n) modulo lanes of the same stream of group s: 32-bit elements "
+        "change lanes, or four int8 vectors at once.",
         consumes=("s",),
         produces=("d",),
-        implemented=False,
     ),
     Spec(
         "select",
@@ -376,7 +437,6 @@ _SXM = (
         "Lane i of d is lane i of s where lane i of m is not 0, and 0 elsewhere.",
         consumes=("s", "m"),
         produces=("d",),
-        implemented=False,
     ),
     Spec(
         "permute",
@@ -400,11 +460,11 @@ _SXM = (
         "transpose",
         _PERMUTE,
         10,
-        (_FROM, _TO),
-        "Transpose blocks of lanes across consecutive vectors of s.",
+        (_FROM_GROUP, _TO_GROUP),
+        "Lane 4 b + i of stream j of group d is lane 4 b + j of stream i of group s, or 0 where there is none: each "
+        "block of 4 x 4 is transposed.",
         consumes=("s",),
         produces=("d",),
-        implemented=False,
     ),
 )
 

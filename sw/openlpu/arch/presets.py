@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach
 
-INT, CVT, FADD, FMUL = OpClass.INT, OpClass.CVT, OpClass.FADD, OpClass.FMUL
+INT, CVT, FADD, FMUL, SPECIAL = OpClass.INT, OpClass.CVT, OpClass.FADD, OpClass.FMUL, OpClass.SPECIAL
 
 NANO = ChipConfig(
     name="nano",
@@ -19,7 +19,8 @@ NANO = ChipConfig(
     slices_per_hop=2,
     weight_streams=4,
     acc_depth=8,
-    alus=tuple(AluConfig(classes=c) for c in ((INT,), (CVT,), (FMUL,), (FADD, CVT), (INT,))),
+    act_depth=4,
+    alus=tuple(AluConfig(classes=c) for c in ((INT,), (CVT,), (FMUL,), (FADD, CVT), (INT,), (SPECIAL,))),
     chain_reach=4,
     imem_words=256,
     clock_mhz=100.0,
@@ -50,7 +51,9 @@ ULX3S = ChipConfig(
 )
 """Sized for a Lattice ECP5-85F: 256 MACs, 256 KiB of SRAM."""
 
-_EIGHT = ((INT,), (CVT,), (FMUL,), (FADD,), (CVT,), (INT,), (FMUL,), (FADD,))
+_REQUANTISE = ((CVT,), (FMUL,), (CVT,))
+_ROWS = (((INT, FADD), *_REQUANTISE),) * 2 + (((INT, FADD, SPECIAL), *_REQUANTISE),) * 2
+"""Four rows of four: each requantises what one plane puts out, at full rate, and may add a bias in front."""
 
 LAB32 = ChipConfig(
     name="lab32",
@@ -63,8 +66,9 @@ LAB32 = ChipConfig(
     mxm_planes=2,
     weight_streams=16,
     acc_depth=2048,
-    alus=tuple(AluConfig(classes=c) for c in (*_EIGHT, *_EIGHT)),
-    chain_reach=8,
+    act_depth=64,
+    alus=tuple(AluConfig(classes=c) for row in _ROWS for c in row),
+    chain_reach=12,
     imem_words=4096,
     clock_mhz=500.0,
 )
@@ -81,8 +85,9 @@ TSP1 = ChipConfig(
     mxm_planes=2,
     weight_streams=16,
     acc_depth=2048,
+    act_depth=64,
     alus=LAB32.alus,
-    chain_reach=8,
+    chain_reach=12,
     pipeline=PipelineConfig(tree_levels=3),
     imem_words=8192,
     clock_mhz=900.0,

@@ -23,14 +23,15 @@ class Latency:
     """Cycles after dispatch; None where the instruction has no such event.
 
     skew
-        Operands are sampled: streams, or the SRAM word of a read, the shadow buffer of `iw`, the array's sums of
-        `acc_*`.
+        Operands are sampled: streams, or the SRAM word of a read or gather, the shadow buffer of `iw`, the activation
+        buffer of `abr`, the array's sums of `acc_*`.
     func
         The result stands in the stream register of the unit's hop.
     state
-        The result stands in the unit's own state, ready for the unit's other instructions: the SRAM word of a write,
-        the shadow buffer of `lw`, the array's weights of `iw`, the array's sums of `abc`, the accumulator of `acc_*`,
-        the result register of an ALU (for chaining).
+        The result stands in the unit's own state, ready for the unit's other instructions: the SRAM word of a write or
+        scatter, the shadow buffer of `lw` and `lwt`, the array's weights of `iw`, `lw_iw` and `lwt_iw`, the array's
+        sums of `abc` and `abr`, the activation buffer of `abl`, the accumulator of `acc_*`, the result register of an
+        ALU (for chaining).
     """
 
     skew: int | None = None
@@ -54,7 +55,13 @@ class Timing:
         self.array = 1 + pipe.multiply + -(-levels // pipe.tree_levels)
         """From sampled activations to the array's sums: activation register, multipliers, adder tree."""
         self.weights_used = self.dispatch + 1
-        """From the dispatch of `abc` to the cycle whose array weights it multiplies with."""
+        """From the dispatch of `abc` or `abr` to the cycle whose array weights it multiplies with."""
+        self.fetch = Latency(skew=self.dispatch, state=self.dispatch + 2)
+        """Of `ifetch`: its first vector is sampled at `skew`; a word may be read from the instruction memory `state`
+        after the dispatch, counted as if its last vector were the first."""
+        self.text_ahead = 2
+        """Word k + 2 of a queue's text is read from its instruction memory this many cycles before word k dispatches
+        (a NOP or REPEAT: before the queue comes to it)."""
         self.notify = pipe.notify
         """From the dispatch of `notify` to cycle 0 of the program."""
         self.host_read = 2 + pipe.sram + 1
@@ -69,11 +76,13 @@ class Timing:
             case _ if spec.control:
                 return Latency()
             case QueueKind.MEM_READ:
-                access = i if spec.mnemonic == "read" else i + 1
-                return Latency(skew=i, func=access + pipe.sram + 1)
+                return Latency(skew=i, func=i + pipe.sram + 1)
             case QueueKind.MEM_WRITE:
                 return Latency(skew=i, state=i + 2)
             case QueueKind.MXM_WEIGHTS:
+                installs_later = spec.mnemonic in ("lw_iw", "lwt_iw")
+                return Latency(skew=i, state=i + 2 if installs_later else i + 1)
+            case QueueKind.MXM_ACTS if spec.mnemonic == "abl":
                 return Latency(skew=i, state=i + 1)
             case QueueKind.MXM_ACTS:
                 return Latency(skew=i, state=i + self.array)
