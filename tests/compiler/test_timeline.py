@@ -93,5 +93,5 @@ def test_departures_advance_addresses() -> None:
     queue = geometry(NANO).by_name["mem_e0.read"]
     flight = Flight()
     flight.dispatch(queue, 3, instruction("read", a=5, d=Stream(Direction.EAST, 0)), step=2)
-    found = [(cycle, inst.number("a")) for cycle, inst in departures(flight.dispatches[0], 10, 3, 4)]
+    found = [(cycle, inst.number("a")) for cycle, inst in departures(flight.dispatches[0], 10, 3, 4).unrolled()]
     assert found == [(13, 5), (17, 7), (21, 9)]

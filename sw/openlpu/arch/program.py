@@ -30,6 +30,13 @@ class Column:
     slices: tuple[int, ...]
     """Numbers of MEM slices, as in `Geometry.mem_slices`."""
     base: int
+    copies: tuple[tuple[int, ...], ...] = ()
+    """Further slices that hold the same at the same addresses: whoever writes the column writes them, too."""
+
+    @property
+    def places(self) -> tuple[tuple[int, ...], ...]:
+        """Every set of slices that holds the column."""
+        return (self.slices, *self.copies)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Queue, geometry
 from openlpu.arch.isa import FieldKind, Instruction, instruction
 from openlpu.compiler.errors import CompileError
+from openlpu.compiler.timeline import Run
 
-Dispatches = Mapping[str, Sequence[tuple[int, Instruction]]]
-"""Of each queue by name: (cycle, instruction), in order of cycles."""
+Dispatches = Mapping[str, Sequence[Run]]
+"""Of each queue by name: its runs, in order of cycles. Runs may be interleaved, dispatches are never simultaneous."""
 
 
 def assemble(dispatches: Dispatches, cycles: int, config: ChipConfig) -> dict[str, tuple[Instruction, ...]]:
@@ -27,10 +29,10 @@ def assemble(dispatches: Dispatches, cycles: int, config: ChipConfig) -> dict[st
         # Nothing to compute, as in a network of reshapes: the barrier falls and the program is over.
         return {geometry(config).queues[0].name: (instruction("notify"), instruction("halt"))}
     # One queue gives the start signal, and one keeps the program alive until the last result is in place.
-    last = max(queues, key=lambda queue: dispatches[queue.name][-1][0])
+    last = max(queues, key=lambda queue: _last(dispatches[queue.name]))
     text = {}
     for queue in queues:
-        halt_at = cycles - 1 if queue is last else dispatches[queue.name][-1][0] + 1
+        halt_at = cycles - 1 if queue is last else _last(dispatches[queue.name]) + 1
         start = instruction("notify" if queue is queues[0] else "sync")
         text[queue.name] = (start, *_body(dispatches[queue.name], queue, halt_at, config), instruction("halt"))
         if len(text[queue.name]) > config.imem_words:
@@ -41,21 +43,19 @@ def assemble(dispatches: Dispatches, cycles: int, config: ChipConfig) -> dict[st
     return text
 
 
-def _body(
-    dispatches: Sequence[tuple[int, Instruction]], queue: Queue, halt_at: int, config: ChipConfig
-) -> list[Instruction]:
+def _last(runs: Sequence[Run]) -> int:
+    return max(run.last for run in runs)
+
+
+def _body(runs: Sequence[Run], queue: Queue, halt_at: int, config: ChipConfig) -> list[Instruction]:
     text: list[Instruction] = []
     cycle = 0
-    i = 0
-    while i < len(dispatches):
-        at, inst = dispatches[i]
-        text += _wait(at - cycle, queue, config)
-        text.append(inst)
-        count, gap, step = _run(dispatches, i, queue, config)
-        if count:
-            text.append(instruction("repeat", n=count, gap=gap, step=step))
-        cycle = at + count * gap + 1
-        i += 1 + count
+    for run in _merged(_disentangled(runs), queue, config):
+        text += _wait(run.cycle - cycle, queue, config)
+        text.append(run.instruction)
+        if run.count > 1:
+            text.append(instruction("repeat", n=run.count - 1, gap=run.gap, step=run.step))
+        cycle = run.last + 1
     return text + _wait(halt_at - cycle, queue, config)
 
 
@@ -65,24 +65,71 @@ def _wait(cycles: int, queue: Queue, config: ChipConfig) -> list[Instruction]:
     return [instruction("nop", n=n) for n in [longest] * full + [rest] * bool(rest)]
 
 
-def _run(
-    dispatches: Sequence[tuple[int, Instruction]], first: int, queue: Queue, config: ChipConfig
-) -> tuple[int, int, int]:
-    """How many dispatches after `first` one REPEAT covers, and its gap and step."""
+def _disentangled(runs: Sequence[Run]) -> Iterator[Run]:
+    """The runs, those that are interleaved with others dispatch by dispatch."""
+    knot: list[Run] = []
+    end = -1
+    for run in (*runs, None):
+        if run is None or run.cycle > end:
+            if len(knot) == 1:
+                yield knot[0]
+            else:
+                pairs = sorted((pair for member in knot for pair in member.unrolled()), key=lambda pair: pair[0])
+                yield from (Run(cycle, inst) for cycle, inst in pairs)
+            knot = []
+        if run is not None:
+            knot.append(run)
+            end = max(end, run.last)
+
+
+def _merged(runs: Iterable[Run], queue: Queue, config: ChipConfig) -> Iterator[Run]:
+    """The fewest runs that a REPEAT each can express, found greedily."""
     table = encoding(config)
-    if first + 1 >= len(dispatches):
-        return 0, 1, 0
-    (at, inst), (next_at, next_inst) = dispatches[first], dispatches[first + 1]
-    gap = next_at - at
-    stride = inst.spec.stride
-    step = next_inst.number(stride) - inst.number(stride) if stride and next_inst.spec == inst.spec else 0
+    most = table.limits(FieldKind.COUNT, queue.kind)[1] + 1
+    widest = table.limits(FieldKind.GAP, queue.kind)[1]
     low, high = table.limits(FieldKind.STRIDE, queue.kind)
-    if gap > table.limits(FieldKind.GAP, queue.kind)[1] or not low <= step <= high:
-        return 0, 1, 0
-    most = table.limits(FieldKind.COUNT, queue.kind)[1]
-    count = 0
-    for later_at, later in dispatches[first + 1 : first + 1 + most]:
-        if later_at != at + gap * (count + 1) or later != inst.advanced(step * (count + 1)):
-            break
-        count += 1
-    return count, gap, step
+
+    def expressible(run: Run) -> bool:
+        return run.count == 1 or (run.count <= most and run.gap <= widest and low <= run.step <= high)
+
+    held: Run | None = None
+    for run in itertools.chain.from_iterable(_pieces(run, most, expressible) for run in runs):
+        joined = None if held is None else _joined(held, run)
+        if joined is not None and expressible(joined):
+            held = joined
+            continue
+        if held is not None:
+            yield held
+        held = run
+    if held is not None:
+        yield held
+
+
+def _pieces(run: Run, most: int, expressible: Callable[[Run], bool]) -> Iterator[Run]:
+    """A run as runs that a REPEAT can express: whole, in blocks of `most`, or dispatch by dispatch."""
+    for first in range(0, run.count, most):
+        block = Run(
+            run.cycle + run.gap * first,
+            run.instruction.advanced(run.step * first),
+            min(most, run.count - first),
+            run.gap,
+            run.step,
+        )
+        if expressible(block):
+            yield block
+        else:
+            yield from (Run(cycle, inst) for cycle, inst in block.unrolled())
+
+
+def _joined(first: Run, second: Run) -> Run | None:
+    """One run that is both in turn; None where there is none."""
+    stride = first.instruction.spec.stride
+    if first.instruction.spec != second.instruction.spec:
+        return None
+    between = second.cycle - first.last
+    distance = second.instruction.number(stride) - first.instruction.number(stride) if stride else 0
+    step = first.step if first.count > 1 else second.step if second.count > 1 else distance
+    same = all(run.count == 1 or (run.gap, run.step) == (between, step) for run in (first, second))
+    if not same or first.instruction.advanced(step * first.count) != second.instruction:
+        return None
+    return Run(first.cycle, first.instruction, first.count + second.count, between, step)

@@ -31,8 +31,25 @@ class Placed:
     step: Step
 
 
-def map_chain(steps: Sequence[Step], config: ChipConfig) -> tuple[Placed, ...] | None:
-    """The fastest way through the VXM: from a stream, through every step in order, to a stream; None if none."""
+def disjoint_chains(steps: Sequence[Step], config: ChipConfig, most: int) -> list[tuple[Placed, ...]]:
+    """Up to `most` ways through the VXM that share no ALU, the fastest first; as many as a greedy search finds."""
+    chains: list[tuple[Placed, ...]] = []
+    while len(chains) < most:
+        taken = frozenset(place.alu for chain in chains for place in chain)
+        chain = map_chain(steps, config, taken)
+        if chain is None:
+            break
+        chains.append(chain)
+    return chains
+
+
+def map_chain(
+    steps: Sequence[Step], config: ChipConfig, taken: frozenset[int] = frozenset()
+) -> tuple[Placed, ...] | None:
+    """The fastest way through the VXM: from a stream, through every step in order, to a stream; None if none.
+
+    It avoids the ALUs that are `taken`.
+    """
     alus, depth = config.alus, timing(config).alu_depth
     sources = [geometry(config).alu_sources(alu) for alu in range(len(alus))]
     # Ordered by cycles, then by age, so that ties always break the same way.
@@ -49,7 +66,7 @@ def map_chain(steps: Sequence[Step], config: ChipConfig) -> tuple[Placed, ...] |
                 continue
             reached.add((path[-1], done))
         for alu, unit in enumerate(alus):
-            if alu in path or (path and path[-1] not in sources[alu]) or (not path and not unit.reads):
+            if alu in taken or alu in path or (path and path[-1] not in sources[alu]) or (not path and not unit.reads):
                 continue
             candidates = [(PASS, done)]
             if done < len(steps) and _executes(steps[done], alu, config):

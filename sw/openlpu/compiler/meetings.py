@@ -16,13 +16,16 @@ from openlpu.compiler.timeline import Ride
 from openlpu.model.dataflow import LinkedProgram
 
 
-def verify_meetings(linked: LinkedProgram, rides: Iterable[Ride]) -> None:
-    """Raise InternalCompilerError, naming the vector, when another production takes the place of an intended one."""
+def verify_meetings(linked: LinkedProgram, rides: Iterable[tuple[Ride, int, int]]) -> None:
+    """Raise InternalCompilerError, naming the vector, when another production takes the place of an intended one.
+
+    Each ride is given once, with how often it is taken and how many cycles apart.
+    """
     producers: dict[tuple[Stream, int], list[tuple[int, Queue]]] = {}
     for production in linked.productions:
         key = production.stream, production.stream.diagonal(production.cycle, production.hop)
         producers.setdefault(key, []).append((production.hop, production.dispatch.queue))
-    for ride in rides:
+    for ride in (first.later(gap * i) for first, count, gap in rides for i in range(count)):
         step = ride.stream.direction.step
         upstream = [
             (hop * step, queue)

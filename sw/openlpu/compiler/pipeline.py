@@ -92,7 +92,8 @@ def _port(port: ir.Port, graph: ir.Graph, placement: Placement, buffer: str) -> 
 def _schedule_text(scheduled: Schedule, config: ChipConfig) -> str:
     lines = []
     for queue in geometry(config).queues:
-        for cycle, inst in scheduled.dispatches.get(queue.name, ()):
+        unrolled = (pair for run in scheduled.dispatches.get(queue.name, ()) for pair in run.unrolled())
+        for cycle, inst in sorted(unrolled, key=lambda pair: pair[0]):
             lines.append(f"{cycle:8d}  {queue.name}: {format_instruction(inst)}")
     return "\n".join(lines) + "\n"
 

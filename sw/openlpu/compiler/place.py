@@ -2,27 +2,55 @@
 # Copyright 2026 The OpenLPU authors
 """Placement: every buffer, constant and weight tile gets its words of SRAM.
 
-One rule serves chips with full and with own reach: slice i of a hemisphere speaks on stream i modulo S, its *own*
-stream (see `docs/decisions/0006-canonical-placement.md`). Words are handed out once and never reused, the emptiest
-slice first.
+One rule serves chips with full and with own reach: every slice speaks on one stream, and every aligned group of four
+slices on one group of streams (see `docs/decisions/0006-canonical-placement.md`). Words are handed out once and never
+reused, the emptiest slice first.
+
+A plane multiplies what the slices of its own hemisphere send outwards. So on a chip of two hemispheres the activations
+that are multiplied lie in both, at the same places; everything else that is not weights lies in the east. Where slices
+are left that feed no weight stream, those nearest to the VXM are for what it writes, and the outermost for what only
+the MXM reads, so that neither travels further than it must.
 """
 
 from __future__ import annotations
 
+import enum
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from openlpu.arch.config import GROUP, ChipConfig, Reach
-from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernels import Buffer, KernelGraph, LaneConstants, MatMulKernel
 
 
+class _Zone(enum.Enum):
+    """What a slice is for, apart from weights that have no other place."""
+
+    NEAR = "between the VXM and the slices that feed weight streams"
+    FEEDER = "feeds a weight stream"
+    FAR = "between those and the MXM"
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An MXM plane, and the slices that feed its weight streams, in the order of those streams."""
+
+    index: int
+    """Over the chip, as in `Queue.index`."""
+    hemisphere: int
+    """0 for the east, 1 for the west."""
+    feeders: tuple[int, ...]
+
+
 class Placement:
-    """Where everything lies in the MEM slices of the eastern hemisphere.
+    """Where everything lies in the MEM slices.
 
     Raises:
         CompileError: when the SRAM is too small, or the chip has no slices that reach the weight streams together.
@@ -30,58 +58,105 @@ class Placement:
 
     def __init__(self, graph: KernelGraph, config: ChipConfig) -> None:
         self.config = config
-        self.plane = geometry(config).of_kind(QueueKind.MXM_ACTS)[-config.mxm_planes].index
-        """The plane that computes: the first of the eastern hemisphere."""
         first = (config.hemispheres - 1) * config.mem_slices
         self._slices = range(first, first + config.mem_slices)
-        self._used = dict.fromkeys(self._slices, 0)
+        self._used = [0] * (config.hemispheres * config.mem_slices)
+        """Words given away in each slice of the chip."""
         self.image: dict[tuple[int, int], Vector] = {}
-        self.weight_slices = self._weight_slices()
-        """For each weight stream of the plane, the slice that feeds it."""
+        self.planes = self._planes()
+        """Eastern planes first."""
+        self._zones = self._zones_of_slices()
         self.buffers: dict[str, tuple[Column, ...]] = {}
-        """The columns of each buffer."""
-        self.weights: dict[tuple[str, int], int] = {}
-        """By kernel output and tile number: the first address, the same in every weight slice."""
+        """The columns of each buffer, in the east, with a copy in the west where that is needed."""
+        self.weights: dict[tuple[str, int], tuple[Plane, int]] = {}
+        """By kernel output and tile number: the plane that multiplies, and the first address in all of its feeders."""
         self.constants: dict[tuple[str, int], Column] = {}
         """By name and column number: one row of 32-bit constants."""
-        for kernel in graph.kernels:
-            if isinstance(kernel, MatMulKernel):
-                self._place_weights(kernel)
+        products = [kernel for kernel in graph.kernels if isinstance(kernel, MatMulKernel)]
+        for product in products:
+            self._place_weights(product)
+        multiplied = {kernel.input for kernel in products}
+        computed = {kernel.output for kernel in graph.kernels}
         for buffer in graph.buffers:
-            self._place_buffer(buffer)
+            mirrored = config.hemispheres == 2 and buffer.name in multiplied
+            self._place_buffer(buffer, _Zone.NEAR if buffer.name in computed else _Zone.FAR, mirrored)
         for kernel in graph.kernels:
             for step in kernel.chain:
                 if isinstance(step.y, LaneConstants):
                     # Constants are read with every row of the last input column: better not from its slice.
                     self._place_constants(step.y, avoid=self.buffers[kernel.input][-1])
 
-    def own_stream(self, mem_slice: int) -> int:
-        """The index of the stream that a slice speaks on."""
-        return (mem_slice - self._slices.start) % self.config.streams
+    def streams(self, column: Column) -> range:
+        """The indices of the streams that the slices of a column speak on, and hear on, in either direction."""
+        place, count = column.slices[0] % self.config.mem_slices, self.config.streams
+        if len(column.slices) > 1 or self.config.mem_reach is Reach.OWN:
+            return range(place % count, place % count + len(column.slices))
+        # Slices of one hop, and of neighbouring hops, are spread over the weight streams of all planes.
+        spread = max(count // self.config.slices_per_hop, 1)
+        stream = (place * spread + place // self.config.slices_per_hop) % count
+        return range(stream, stream + 1)
 
     def __str__(self) -> str:
-        lines = [f"placement, {max(self._used.values())} of {self.config.mem_words} words in the fullest slice"]
+        lines = [f"placement, {max(self._used)} of {self.config.mem_words} words in the fullest slice"]
         for name, columns in self.buffers.items():
-            lines += [f"  %{name} column {i}: slices {list(c.slices)} from {c.base}" for i, c in enumerate(columns)]
+            lines += [
+                f"  %{name} column {i}: slices {' and '.join(str(list(s)) for s in c.places)} from {c.base}"
+                for i, c in enumerate(columns)
+            ]
         lines += [
             f"  {name} column {i}: slices {list(c.slices)} at {c.base}" for (name, i), c in self.constants.items()
         ]
-        lines += [f"  weights of %{name} tile {i}: from {base}" for (name, i), base in self.weights.items()]
+        lines += [
+            f"  weights of %{name} tile {i}: plane {plane.index} from {base}"
+            for (name, i), (plane, base) in self.weights.items()
+        ]
         return "\n".join(lines) + "\n"
 
-    def _weight_slices(self) -> tuple[int, ...]:
-        base = geometry(self.config).weight_stream_base(self.plane)
+    def _planes(self) -> tuple[Plane, ...]:
+        config, planes = self.config, []
+        for hemisphere in range(config.hemispheres):
+            taken: list[int] = []
+            for number in range(config.mxm_planes):
+                index = (config.hemispheres - 1 - hemisphere) * config.mxm_planes + number
+                feeders = self._feeders(geometry(config).weight_stream_base(index), taken)
+                taken += feeders
+                moved = tuple(mem_slice - hemisphere * config.mem_slices for mem_slice in feeders)
+                planes.append(Plane(index, hemisphere, moved))
+        return tuple(planes)
+
+    def _feeders(self, base: int, taken: Sequence[int]) -> tuple[int, ...]:
+        """The eastern slices that feed the weight streams from `base` on, none of those `taken` if that can be."""
+        config = self.config
         chosen: list[int] = []
-        for stream in range(base, base + self.config.weight_streams):
-            own = [s for s in self._slices if s not in chosen and self.own_stream(s) == stream]
-            anyone = [s for s in self._slices if s not in chosen and self.config.mem_reach is Reach.FULL]
-            if not own + anyone:
+        spare = config.mem_slices - config.mxm_planes * config.weight_streams
+        # A third of what is not needed stays free next to the VXM.
+        nearest = self._slices.start + max(spare, 0) // 3
+        for stream in range(base, base + config.weight_streams):
+            own = [s for s in self._slices if (s - self._slices.start) % config.streams == stream]
+            anyone = [s for s in self._slices if s >= nearest] if config.mem_reach is Reach.FULL else own
+            free = [s for s in anyone if s not in chosen and s not in taken] or [s for s in anyone if s not in chosen]
+            if not free:
                 raise CompileError(
-                    f"config '{self.config.name}': no MEM slice is left to feed weight stream {stream}; "
+                    f"config '{config.name}': no MEM slice is left to feed weight stream {stream}; "
                     f"use fewer weight_streams or more mem_slices"
                 )
-            chosen.append((own + anyone)[0])
+            chosen.append(free[0])
         return tuple(chosen)
+
+    def _zones_of_slices(self) -> dict[int, _Zone]:
+        feeders = {number for plane in self.planes if plane.hemisphere == 0 for number in plane.feeders}
+        zones = {}
+        for mem_slice in self._slices:
+            near = mem_slice < min(feeders)
+            zones[mem_slice] = _Zone.FEEDER if mem_slice in feeders else _Zone.NEAR if near else _Zone.FAR
+        return zones
+
+    def _rank(self, home: Sequence[int], everywhere: Sequence[int], words: int, zone: _Zone) -> tuple[bool, int, int]:
+        """What to choose a home by: room, then the wanted zone, then another without weights; then the emptiest."""
+        zones = {self._zones[number] for number in home}
+        preference = 0 if zones == {zone} else 1 if _Zone.FEEDER not in zones else 2
+        fullest = self._fullest(everywhere)
+        return fullest + words > self.config.mem_words, preference, fullest
 
     def _allocate(self, slices: Sequence[int], words: int, what: str) -> int:
         """`words` words at one address in all of `slices`."""
@@ -89,7 +164,7 @@ class Placement:
         if base + words > self.config.mem_words:
             raise CompileError(
                 f"no room in SRAM for {what}: it takes words {base}..{base + words - 1} of MEM slices "
-                f"{slices[0]}..{slices[-1]}, config '{self.config.name}' has {self.config.mem_words} words a slice; "
+                f"{min(slices)}..{max(slices)}, config '{self.config.name}' has {self.config.mem_words} words a slice; "
                 f"use a smaller network or a config with more mem_words or mem_slices"
             )
         for s in slices:
@@ -109,14 +184,22 @@ class Placement:
             )
         return groups
 
-    def _place_buffer(self, buffer: Buffer) -> None:
+    def _place_buffer(self, buffer: Buffer, zone: _Zone, mirrored: bool) -> None:
         count = -(-buffer.cols // self.config.lanes)
         what = f"'{buffer.name}' ({buffer.rows} x {buffer.cols})"
         homes = self._groups(what) if buffer.wide else [(mem_slice,) for mem_slice in self._slices]
+
+        def copies(home: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+            return (tuple(number - self.config.mem_slices for number in home),) if mirrored else ()
+
+        def everywhere(home: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(itertools.chain(home, *copies(home)))
+
         columns = []
         for _ in range(count):
-            slices = min(homes, key=self._fullest)
-            columns.append(Column(slices, self._allocate(slices, buffer.rows, what)))
+            home = min(homes, key=lambda home: self._rank(home, everywhere(home), buffer.rows, zone))
+            base = self._allocate(everywhere(home), buffer.rows, what)
+            columns.append(Column(home, base, copies(home)))
         self.buffers[buffer.name] = tuple(columns)
 
     def _place_constants(self, constants: LaneConstants, avoid: Column) -> None:
@@ -125,8 +208,14 @@ class Placement:
         padded = np.zeros(count * lanes, np.int32)
         padded[: len(constants.values)] = constants.values
         groups = self._groups(f"'{constants.name}'")
+        # The columns of several planes are finished at once, so their constants must come from different slices.
+        holders = Counter(column.slices for column in self.constants.values())
         for i, row in enumerate(padded.reshape(count, lanes)):
-            slices = min(groups, key=lambda group: (bool({*group} & {*avoid.slices}), self._fullest(group)))
+            slices = min(
+                groups,
+                key=lambda group: (bool({*group} & {*avoid.slices}), holders[group], self._fullest(group)),
+            )
+            holders[slices] += 1
             column = Column(slices, self._allocate(slices, 1, f"'{constants.name}'"))
             self.constants[constants.name, i] = column
             planes = row.astype("<i4").view(np.int8).reshape(lanes, GROUP)
@@ -136,15 +225,17 @@ class Placement:
     def _place_weights(self, kernel: MatMulKernel) -> None:
         width, what = self.config.weight_streams, f"the weights of '{kernel.output}'"
         groups = self.config.lanes // width
-        for number, tile in enumerate(weight_tiles(kernel, self.config.lanes)):
-            base = self._allocate(self.weight_slices, groups, what)
-            self.weights[kernel.output, number] = base
+        for number, (column, tile) in enumerate(weight_tiles(kernel, self.config.lanes)):
+            plane = self.planes[column % len(self.planes)]
+            base = self._allocate(plane.feeders, groups, what)
+            self.weights[kernel.output, number] = plane, base
             for row, vector in enumerate(tile):
-                self.image[self.weight_slices[row % width], base + row // width] = vector.copy()
+                self.image[plane.feeders[row % width], base + row // width] = vector.copy()
 
 
-def weight_tiles(kernel: MatMulKernel, lanes: int) -> Iterator[npt.NDArray[np.int8]]:
-    """The L x L tiles of a kernel's weights, zero-padded, by output column, then matrix, then input column."""
+def weight_tiles(kernel: MatMulKernel, lanes: int) -> Iterator[tuple[int, npt.NDArray[np.int8]]]:
+    """The L x L tiles of a kernel's weights, zero-padded, by output column, then matrix, then input column; each with
+    the number of its output column."""
     padded = []
     for weights in kernel.weights:
         k, n = (-(-size // lanes) * lanes for size in weights.shape)
@@ -153,4 +244,4 @@ def weight_tiles(kernel: MatMulKernel, lanes: int) -> Iterator[npt.NDArray[np.in
     for n0 in range(0, padded[0].shape[1], lanes):
         for matrix in padded:
             for k0 in range(0, matrix.shape[0], lanes):
-                yield matrix[k0 : k0 + lanes, n0 : n0 + lanes]
+                yield n0 // lanes, matrix[k0 : k0 + lanes, n0 : n0 + lanes]

@@ -2,24 +2,28 @@
 # Copyright 2026 The OpenLPU authors
 """Scheduling: kernels become instructions at exact cycles.
 
-Kernels are taken in order, and everything they do departs as early as data and free resources allow. The weights of a
-tile are loaded into the shadow buffer while the rows of the tile before stream through the array; the chain behind the
-MXM runs at the same rate as the rows, so a result goes from accumulator to SRAM without a stop.
+Kernels are taken in order, and everything they do departs as early as data and free resources allow. The output columns
+of a product are dealt out to the planes of the chip. With many rows, all planes take the same rows in the same cycles,
+while the weights of their next tiles stream into the shadow buffers. With few, loading weights is what takes time: the
+rows go to the activation buffers once, and every plane loads tile after tile without a gap and replays them. The chains
+behind the MXM run at the rate of the rows, so a result goes from accumulator to SRAM without a stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
-from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, Format, Instruction, Operand, Value, instruction
+from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, Format, Operand, Value, instruction
 from openlpu.arch.program import Column
 from openlpu.arch.timing import Latency, timing
-from openlpu.compiler.chain import PASS, Placed, map_chain
+from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernels import (
     BufferOperand,
@@ -31,8 +35,8 @@ from openlpu.compiler.kernels import (
     Step,
     VectorKernel,
 )
-from openlpu.compiler.place import Placement
-from openlpu.compiler.timeline import Flight, Ride, Timeline, departures
+from openlpu.compiler.place import Placement, Plane
+from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 
 EAST, WEST = Direction.EAST, Direction.WEST
 
@@ -44,8 +48,8 @@ class Journey:
     flight: Flight = field(default_factory=Flight)
     awaits: list[tuple[str, int, int]] = field(default_factory=list)
     """(buffer, column, offset): the row of that column must be in SRAM by this time after the start."""
-    finished: int | None = None
-    """Time after the start from which the row it writes may be sampled; None when it writes none."""
+    results: dict[int, int] = field(default_factory=dict)
+    """By output column: the time after the start from which the row written to it may be sampled."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +64,19 @@ class Tile:
     output_column: int
     first_row: int
     rows: int
+    replayed: bool
+    """The rows come from the activation buffer, not from streams."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """What every queue does when."""
 
-    dispatches: dict[str, list[tuple[int, Instruction]]]
-    """Of each queue by name: (cycle, instruction), in order of cycles."""
-    rides: tuple[Ride, ...]
-    """Every vector that travels, and whom it is meant for: `openlpu.compiler.meetings` holds the program to it."""
+    dispatches: dict[str, list[Run]]
+    """Of each queue by name, in order of cycles."""
+    rides: tuple[tuple[Ride, int, int], ...]
+    """Every vector that travels, and whom it is meant for: a ride, how often, and how many cycles apart.
+    `openlpu.compiler.meetings` holds the program to it."""
     cycles: int
     """Length of the program."""
 
@@ -82,8 +89,33 @@ def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Sc
     """
     scheduler = _Scheduler(graph, placement, config)
     scheduler.run()
-    dispatches = {name: sorted(entries, key=lambda entry: entry[0]) for name, entries in scheduler.dispatches.items()}
+    dispatches = {name: sorted(runs, key=lambda run: run.cycle) for name, runs in scheduler.dispatches.items()}
     return Schedule(dispatches, tuple(scheduler.rides), scheduler.end)
+
+
+class _PlaneState:
+    """What the scheduler knows about one plane while it goes through the tiles."""
+
+    def __init__(self, plane: Plane, config: ChipConfig, tiles: Iterator[Tile]) -> None:
+        places = geometry(config)
+        self.plane = plane
+        self.weights = places.of_kind(QueueKind.MXM_WEIGHTS)[plane.index]
+        self.acts = places.of_kind(QueueKind.MXM_ACTS)[plane.index]
+        self.accs = places.of_kind(QueueKind.MXM_ACCS)[plane.index]
+        self.outward = self.acts.consumes[0].direction
+        self.inward = self.accs.produces[0].direction
+        self.installed = -1
+        """Dispatch of the last install: the shadow buffer is free after it."""
+        self.last_rows = -1
+        """Last dispatch of `abc` or `abr`."""
+        self.tiles = tiles
+        """Weight tiles still to be loaded, in order of use."""
+        self.loaded = 0
+        """Cycle from which the tile that is being loaded may be installed."""
+        self.buffered = np.zeros(config.act_depth, np.int64)
+        """By word of the activation buffer: from when on it may be replayed."""
+        self.unused = np.zeros(config.act_depth, np.int64)
+        """By word of the activation buffer: from when on it may be loaded again."""
 
 
 class _Scheduler:
@@ -91,8 +123,8 @@ class _Scheduler:
         self.graph, self.placement, self.config = graph, placement, config
         self.geometry, self.timing = geometry(config), timing(config)
         self.timeline = Timeline(self.geometry.hops)
-        self.dispatches: dict[str, list[tuple[int, Instruction]]] = {}
-        self.rides: list[Ride] = []
+        self.dispatches: dict[str, list[Run]] = {}
+        self.rides: list[tuple[Ride, int, int]] = []
         self.end = 1
         """First cycle in which nothing is in flight any more."""
         self.ready = {
@@ -104,144 +136,261 @@ class _Scheduler:
         self.mem_read = self.geometry.of_kind(QueueKind.MEM_READ)
         self.mem_write = self.geometry.of_kind(QueueKind.MEM_WRITE)
         self.alus = self.geometry.of_kind(QueueKind.VXM)
-        plane = placement.plane
-        self.weights = self.geometry.of_kind(QueueKind.MXM_WEIGHTS)[plane]
-        self.acts = self.geometry.of_kind(QueueKind.MXM_ACTS)[plane]
-        self.accs = self.geometry.of_kind(QueueKind.MXM_ACCS)[plane]
-        self.installed = -1
-        """Dispatch of the last `iw`: the shadow buffer is free after it."""
-        self.last_abc = -1
-        self.loads = self.tiles_of(graph.kernels)
-        """Weight tiles still to be loaded, in order of use."""
-        self.loaded: int | None = None
-        """Cycle from which the tile that is loaded next may be installed."""
+        self.groups = config.lanes // config.weight_streams
+        """Loads that fill the shadow buffer."""
+        self.planes = [
+            _PlaneState(plane, config, self.tiles_of(number)) for number, plane in enumerate(placement.planes)
+        ]
+        self.next_word = 0
+        """Where the activation buffers have been filled up to."""
 
     def run(self) -> None:
-        self.load_next()
+        for plane in self.planes:
+            self.load_next(plane)
         for kernel in self.graph.kernels:
             match kernel:
+                case MatMulKernel() if self.replays(kernel):
+                    self.replay(kernel)
                 case MatMulKernel():
-                    for tile in self.tiles_of([kernel]):
-                        self.install()
-                        self.load_next()
-                        self.stream_tile(tile)
+                    self.stream(kernel)
                 case VectorKernel():
                     for column in range(len(self.placement.buffers[kernel.output])):
                         self.stream_vectors(kernel, column)
 
-    def tiles_of(self, kernels: Sequence[Kernel]) -> Iterator[Tile]:
-        for kernel in kernels:
-            if not isinstance(kernel, MatMulKernel):
-                continue
-            rows = self.graph.buffer(kernel.input).rows
-            inputs = len(self.placement.buffers[kernel.input])
-            inner_count = inputs * len(kernel.weights)
-            for first in range(0, rows, self.config.acc_depth):
-                for output in range(len(self.placement.buffers[kernel.output])):
-                    for inner in range(inner_count):
-                        yield Tile(
-                            kernel,
-                            number=output * inner_count + inner,
-                            inner=inner,
-                            last=inner == inner_count - 1,
-                            input_column=inner % inputs,
-                            output_column=output,
-                            first_row=first,
-                            rows=min(self.config.acc_depth, rows - first),
+    # Tiles
+
+    def replays(self, kernel: MatMulKernel) -> bool:
+        """Whether the rows go through the activation buffer: they fit, and a tile takes longer to load than to use."""
+        rows = self.graph.buffer(kernel.input).rows
+        words = rows * len(self.placement.buffers[kernel.input])
+        return words <= self.config.act_depth and rows <= self.groups
+
+    def steps(self, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
+        """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
+        rows = self.graph.buffer(kernel.input).rows
+        inputs, outputs = (len(self.placement.buffers[name]) for name in (kernel.input, kernel.output))
+        inner_count = inputs * len(kernel.weights)
+        replayed = self.replays(kernel)
+        for first_row in range(0, rows, self.config.acc_depth):
+            for first_output in range(0, outputs, len(self.planes)):
+                for inner in range(inner_count):
+                    yield [
+                        (
+                            plane,
+                            Tile(
+                                kernel,
+                                number=output * inner_count + inner,
+                                inner=inner,
+                                last=inner == inner_count - 1,
+                                input_column=inner % inputs,
+                                output_column=output,
+                                first_row=first_row,
+                                rows=min(self.config.acc_depth, rows - first_row),
+                                replayed=replayed,
+                            ),
                         )
+                        for plane, output in enumerate(
+                            range(first_output, min(first_output + len(self.planes), outputs))
+                        )
+                    ]
+
+    def tiles_of(self, plane: int) -> Iterator[Tile]:
+        """The tiles of one plane, over all kernels."""
+        products = (kernel for kernel in self.graph.kernels if isinstance(kernel, MatMulKernel))
+        return (tile for kernel in products for step in self.steps(kernel) for number, tile in step if number == plane)
 
     # Weights
 
-    def load_next(self) -> None:
-        """Stream the next tile, if any, into the shadow buffer."""
-        tile = next(self.loads, None)
+    def load_next(self, plane: _PlaneState) -> None:
+        """Stream the plane's next tile, if any, into the shadow buffer; of a replayed one all but the last group."""
+        tile = next(plane.tiles, None)
         if tile is None:
-            self.loaded = None
             return
-        base = self.placement.weights[tile.kernel.output, tile.number]
-        flight = Flight()
-        lw = self.latency(self.weights, "lw")
-        flight.dispatch(self.weights, 0, instruction("lw", g=0), step=1)
-        for queue_stream, mem_slice in zip(self.weights.consumes, self.placement.weight_slices, strict=True):
-            self.read(flight, mem_slice, base, queue_stream, self.weights.hop, after(lw.skew), 1)
-        groups = self.config.lanes // self.config.weight_streams
-        start = self.depart(flight, groups, 1, self.installed + 1)
-        self.loaded = start + groups
+        groups = self.groups - 1 if tile.replayed else self.groups
+        plane.loaded = plane.installed + 1
+        if groups:
+            flight = self.loading(plane, tile, "lw", 0)
+            plane.loaded = self.depart(flight, groups, 1, plane.loaded) + groups
 
-    def install(self) -> None:
-        """Swap the loaded tile in, once the rows of the tile before have used the old weights."""
-        assert self.loaded is not None
+    def loading(self, plane: _PlaneState, tile: Tile, mnemonic: str, group: int) -> Flight:
+        """One load of weights, from the plane's feeders to its shadow buffer."""
+        _, base = self.placement.weights[tile.kernel.output, tile.number]
         flight = Flight()
-        flight.dispatch(self.weights, 0, instruction("iw"))
-        abc_uses, stands = self.timing.weights_used, after(self.latency(self.weights, "iw").state)
-        self.installed = self.depart(flight, 1, 1, max(self.loaded, self.last_abc + abc_uses - stands + 1))
+        skew = after(self.latency(plane.weights, mnemonic).skew)
+        flight.dispatch(plane.weights, 0, instruction(mnemonic, g=group), step=1)
+        for stream, mem_slice in zip(plane.weights.consumes, plane.plane.feeders, strict=True):
+            self.read(flight, mem_slice, base + group, stream, plane.weights.hop, skew, 1)
+        return flight
+
+    def may_install(self, plane: _PlaneState, mnemonic: str) -> int:
+        """The first cycle in which the rows of the tile before have used the old weights by the time the new ones
+        stand."""
+        stands = after(self.latency(plane.weights, mnemonic).state)
+        return max(plane.loaded, plane.last_rows + self.timing.weights_used - stands + 1)
+
+    def may_use(self, plane: _PlaneState, mnemonic: str) -> int:
+        """The first cycle in which rows may be sent to weights that `mnemonic` has installed."""
+        stands = after(self.latency(plane.weights, mnemonic).state)
+        return max(plane.installed + stands - self.timing.weights_used, plane.last_rows + 1)
+
+    # Rows that stream: all planes take the same rows in the same cycles
+
+    def stream(self, kernel: MatMulKernel) -> None:
+        """Multiply by a kernel's tiles, installed long after they were loaded."""
+        for step in self.steps(kernel):
+            tiles = [(self.planes[number], tile) for number, tile in step]
+            flight = Flight()
+            for plane, _ in tiles:
+                flight.dispatch(plane.weights, 0, instruction("iw"))
+            installed = self.depart(flight, 1, 1, max(self.may_install(plane, "iw") for plane, _ in tiles))
+            for plane, _ in tiles:
+                plane.installed = installed
+                self.load_next(plane)
+            self.send(tiles, max(self.may_use(plane, "iw") for plane, _ in tiles))
+
+    # Rows that are replayed: every plane at its own pace
+
+    def replay(self, kernel: MatMulKernel) -> None:
+        """Multiply by a kernel's tiles as fast as they can be loaded."""
+        inputs = len(self.placement.buffers[kernel.input])
+        rows = self.graph.buffer(kernel.input).rows
+        base = self.take_words(rows * inputs)
+        for step in self.steps(kernel):
+            planes = [self.planes[number] for number, _ in step]
+            for (_, tile), plane in zip(step, planes, strict=True):
+                first = base + tile.input_column * rows
+                words = slice(first, first + rows)
+                if tile.number < inputs:
+                    self.fill_buffers(planes, tile, first)
+                flight = self.loading(plane, tile, "lw_iw", self.groups - 1)
+                plane.installed = self.depart(flight, 1, 1, self.may_install(plane, "lw_iw"))
+                self.load_next(plane)
+                self.send([(plane, tile)], max(self.may_use(plane, "lw_iw"), int(plane.buffered[words].max())), first)
+                plane.unused[words] = plane.last_rows + 1
+
+    def take_words(self, count: int) -> int:
+        """The first of `count` words of every activation buffer; the longer unused, the better."""
+        first = self.next_word if self.next_word + count <= self.config.act_depth else 0
+        self.next_word = first + count
+        return first
+
+    def fill_buffers(self, planes: list[_PlaneState], tile: Tile, first: int) -> None:
+        """Send the rows that a tile meets to the activation buffers of the planes, from word `first` on."""
+        for hemisphere in sorted({plane.plane.hemisphere for plane in planes}):
+            here = [plane for plane in planes if plane.plane.hemisphere == hemisphere]
+            journey = Journey()
+            load, replay = (self.latency(here[0].acts, mnemonic) for mnemonic in ("abl", "abr"))
+            stream = self.activations(journey, here[0], tile.kernel.input, tile.input_column, 0, after(load.skew))
+            for plane in here:
+                journey.flight.dispatch(plane.acts, 0, instruction("abl", a=first, s=stream), step=1)
+            words = slice(first, first + tile.rows)
+            earliest = max(int(plane.unused[words].max()) for plane in here)
+            start, gap = self.depart_rows(journey, 0, tile.rows, earliest)
+            for plane in here:
+                plane.buffered[words] = start + after(load.state) - after(replay.skew) + gap * np.arange(tile.rows)
 
     # Rows
 
-    def stream_tile(self, tile: Tile) -> None:
-        """Multiply the rows of a tile; behind the last tile of an output column, run the chain."""
-        kernel = tile.kernel
+    def send(self, tiles: list[tuple[_PlaneState, Tile]], earliest: int, word: int = 0) -> None:
+        """Send the rows of tiles to their planes at once; behind the last tile of an output column, run the chain."""
+        tile = tiles[0][1]
         if tile.last:
-            groups = range(0, self.config.streams, GROUP)
-            journey = self.first_that_flows(
-                kernel, tile.rows, lambda chain: (self.finishing_row(tile, chain, group) for group in groups)
+            journey = self.best(
+                tile.kernel,
+                tile.rows,
+                len(self.planes),
+                tile.first_row,
+                earliest,
+                lambda chains: self.finishing(tiles, chains, word),
             )
         else:
-            journey = self.accumulating_row(tile)
-        uses_new = after(self.latency(self.weights, "iw").state) - self.timing.weights_used
-        start, gap = self.depart_rows(
-            journey, tile.first_row, tile.rows, max(self.installed + uses_new, self.last_abc + 1)
-        )
-        self.last_abc = start + gap * (tile.rows - 1)
-        self.written(journey, kernel.output, tile.output_column, tile.first_row, tile.rows, start, gap)
+            journey = Journey()
+            for plane, member in tiles:
+                self.multiply(journey, plane, member, 0, word)
+                mnemonic = "acc_set" if member.inner == 0 else "acc_add"
+                offset = self.acc_offset(plane, mnemonic)
+                journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0), step=1)
+        start, gap = self.depart_rows(journey, tile.first_row, tile.rows, earliest)
+        for plane, _ in tiles:
+            plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
+        self.written(journey, tile.kernel.output, tile.first_row, tile.rows, start, gap)
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
         rows = self.graph.buffer(kernel.input).rows
-        journey = self.first_that_flows(kernel, rows, lambda chain: [self.vector_row(kernel, column, chain)])
+        journey = self.best(
+            kernel,
+            rows,
+            len(self.planes),
+            0,
+            0,
+            lambda chains: (self.vector_row(kernel, column, chain) for chain in chains),
+        )
         start, gap = self.depart_rows(journey, 0, rows, 0)
-        self.written(journey, kernel.output, column, 0, rows, start, gap)
+        self.written(journey, kernel.output, 0, rows, start, gap)
 
-    def first_that_flows(
-        self, kernel: Kernel, rows: int, journeys: Callable[[tuple[Placed, ...]], Iterable[Journey]]
+    def best(
+        self,
+        kernel: Kernel,
+        rows: int,
+        most: int,
+        first_row: int,
+        earliest: int,
+        journeys: Callable[[list[tuple[Placed, ...]]], Iterable[Journey]],
     ) -> Journey:
-        """Of the journeys by the fastest chain whose rows can follow one another, the one with the smallest gap.
+        """Of the journeys by up to `most` disjoint chains whose rows can follow one another, the one that ends first.
 
         Two operands of a step that lie in one slice would meet at its port; a `pass` in front parts them.
         """
         for delay in range(len(self.config.alus)):
-            chain = map_chain([*[PASS] * delay, *kernel.chain], self.config)
-            if chain is not None:
-                flowing = [(gap, j) for j in journeys(chain) if (gap := j.flight.gap(rows)) is not None]
-                if flowing:
-                    return min(flowing, key=lambda pair: pair[0])[1]
+            chains = disjoint_chains([*[PASS] * delay, *kernel.chain], self.config, most)
+            if not chains:
+                continue
+            found: Journey | None = None
+            ends = 0
+            for journey in journeys(chains):
+                gap = journey.flight.gap(rows)
+                if gap is None:
+                    continue
+                ready = self.awaited(journey, first_row, rows, gap, earliest)
+                start = self.timeline.earliest(journey.flight, rows, gap, ready)
+                if found is None or start + gap * rows < ends:
+                    found, ends = journey, start + gap * rows
+                if start == ready and gap == 1:
+                    break
+            if found is not None:
+                return found
         raise CompileError(
             f"'{kernel.output}': operands of its vector chain meet on the streams of config '{self.config.name}'; "
             f"use a config with more streams or MEM slices"
         )
 
-    def accumulating_row(self, tile: Tile) -> Journey:
-        """One row of a tile: activations to the array, sums to the accumulator."""
-        journey = Journey()
-        self.multiply(journey, tile)
-        mnemonic = "acc_set" if tile.inner == 0 else "acc_add"
-        journey.flight.dispatch(self.accs, self.acc_offset(mnemonic), instruction(mnemonic, a=0), step=1)
-        return journey
+    def finishing(
+        self, tiles: list[tuple[_PlaneState, Tile]], chains: list[tuple[Placed, ...]], word: int
+    ) -> Iterator[Journey]:
+        """One row of the last tiles: the finished sums go on to the VXM, each on a group, and through a chain each.
 
-    def finishing_row(self, tile: Tile, chain: tuple[Placed, ...], group: int) -> Journey:
-        """One row of the last tile: the finished sums go on to the VXM, on a group, and through the chain into SRAM."""
-        journey = Journey()
-        self.multiply(journey, tile)
-        mnemonic = "acc_set_out" if tile.inner == 0 else "acc_add_out"
-        offset = self.acc_offset(mnemonic)
-        journey.flight.dispatch(self.accs, offset, instruction(mnemonic, a=0, d=Stream(WEST, group)), step=1)
-        leaves = offset + after(self.latency(self.accs, mnemonic).func)
-        arrival = leaves + self.accs.hop - self.geometry.vxm_hop
-        for plane in range(GROUP):
-            journey.flight.ride(Stream(WEST, group + plane), self.accs, self.geometry.vxm_hop, arrival)
-        x = Operand(Format.WORD, Stream(WEST, group))
-        self.chain(journey, tile.kernel, chain, tile.output_column, tile.first_row, x, arrival)
-        return journey
+        Where there are fewer chains than planes, planes take turns, a cycle apart.
+        """
+        count = self.config.streams // GROUP
+        first_chains = range(len(chains)) if len(tiles) == 1 else range(1)
+        for first_chain, spacing, first_group in itertools.product(first_chains, (1, 2), range(count)):
+            journey = Journey()
+            for number, (plane, tile) in enumerate(tiles):
+                turn, chain = divmod(first_chain + number, len(chains))
+                group = GROUP * ((first_group + spacing * number) % count)
+                self.multiply(journey, plane, tile, turn, word)
+                mnemonic = "acc_set_out" if tile.inner == 0 else "acc_add_out"
+                offset = turn + self.acc_offset(plane, mnemonic)
+                out = Stream(plane.inward, group)
+                journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0, d=out), step=1)
+                leaves = offset + after(self.latency(plane.accs, mnemonic).func)
+                arrival = leaves + self.geometry.hops_between(out, plane.accs.hop, self.geometry.vxm_hop)
+                for stream in out.planes:
+                    journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
+                x = Operand(Format.WORD, out)
+                self.chain(journey, tile.kernel, chains[chain], tile.output_column, tile.first_row, x, arrival)
+            yield journey
 
     def vector_row(self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...]) -> Journey:
         """One row of a vector kernel: from SRAM through the chain into SRAM; it starts as the first ALU samples."""
@@ -250,17 +399,28 @@ class _Scheduler:
         self.chain(journey, kernel, chain, column, 0, x, 0)
         return journey
 
-    def multiply(self, journey: Journey, tile: Tile) -> None:
-        """Activations of a row to the array; the flight starts with the dispatch of `abc`."""
-        source = self.placement.buffers[tile.kernel.input][tile.input_column]
-        sampled = after(self.latency(self.acts, "abc").skew)
-        (stream, read_at) = self.bring(journey.flight, source, tile.first_row, EAST, self.acts.hop, sampled, 1)
-        journey.awaits.append((tile.kernel.input, tile.input_column, read_at))
-        journey.flight.dispatch(self.acts, 0, instruction("abc", s=stream))
+    def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int, word: int) -> None:
+        """Activations of a row to the array, `offset` cycles after the start of the journey."""
+        if tile.replayed:
+            journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word), step=1)
+            return
+        sampled = offset + after(self.latency(plane.acts, "abc").skew)
+        stream = self.activations(journey, plane, tile.kernel.input, tile.input_column, tile.first_row, sampled)
+        journey.flight.dispatch(plane.acts, offset, instruction("abc", s=stream))
 
-    def acc_offset(self, mnemonic: str) -> int:
+    def activations(
+        self, journey: Journey, plane: _PlaneState, buffer: str, column: int, row: int, arrival: int
+    ) -> Stream:
+        """Bring a row of a buffer to a plane, from the copy in its hemisphere; return the stream that it rides."""
+        source = self.placement.buffers[buffer][column]
+        place = dataclasses.replace(source, slices=source.places[plane.plane.hemisphere])
+        stream, read_at = self.bring(journey.flight, place, row, plane.outward, plane.acts.hop, arrival, 1)
+        journey.awaits.append((buffer, column, read_at))
+        return stream
+
+    def acc_offset(self, plane: _PlaneState, mnemonic: str) -> int:
         """From the dispatch of `abc` to that of the accumulator instruction which takes its sums."""
-        return after(self.latency(self.acts, "abc").state) - after(self.latency(self.accs, mnemonic).skew)
+        return after(self.latency(plane.acts, "abc").state) - after(self.latency(plane.accs, mnemonic).skew)
 
     # The chain
 
@@ -276,19 +436,18 @@ class _Scheduler:
     ) -> None:
         """Run `chain` from the cycle in which its first ALU samples `x`; write the result to the output's column."""
         target = self.placement.buffers[kernel.output][column]
-        first = Stream(EAST, self.placement.own_stream(target.slices[0]))
         leaves = sample
         for i, place in enumerate(chain):
             queue = self.alus[place.alu]
             latency = self.latency(queue, place.step.mnemonic)
             values: dict[str, Value] = {"x": x, **self.second_operand(journey, place.step, column, first_row, sample)}
             if i == len(chain) - 1:
-                values["d"] = Operand(element_format(target), first)
+                values["d"] = self.destination(target)
             dispatch = sample - after(latency.skew)
             journey.flight.dispatch(queue, dispatch, instruction(place.step.mnemonic, **values))
             sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
             x = Operand(Format.ALU, place.alu)
-        self.write(journey, target, first_row, self.alus[chain[-1].alu], leaves)
+        journey.results[column] = self.write(journey.flight, target, first_row, self.alus[chain[-1].alu], leaves)
 
     def second_operand(self, journey: Journey, step: Step, column: int, row: int, sample: int) -> dict[str, Value]:
         """The fields that bring in a step's operand `y`, read from SRAM in time where it lives there."""
@@ -309,18 +468,25 @@ class _Scheduler:
         source = self.placement.buffers[name][column]
         stream, read_at = self.bring(journey.flight, source, row, WEST, self.geometry.vxm_hop, sample, 1)
         journey.awaits.append((name, column, read_at))
-        return Operand(element_format(source), stream)
+        return Operand(Format.WORD if len(source.slices) > 1 else Format.BYTE, stream)
+
+    def destination(self, target: Column) -> Operand:
+        """How a result meets the streams of the column that it is for."""
+        stream = Stream(EAST, self.placement.streams(target)[0])
+        if target.copies:
+            return Operand(Format.WORD_BOTH if len(target.slices) > 1 else Format.BYTE_BOTH, stream)
+        return Operand(Format.WORD if len(target.slices) > 1 else Format.BYTE, stream)
 
     # SRAM
 
     def bring(
         self, flight: Flight, source: Column, row: int, direction: Direction, hop: int, arrival: int, step: int
     ) -> tuple[Stream, int]:
-        """Read a row of a column onto its own streams, to be at `hop` in cycle `arrival`.
+        """Read a row of a column onto its streams, to be at `hop` in cycle `arrival`.
 
         Returns the (first) stream, and the time by which the row must be in SRAM.
         """
-        streams = [Stream(direction, self.placement.own_stream(mem_slice)) for mem_slice in source.slices]
+        streams = [Stream(direction, index) for index in self.placement.streams(source)]
         times = [
             self.read(flight, mem_slice, source.base + row, stream, hop, arrival, step)
             for mem_slice, stream in zip(source.slices, streams, strict=True)
@@ -337,46 +503,54 @@ class _Scheduler:
         flight.dispatch(queue, dispatch, instruction("read", a=address, d=stream), step)
         return dispatch + after(latency.skew)
 
-    def write(self, journey: Journey, target: Column, row: int, producer: Queue, leaves: int) -> None:
-        """Write an ALU's result, on the target's own streams from cycle `leaves`, into a row of a column."""
+    def write(self, flight: Flight, target: Column, row: int, producer: Queue, leaves: int) -> int:
+        """Write an ALU's result, on the target's streams from cycle `leaves`, into a row of a column and its copies.
+
+        Returns the time from which it may be read.
+        """
         finished = []
-        for mem_slice in target.slices:
-            queue = self.mem_write[mem_slice]
-            latency = self.latency(queue, "write")
-            stream = Stream(EAST, self.placement.own_stream(mem_slice))
-            arrival = leaves + queue.hop - producer.hop
-            journey.flight.ride(stream, producer, queue.hop, arrival)
-            dispatch = arrival - after(latency.skew)
-            journey.flight.dispatch(queue, dispatch, instruction("write", a=target.base + row, s=stream), step=1)
-            finished.append(dispatch + after(latency.state))
-        journey.finished = max(finished)
+        for direction, slices in zip((EAST, WEST), target.places, strict=False):
+            for index, mem_slice in zip(self.placement.streams(target), slices, strict=True):
+                queue, stream = self.mem_write[mem_slice], Stream(direction, index)
+                latency = self.latency(queue, "write")
+                arrival = leaves + self.geometry.hops_between(stream, producer.hop, queue.hop)
+                flight.ride(stream, producer, queue.hop, arrival)
+                dispatch = arrival - after(latency.skew)
+                flight.dispatch(queue, dispatch, instruction("write", a=target.base + row, s=stream), step=1)
+                finished.append(dispatch + after(latency.state))
+        return max(finished)
 
     # Departure
+
+    def awaited(self, journey: Journey, first_row: int, rows: int, gap: int, earliest: int) -> int:
+        """The first start, not before `earliest`, at which every row is in SRAM when it is read."""
+        for buffer, column, offset in journey.awaits:
+            ready = self.ready[buffer, column][first_row : first_row + rows]
+            earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
+        return earliest
 
     def depart_rows(self, journey: Journey, first_row: int, rows: int, earliest: int) -> tuple[int, int]:
         """Send `rows` rows as early as their data allow; return the start of the first and the gap between them."""
         gap = journey.flight.gap(rows)
         assert gap is not None, "an accumulating row meets the next one"
-        for buffer, column, offset in journey.awaits:
-            ready = self.ready[buffer, column][first_row : first_row + rows]
-            earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
-        return self.depart(journey.flight, rows, gap, earliest), gap
+        return self.depart(journey.flight, rows, gap, self.awaited(journey, first_row, rows, gap, earliest)), gap
 
     def depart(self, flight: Flight, count: int, gap: int, ready: int) -> int:
         """Reserve and record `count` departures at the earliest start not before `ready`; return that start."""
         start = self.timeline.earliest(flight, count, gap, ready)
         self.timeline.reserve(flight, count, gap, start)
-        self.rides += [ride.later(start + gap * i) for ride in flight.rides for i in range(count)]
+        self.rides += [(ride.later(start), count, gap) for ride in flight.rides]
         for entry in flight.dispatches:
-            self.dispatches.setdefault(entry.queue.name, []).extend(departures(entry, start, count, gap))
+            run = departures(entry, start, count, gap)
+            self.dispatches.setdefault(entry.queue.name, []).append(run)
             retire = self.timing.latency(entry.instruction.spec, entry.queue).retire
-            self.end = max(self.end, start + gap * (count - 1) + entry.offset + retire)
+            self.end = max(self.end, run.last + retire)
         return start
 
-    def written(self, journey: Journey, buffer: str, column: int, row: int, rows: int, start: int, gap: int) -> None:
+    def written(self, journey: Journey, buffer: str, row: int, rows: int, start: int, gap: int) -> None:
         """Note from when on the rows that a journey writes may be read."""
-        if journey.finished is not None:
-            self.ready[buffer, column][row : row + rows] = start + journey.finished + gap * np.arange(rows)
+        for column, finished in journey.results.items():
+            self.ready[buffer, column][row : row + rows] = start + finished + gap * np.arange(rows)
 
     def latency(self, queue: Queue, mnemonic: str) -> Latency:
         return self.timing.latency(BY_MNEMONIC[mnemonic], queue)
@@ -386,8 +560,3 @@ def after(cycles: int | None) -> int:
     """A latency that the timing table must hold."""
     assert cycles is not None
     return cycles
-
-
-def element_format(column: Column) -> Format:
-    """How the elements of a column meet the VXM."""
-    return Format.WORD if len(column.slices) > 1 else Format.BYTE

@@ -75,6 +75,10 @@ class Flight:
             self.clashes |= owner != producer
         return arrival - (consumer - producer.hop) * step
 
+    def latest(self, queue: Queue) -> int:
+        """The offset of the last instruction for a queue."""
+        return max(entry.offset for entry in self.dispatches if entry.queue == queue)
+
     @functools.cached_property
     def claims(self) -> tuple[tuple[Key, int], ...]:
         """Everything the flight occupies, as (timeline, position relative to the start). Read once it is complete."""
@@ -142,7 +146,27 @@ def _spread_back(busy: int, count: int, gap: int) -> int:
     return busy
 
 
-def departures(entry: Dispatch, start: int, count: int, gap: int) -> Iterator[tuple[int, Instruction]]:
-    """The (cycle, instruction) pairs of one dispatch over all departures."""
-    for i in range(count):
-        yield start + entry.offset + gap * i, entry.instruction.advanced(entry.step * i)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One dispatch over all departures: `count` times from `cycle`, `gap` cycles apart, the address `step` further."""
+
+    cycle: int
+    instruction: Instruction
+    count: int = 1
+    gap: int = 1
+    step: int = 0
+
+    @property
+    def last(self) -> int:
+        """The cycle of the last dispatch."""
+        return self.cycle + self.gap * (self.count - 1)
+
+    def unrolled(self) -> Iterator[tuple[int, Instruction]]:
+        """The (cycle, instruction) pairs."""
+        for i in range(self.count):
+            yield self.cycle + self.gap * i, self.instruction.advanced(self.step * i)
+
+
+def departures(entry: Dispatch, start: int, count: int, gap: int) -> Run:
+    """What one dispatch of a flight becomes when the flight departs `count` times."""
+    return Run(start + entry.offset, entry.instruction, count, gap, entry.step)

@@ -35,7 +35,11 @@ def placement_problems(program: Program) -> list[str]:
 def port_words(port: Port) -> list[tuple[int, int]]:
     """The SRAM words of a port, by (slice number, address)."""
     return [
-        (number, column.base + row) for column in port.columns for number in column.slices for row in range(port.rows)
+        (number, column.base + row)
+        for column in port.columns
+        for slices in column.places
+        for number in slices
+        for row in range(port.rows)
     ]
 
 

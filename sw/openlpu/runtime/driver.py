@@ -144,8 +144,9 @@ class Device:
             block[:, : part.shape[1]] = part
             planes = block.astype(block.dtype.newbyteorder("<"), copy=False).view(np.int8)
             planes = planes.reshape(port.rows, lanes, len(column.slices))
-            for p, number in enumerate(column.slices):
-                self.port.write_memory(number, column.base, np.ascontiguousarray(planes[..., p]))
+            for slices in column.places:
+                for p, number in enumerate(slices):
+                    self.port.write_memory(number, column.base, np.ascontiguousarray(planes[..., p]))
 
     def _read_matrix(self, port: Port) -> NDArray[Any]:
         """The matrix of a port, int8 or int32 [rows, cols]."""

@@ -179,7 +179,10 @@ def _program(header: dict[str, Any], body: bytes) -> Program:
 
 
 def _port(values: dict[str, Any]) -> Port:
-    columns = tuple(Column(tuple(column["slices"]), column["base"]) for column in values["columns"])
+    columns = tuple(
+        Column(tuple(column["slices"]), column["base"], tuple(tuple(copy) for copy in column["copies"]))
+        for column in values["columns"]
+    )
     return Port(**{**values, "shape": tuple(values["shape"]), "columns": columns})
 
 
