@@ -2,8 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """The chip: everything `Geometry` lists, put together.
 
-Nothing here knows one slice from another. A queue has an instruction memory and a part of a unit; a part taps and
-drives the streams that its queue lists at the hop that its queue names. What is left is what belongs to no slice: the
+Nothing here knows one slice from another. A queue has an instruction memory and a part of a unit; both tap, and the
+part drives, the streams that the queue lists at the hop that it names. What is left is what belongs to no slice: the
 barrier, the clock of the program, and the record of the first fault.
 """
 
@@ -105,15 +105,19 @@ class Chip(wiring.Component):
         units = self._units(m)
         start = delayed(m, "start", self.host_start & ~self.running, 1)
         icus = self._icus(m, units, start)
-        self._connect_streams(m, units)
+        self._connect_streams(m, units, icus)
         self._connect_host(m, units, icus)
 
         notify = Cat(icu.notify for icu in icus).any()
         # The queues see NOTIFY one cycle before its dispatch, and act on the release one before that of cycle 0.
         release = delayed(m, "release", notify, timing(self._config).notify - 1)
         m.d.comb += [icu.release.eq(release) for icu in icus]
-        now = self._elaborate_clock(m, start, release, Cat(icu.halted for icu in icus).all())
-        empty = [getattr(units[queue.unit], f"{part(queue)}_empty") for queue in geometry(self._config).queues]
+        halted, fetching = Cat(icu.halted for icu in icus).all(), Cat(icu.fetching for icu in icus).any()
+        now = self._elaborate_clock(m, start, release, halted, fetching)
+        empty = [
+            getattr(units[queue.unit], f"{part(queue)}_empty") | icu.fetch_empty
+            for queue, icu in zip(geometry(self._config).queues, icus, strict=True)
+        ]
         self._elaborate_fault(m, start, now, [icu.illegal for icu in icus], empty)
         m.d.comb += self.digest.eq(Const(int(self._config.digest, 16), 64))
         return m
@@ -149,7 +153,7 @@ class Chip(wiring.Component):
             icus.append(icu)
         return icus
 
-    def _connect_streams(self, m: Module, units: dict[str, Any]) -> None:
+    def _connect_streams(self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]) -> None:
         config, chip = self._config, geometry(self._config)
         width = 8 * config.lanes
         hops = []
@@ -167,9 +171,10 @@ class Chip(wiring.Component):
             ]
 
         connected: Counter[tuple[int, Stream]] = Counter()
-        for queue in chip.queues:
+        for queue, icu in zip(chip.queues, icus, strict=True):
             unit, hop = units[queue.unit], hops[queue.hop]
-            for stream, tap in zip(queue.consumes, getattr(unit, f"{part(queue)}_taps"), strict=True):
+            taps = [*getattr(unit, f"{part(queue)}_taps"), *icu.fetch_taps]
+            for stream, tap in zip((*queue.consumes, *queue.fetches), taps, strict=True):
                 eastward = stream.direction is Direction.EAST
                 data, valid = (hop.e_data, hop.e_valid) if eastward else (hop.w_data, hop.w_valid)
                 m.d.comb += [tap.data.eq(data.word_select(stream.index, width)), tap.valid.eq(valid[stream.index])]
@@ -190,7 +195,7 @@ class Chip(wiring.Component):
 
     # --- what belongs to no slice ---
 
-    def _elaborate_clock(self, m: Module, start: Value, release: Value, halted: Value) -> Value:
+    def _elaborate_clock(self, m: Module, start: Value, release: Value, halted: Value, fetching: Value) -> Value:
         """Drive `running` and `cycles`.
 
         Returns the cycle of the program that was `CLOCK_DELAY` cycles ago, 0 before there was one.
@@ -208,7 +213,7 @@ class Chip(wiring.Component):
         rows = timing(self._config).rows(geometry(self._config).queues)
         longest = max(latency.retire for _, _, latency in rows) + CLOCK_DELAY + 2
         draining = Signal(range(longest + 1))
-        with m.If(~halted):
+        with m.If(~halted | fetching):
             m.d.sync += draining.eq(longest)
         with m.Elif(draining != 0):
             m.d.sync += draining.eq(draining - 1)

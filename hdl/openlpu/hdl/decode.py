@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import OPCODE_BITS, Layout, Slot, encoding
-from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
+from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Operand, Spec
 from openlpu.arch.isa import Value as FieldValue
 from openlpu.arch.timing import timing
@@ -139,6 +139,13 @@ class Decoder:
             self.names(mnemonic, name, Stream(s.direction, s.index - s.index % GROUP) if group else s) for s in streams
         ]
 
+    def choose_of(self, mnemonics: Sequence[str], name: str, streams: Sequence[Stream]) -> Value:
+        """As `choose`, one bit each, for that of `mnemonics` which the word is: their fields may lie apart."""
+        return select(
+            [self.is_(mnemonic) for mnemonic in mnemonics],
+            [Cat(self.choose(mnemonic, name, streams)) for mnemonic in mnemonics],
+        )
+
     @property
     def legal(self) -> Value:
         """1 where the word encodes an instruction that the queue can execute."""
@@ -172,6 +179,8 @@ class Decoder:
         conditions += [self._in_range(layout.spec, slot) for slot in layout.slots]
         if self._queue.kind is QueueKind.VXM and not layout.spec.control:
             conditions.append(self._operands_agree(layout.spec))
+        if any(slot.field.kind is FieldKind.WINDOW for slot in layout.slots):
+            conditions.append(self._window_fits(layout.spec))
         return Cat(conditions).all()
 
     def _in_range(self, spec: Spec, slot: Slot) -> Value:
@@ -191,6 +200,8 @@ class Decoder:
     def _listed(self, spec: Spec, field: Field) -> list[FieldValue] | None:
         """All values of a stream or operand field; None for a number."""
         reach = self._queue.produces if field.name in spec.produces else self._queue.consumes
+        if spec.control:
+            reach = self._queue.fetches
         aligned = [s for s in reach if s.index % GROUP == 0]
         operands = [NOTHING, *(Operand(Format.BYTE, s) for s in reach), *(Operand(Format.WORD, s) for s in aligned)]
         match field.kind:
@@ -199,7 +210,10 @@ class Decoder:
             case FieldKind.GROUP:
                 return [*aligned]
             case FieldKind.DEST:
-                return [*operands]
+                # Both directions are named by the eastward stream.
+                both = [s for s in reach if s.direction is Direction.EAST and s.opposite in reach]
+                operands += [Operand(Format.BYTE_BOTH, s) for s in both]
+                return [*operands, *(Operand(Format.WORD_BOTH, s) for s in both if s in aligned)]
             case FieldKind.SOURCE:
                 chained = geometry(self._config).alu_sources(self._queue.index)
                 return [*operands, *(Operand(Format.ALU, alu) for alu in chained), IMMEDIATE]
@@ -212,3 +226,15 @@ class Decoder:
         given = [~self.names(name, source, NOTHING) for source in ("x", "y")]
         immediate = self.names(name, "x", IMMEDIATE) | self.names(name, "y", IMMEDIATE)
         return given[0] & (given[1] == (spec.arity == 2)) & (immediate | ~self.field(name, "imm").any())
+
+    def _window_fits(self, spec: Spec) -> Value:
+        """The window begins at a multiple of its size, and ends inside the slice."""
+        base, words = self.field(spec.mnemonic, "a"), self._config.mem_words
+
+        def fits(exponent: int) -> Value:
+            aligned = ~base[:exponent].any()
+            # An aligned window sticks out only of a slice that is no multiple of its size.
+            return aligned & (base <= words - (1 << exponent)) if words % (1 << exponent) else aligned
+
+        exponents = range(words.bit_length())
+        return select([self.names(spec.mnemonic, "n", n) for n in exponents], [fits(n) for n in exponents]).any()

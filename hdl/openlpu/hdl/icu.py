@@ -7,6 +7,9 @@
 The head is decoded as it is loaded, and acts one cycle before the dispatch it causes. It takes a word every cycle,
 unless it waits; then the stages behind it wait too, so none of them needs a buffer, and the next word is always at
 hand. What was dispatched last stays in the issue register, which is where REPEAT finds the instruction to advance.
+
+Text comes from the host, or by IFETCH from the streams: the pieces of a word are collected, and the word is written in
+the cycle after its last. The queue goes on meanwhile, and wherever it reads the text next, the schedule has put it.
 """
 
 from typing import Any
@@ -18,12 +21,14 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Queue
+from openlpu.arch.timing import timing
 
-from .decode import Decoder, IssueSignature
+from .decode import Decoder, IssueSignature, delayed, named, select
+from .stream import StreamSignature
 
 __all__ = ["InstructionQueue", "TextWriteSignature"]
 
-_CONTROL = ("nop", "repeat", "sync", "notify", "halt")
+_CONTROL = ("nop", "repeat", "sync", "notify", "halt", "ifetch")
 
 
 class TextWriteSignature(wiring.Signature):
@@ -44,7 +49,10 @@ class InstructionQueue(wiring.Component):
     `issue` : dispatch; this is cycle t of the timing table. A register.
     `halted` : from the dispatch cycle of HALT, or of an illegal word. A register.
     `illegal` : pulse in the dispatch cycle of an illegal word. A register.
-    `text` : written while halted; a write in the cycle before `start` is still seen.
+    `text` : written while halted and not `fetching`; a write in the cycle before `start` is still seen.
+    `fetch_taps` : the streams of `Queue.fetches`.
+    `fetch_empty` : in the cycle before this one a vector of text was sampled that is not valid. A register.
+    `fetching` : while vectors of text are sampled: from `Timing.fetch.skew` after the dispatch cycle of IFETCH.
     """
 
     start: Signal
@@ -54,6 +62,9 @@ class InstructionQueue(wiring.Component):
     halted: Signal
     illegal: Signal
     text: Any
+    fetch_taps: Any
+    fetch_empty: Signal
+    fetching: Signal
 
     def __init__(self, *, config: ChipConfig, queue: Queue) -> None:
         self._config = config
@@ -68,6 +79,9 @@ class InstructionQueue(wiring.Component):
                 "halted": Out(1),
                 "illegal": Out(1),
                 "text": In(TextWriteSignature(config, self._word_bits)),
+                "fetch_taps": In(StreamSignature(config.lanes)).array(len(queue.fetches)),
+                "fetch_empty": Out(1),
+                "fetching": Out(1),
             }
         )
 
@@ -75,7 +89,11 @@ class InstructionQueue(wiring.Component):
         """Build fetch, head and issue register."""
         m = Module()
         advance = Signal()
-        fetched, fetched_valid = self._fetch(m, advance)
+        text: memory.Memory
+        m.submodules.text_memory = text = memory.Memory(
+            shape=unsigned(self._word_bits), depth=self._config.imem_words, init=[]
+        )
+        fetched, fetched_valid = self._fetch(m, text.read_port(), advance)
 
         incoming = Decoder(self._config, self._queue, fetched)
         legal = Signal()
@@ -127,6 +145,8 @@ class InstructionQueue(wiring.Component):
         with m.If(self.start):
             m.d.sync += [stopped.eq(0), seen.eq(0)]
 
+        self._elaborate_text(m, text.write_port(), flags["ifetch"], head)
+
         word = Signal(self._word_bits, name="issue_word", reset_less=True)
         m.d.comb += self.issue.word.eq(word)
         with m.If(flags["unit"]):
@@ -135,22 +155,15 @@ class InstructionQueue(wiring.Component):
             m.d.sync += word.eq(self._advanced(m, word, head))
         return m
 
-    def _fetch(self, m: Module, advance: Value) -> tuple[Value, Value]:
+    def _fetch(self, m: Module, read: memory.ReadPort, advance: Value) -> tuple[Value, Value]:
         """The stages before the head: the word fetched, and whether there is one."""
-        text: memory.Memory
-        m.submodules.text_memory = text = memory.Memory(
-            shape=unsigned(self._word_bits), depth=self._config.imem_words, init=[]
-        )
-        write, read = text.write_port(), text.read_port()
-        m.d.comb += [write.en.eq(self.text.en), write.addr.eq(self.text.address), write.data.eq(self.text.data)]
-
         counter = Signal(bits_for(self._config.imem_words))
         read_valid, fetched_valid = Signal(), Signal()
         fetched = Signal(self._word_bits, reset_less=True)
         m.d.comb += [read.addr.eq(counter), read.en.eq(advance)]
         with m.If(advance):
             m.d.sync += [
-                counter.eq(counter + 1),
+                counter.eq(self._next_address(counter)),
                 read_valid.eq(1),
                 fetched.eq(read.data),
                 fetched_valid.eq(read_valid),
@@ -158,6 +171,54 @@ class InstructionQueue(wiring.Component):
         with m.If(self.start):
             m.d.sync += [counter.eq(0), read_valid.eq(0), fetched_valid.eq(0)]
         return fetched, fetched_valid
+
+    def _elaborate_text(self, m: Module, write: memory.WritePort, begins: Value, head: Value) -> None:
+        """Collect words from the stream that IFETCH names; write them, or what the host has."""
+        stages = timing(self._config).fetch.skew
+        assert stages is not None
+        begins = delayed(m, "fetch_begins", begins, stages)
+        instruction = Decoder(self._config, self._queue, delayed(m, "fetch_word", head, stages, reset_less=True))
+        vector, pieces = 8 * self._config.lanes, encoding(self._config).word_vectors(self._queue.kind)
+
+        source = Signal(len(self._queue.fetches), name="fetch_source", reset_less=True)
+        left = Signal(len(instruction.field("ifetch", "n")), name="fetch_left")
+        piece = Signal(range(pieces), name="fetch_piece")
+        address = Signal(bits_for(self._config.imem_words), name="fetch_address", reset_less=True)
+        collected = Signal(self._word_bits, name="fetch_collected", reset_less=True)
+        written, written_address = Signal(name="fetch_written"), Signal.like(address, name="fetch_written_address")
+        last = named(m, "fetch_last", piece == pieces - 1)
+        m.d.comb += self.fetching.eq(left != 0)
+        m.d.sync += [
+            self.fetch_empty.eq(self.fetching & ~select(source, [tap.valid for tap in self.fetch_taps])),
+            written.eq(self.fetching & last),
+            written_address.eq(address),
+        ]
+        with m.If(self.fetching):
+            m.d.sync += piece.eq(Mux(last, 0, piece + 1))
+            with m.If(last):
+                m.d.sync += [left.eq(left - 1), address.eq(self._next_address(address))]
+        with m.If(begins):
+            m.d.sync += [
+                left.eq(instruction.field("ifetch", "n")),
+                address.eq(instruction.field("ifetch", "a")),
+                source.eq(Cat(instruction.choose("ifetch", "s", self._queue.fetches))),
+                piece.eq(0),
+            ]
+        data = select(source, [tap.data for tap in self.fetch_taps])
+        for number in range(pieces):
+            place = collected[number * vector :][:vector]
+            with m.If(piece == number):
+                m.d.sync += place.eq(data)
+        m.d.comb += [
+            write.en.eq(written | self.text.en),
+            write.addr.eq(Mux(written, written_address, self.text.address)),
+            write.data.eq(Mux(written, collected, self.text.data)),
+        ]
+
+    def _next_address(self, address: Value) -> Value:
+        """The address of the word after this one: after the last comes the first."""
+        words = self._config.imem_words
+        return address + 1 if words == 1 << len(address) else Mux(address == words - 1, 0, address + 1)
 
     def _advanced(self, m: Module, word: Value, repeat: Value) -> Value:
         """The instruction `word` with its address moved by the step of `repeat`; as it is, if it has no address."""

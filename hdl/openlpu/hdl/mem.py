@@ -4,17 +4,20 @@
 
 A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open,
 here and in the timing table: the schedule never asks, and block RAM that need not answer costs nothing beside itself.
+
+A window begins at a multiple of its size. So the place in it, which comes on a stream, is combined with its address
+without a carry, and a word found that way takes as long as one that the instruction names.
 """
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.geometry import Queue, QueueKind, geometry
 
 from .decode import Decoder, delayed, dispatched, named, queue_ports, select
 
@@ -45,7 +48,9 @@ class MemSlice(wiring.Component):
     """MEM slice number `index` of `Geometry.mem_slices`: ports as `queue_ports` says, and `host`."""
 
     read_issue: Any
+    read_taps: Any
     read_drives: Any
+    read_empty: Signal
     write_issue: Any
     write_taps: Any
     write_empty: Signal
@@ -74,13 +79,17 @@ class MemSlice(wiring.Component):
         stages = self._config.pipeline.sram
         valid, word = dispatched(m, self._config, "read", self.read_issue)
         instruction = Decoder(self._config, self._read, word)
+        mapped = named(m, "read_mapped", instruction.is_("gather"))
+        place, place_given = _place(m, instruction, "gather", self._read, self.read_taps)
+        address = Mux(mapped, instruction.field("gather", "a") | place, instruction.field("read", "a"))
         m.d.comb += [
             port.en.eq(valid | self.host.read),
-            port.addr.eq(Mux(self.host.read, self.host.read_address, instruction.field("read", "a"))),
+            port.addr.eq(Mux(self.host.read, self.host.read_address, address)),
         ]
+        m.d.sync += self.read_empty.eq(valid & mapped & ~place_given)
         data = delayed(m, "data", port.data, stages - 1, reset_less=True)
-        produces = Cat(valid & match for match in instruction.choose("read", "d", self._read.produces))
-        produced = delayed(m, "produces", produces, stages)
+        target = instruction.choose_of(("read", "gather"), "d", self._read.produces)
+        produced = delayed(m, "produces", target & valid.replicate(len(target)), stages)
         for drive, produce in zip(self.read_drives, produced, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(data)]
         m.d.comb += self.host.read_data.eq(data)
@@ -88,17 +97,31 @@ class MemSlice(wiring.Component):
     def _elaborate_write(self, m: Module, port: memory.WritePort) -> None:
         valid, word = dispatched(m, self._config, "write", self.write_issue)
         instruction = Decoder(self._config, self._write, word)
-        source = named(m, "source", Cat(instruction.choose("write", "s", self._write.consumes)))
-        given = named(m, "given", select(source, [tap.valid for tap in self.write_taps]))
+        mapped = named(m, "write_mapped", instruction.is_("scatter"))
+        place, place_given = _place(m, instruction, "scatter", self._write, self.write_taps)
+        source = named(m, "source", instruction.choose_of(("write", "scatter"), "s", self._write.consumes))
+        stands = select(source, [tap.valid for tap in self.write_taps])
+        given = named(m, "given", stands & (place_given | ~mapped))
         data = select(source, [tap.data for tap in self.write_taps])
 
         enable = Signal()
         address = Signal(len(port.addr), reset_less=True)
         stored = Signal(len(port.data), reset_less=True)
+        wanted = Mux(mapped, instruction.field("scatter", "a") | place, instruction.field("write", "a"))
         m.d.sync += [
             enable.eq((valid & given) | self.host.write),
-            address.eq(Mux(self.host.write, self.host.write_address, instruction.field("write", "a"))),
+            address.eq(Mux(self.host.write, self.host.write_address, wanted)),
             stored.eq(Mux(self.host.write, self.host.write_data, data)),
             self.write_empty.eq(valid & ~given),
         ]
         m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(stored)]
+
+
+def _place(m: Module, instruction: Decoder, mnemonic: str, queue: Queue, taps: Any) -> tuple[Value, Value]:
+    """The place in its window that an instruction's map names, and whether there is a map."""
+    lane_map = named(m, f"{mnemonic}_m", Cat(instruction.choose(mnemonic, "m", queue.consumes)))
+    window = instruction.field(mnemonic, "n")
+    bits = len(instruction.field(mnemonic, "a"))
+    number = select(lane_map, [tap.data[:bits] for tap in taps])
+    inside = Cat(window > bit for bit in range(bits))
+    return number & inside, select(lane_map, [tap.valid for tap in taps])

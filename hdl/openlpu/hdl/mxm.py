@@ -27,13 +27,16 @@ __all__ = ["Column", "MxmPlane"]
 class Column(wiring.Component):
     """The dot product of activations and one column of weights.
 
-    `load`, one bit a row group: the group's weights become `weights` in the shadow. `install`: the shadow becomes the
-    weights in use. `activations` meet the weights in use in the same cycle; their `sums` stand
+    `load`, one bit a row group: the group's weights become `weights` in the shadow. `load_whole`: all of them become
+    `column` there; not together with `load`. `install`: the shadow becomes the weights in use.
+    `activations` meet the weights in use in the same cycle; their `sums` stand
     `multiply + ceil(log2(lanes) / tree_levels)` cycles later.
     """
 
     load: Signal
     weights: Signal
+    load_whole: Signal
+    column: Signal
     install: Signal
     activations: Signal
     sums: Signal
@@ -44,6 +47,8 @@ class Column(wiring.Component):
             {
                 "load": In(config.lanes // config.weight_streams),
                 "weights": In(8 * config.weight_streams),
+                "load_whole": In(1),
+                "column": In(8 * config.lanes),
                 "install": In(1),
                 "activations": In(8 * config.lanes),
                 "sums": Out(signed(32)),
@@ -60,6 +65,8 @@ class Column(wiring.Component):
             weight = Signal(signed(8), name=f"weight{row}", reset_less=True)
             with m.If(self.load[row // together]):
                 m.d.sync += shadow.eq(self.weights.word_select(row % together, 8))
+            with m.Elif(self.load_whole):
+                m.d.sync += shadow.eq(self.column.word_select(row, 8))
             with m.If(self.install):
                 m.d.sync += weight.eq(shadow)
             products.append(self.activations.word_select(row, 8).as_signed() * weight)
@@ -110,31 +117,58 @@ class MxmPlane(wiring.Component):
     def _elaborate_weights(self, m: Module, columns: Sequence[Column]) -> None:
         valid, word = dispatched(m, self._config, "weights", self.weights_issue)
         instruction = Decoder(self._config, self._weights, word)
-        loading = named(m, "loading", valid & instruction.is_("lw"))
-        install = named(m, "install", valid & instruction.is_("iw"))
-        groups = self._config.lanes // self._config.weight_streams
-        load = named(m, "load", Cat(loading & instruction.names("lw", "g", group) for group in range(groups)))
+
+        def executes(*mnemonics: str) -> Value:
+            return valid & Cat(instruction.is_(mnemonic) for mnemonic in mnemonics).any()
+
+        rows = named(m, "loads_rows", executes("lw", "lw_iw"))
+        whole = named(m, "loads_columns", executes("lwt", "lwt_iw"))
+        later = delayed(m, "installs_later", executes("lw_iw", "lwt_iw"), 1)
+        install = named(m, "install", executes("iw") | later)
+        together = self._config.weight_streams
+        # Every load has its group in the same place.
+        group = [instruction.names("lw", "g", g) for g in range(self._config.lanes // together)]
+        load = named(m, "load", Cat(rows & match for match in group))
+        load_whole = named(m, "load_whole", Cat(whole & match for match in group))
         for lane, column in enumerate(columns):
             m.d.comb += [
                 column.load.eq(load),
                 column.weights.eq(Cat(tap.data.word_select(lane, 8) for tap in self.weights_taps)),
+                column.load_whole.eq(load_whole[lane // together]),
+                column.column.eq(self.weights_taps[lane % together].data),
                 column.install.eq(install),
             ]
-        m.d.sync += self.weights_empty.eq(loading & ~Cat(tap.valid for tap in self.weights_taps).all())
+        loads = rows | whole
+        m.d.sync += self.weights_empty.eq(loads & ~Cat(tap.valid for tap in self.weights_taps).all())
 
     def _elaborate_acts(self, m: Module, columns: Sequence[Column]) -> Value:
         """Feed the columns; 1 in the cycle in which sums stand."""
         valid, word = dispatched(m, self._config, "acts", self.acts_issue)
         instruction = Decoder(self._config, self._acts, word)
-        source = named(m, "source", Cat(instruction.choose("abc", "s", self._acts.consumes)))
-        given = select(source, [tap.valid for tap in self.acts_taps])
+        stores = named(m, "acts_stores", valid & instruction.is_("abl"))
+        replays = named(m, "acts_replays", valid & instruction.is_("abr"))
+        source = named(m, "source", instruction.choose_of(("abc", "abl"), "s", self._acts.consumes))
+        given = named(m, "given", select(source, [tap.valid for tap in self.acts_taps]))
+        sampled = named(m, "sampled", select(source, [tap.data for tap in self.acts_taps]))
+
+        buffer: memory.Memory
+        m.submodules.activations = buffer = memory.Memory(
+            shape=unsigned(8 * self._config.lanes), depth=self._config.act_depth, init=[]
+        )
+        write, read = buffer.write_port(), buffer.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(stores & given),
+            write.addr.eq(instruction.field("abl", "a")),
+            write.data.eq(sampled),
+            read.addr.eq(instruction.field("abr", "a")),
+        ]
         activations = Signal(8 * self._config.lanes, reset_less=True)
         m.d.sync += [
-            activations.eq(select(source, [tap.data for tap in self.acts_taps])),
-            self.acts_empty.eq(valid & ~given),
+            activations.eq(Mux(replays, read.data, sampled)),
+            self.acts_empty.eq(valid & ~replays & ~given),
         ]
         m.d.comb += [column.activations.eq(activations) for column in columns]
-        return delayed(m, "standing", valid, timing(self._config).array)
+        return delayed(m, "standing", valid & ~stores, timing(self._config).array)
 
     def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
         """Read-modify-write in two stages: address the memory; add, write back and produce."""

@@ -3,18 +3,19 @@
 """SXM: vectors whose lanes change places.
 
 Two units, each with a queue and a data path of its own: one moves all lanes by the same distance, one chooses a lane
-for every lane. Both first choose their stream; the timing table says how many registers lie after that choice.
+for every lane. Both first choose their streams, and can take a group of four at once; the timing table says how many
+registers lie after that choice.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import C, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import QueueKind, Stream, geometry
+from openlpu.arch.geometry import QueueKind, geometry
 
 from .decode import Decoder, delayed, dispatched, named, queue_ports, select
 from .pipeline import Datapath, Step
@@ -22,28 +23,24 @@ from .pipeline import Datapath, Step
 __all__ = ["Sxm"]
 
 
-class _Shifter(Datapath):
-    """Lane i is lane i - n of `data`, or 0 where there is none; `n` signed."""
+class _Rotator(Datapath):
+    """Lane i is lane (i - n) modulo lanes of `data` where `keep[i]`, else 0; `n` from 0 to lanes - 1."""
 
     data: Signal
     n: Signal
+    keep: Signal
 
     def __init__(self, *, lanes: int, depth: int) -> None:
-        # Twice the lanes in a ring, half of it zeros: whatever leaves at an end meets zeros only.
-        ring = 2 << bits_for(lanes)
-
-        def shift(m: Module, data: Value, n: Value) -> dict[str, Value]:
-            places: list[Value] = [data.word_select(lane, 8) if lane < lanes else Const(0, 8) for lane in range(ring)]
-            for level in reversed(range(len(n))):
-                shifted = Mux(n[level], Cat(places[lane - (1 << level)] for lane in range(ring)), Cat(places))
-                vector = named(m, f"level{level}", shifted)
-                places = [vector.word_select(lane, 8) for lane in range(ring)]
-            return {"o": Cat(places[:lanes])}
+        def rotate(m: Module, data: Value, n: Value, keep: Value) -> dict[str, Value]:
+            for level in range(len(n)):
+                distance = 8 * ((1 << level) % lanes)
+                data = named(m, f"level{level}", Mux(n[level], data.rotate_left(distance), data))
+            return {"o": data & Cat(bit.replicate(8) for bit in keep)}
 
         super().__init__(
-            inputs={"data": 8 * lanes, "n": bits_for(lanes) + 1},
+            inputs={"data": 8 * lanes, "n": bits_for(lanes), "keep": lanes},
             output=8 * lanes,
-            steps=[Step(shift, delay=1)],
+            steps=[Step(rotate, delay=1)],
             depth=depth,
         )
 
@@ -97,49 +94,92 @@ class Sxm(wiring.Component):
         return m
 
     def _elaborate_shift(self, m: Module) -> None:
-        config, taps = self._config, self.shift_taps
+        """One rotator for each stream of a group; what is alone goes through all of them."""
+        config, taps, queue = self._config, self.shift_taps, self._shift
+        lanes = config.lanes
         valid, word = dispatched(m, config, "shift", self.shift_issue)
-        instruction = Decoder(config, self._shift, word)
-        source = named(m, "shift_source", Cat(instruction.choose("shift", "s", self._shift.consumes)))
-        m.submodules.shifter = shifter = _Shifter(lanes=config.lanes, depth=config.pipeline.lanes)
-        m.d.comb += [
-            shifter.data.eq(select(source, [tap.data for tap in taps])),
-            shifter.n.eq(instruction.field("shift", "n")),
-        ]
-        m.d.sync += self.shift_empty.eq(valid & ~select(source, [tap.valid for tap in taps]))
-        target = Cat(valid & match for match in instruction.choose("shift", "d", self._shift.produces))
-        produces = delayed(m, "shift_produces", target, config.pipeline.lanes)
-        for drive, produce in zip(self.shift_drives, produces, strict=True):
-            m.d.comb += [drive.valid.eq(produce), drive.data.eq(shifter.o)]
+        instruction = Decoder(config, queue, word)
+        grouped = named(m, "grouped", instruction.is_("rotate"))
+        selects = named(m, "selects", instruction.is_("select"))
+
+        mnemonics = ("shift", "rotate", "select")
+        source = named(m, "shift_source", instruction.choose_of(mnemonics, "s", queue.consumes))
+        mask = named(m, "shift_m", Cat(instruction.choose("select", "m", queue.consumes)))
+        masked = select(mask, [tap.data for tap in taps])
+        single = named(m, "single", select(source, [tap.data for tap in taps]))
+        given = _given(source, taps) & (_given(mask, taps) | ~selects)
+        m.d.sync += self.shift_empty.eq(valid & ~given)
+
+        distance = Signal(len(instruction.field("shift", "n")))
+        m.d.comb += distance.eq(Mux(grouped, instruction.field("rotate", "n"), instruction.field("shift", "n")))
+        backward = distance[-1]
+        n = named(m, "shift_n", Mux(selects, 0, Mux(backward, distance + lanes, distance))[: bits_for(lanes)])
+        inside = Cat((n <= lane) ^ backward for lane in range(lanes))
+        wanted = Cat(masked.word_select(lane, 8).any() for lane in range(lanes))
+        keep = named(m, "keep", Mux(selects, wanted, inside | grouped.replicate(lanes)))
+
+        rotated = []
+        for place, plane in enumerate(_planes(source, taps)):
+            m.submodules[f"rotator{place}"] = rotator = _Rotator(lanes=lanes, depth=config.pipeline.lanes)
+            m.d.comb += [rotator.data.eq(Mux(grouped, plane, single)), rotator.n.eq(n), rotator.keep.eq(keep)]
+            rotated.append(rotator.o)
+        target = instruction.choose_of(mnemonics, "d", queue.produces)
+        produces = delayed(m, "shift_produces", target & valid.replicate(len(target)), config.pipeline.lanes)
+        for stream, drive, produce in zip(queue.produces, self.shift_drives, produces, strict=True):
+            m.d.comb += [drive.valid.eq(produce), drive.data.eq(rotated[stream.index % GROUP])]
 
     def _elaborate_permute(self, m: Module) -> None:
-        config, taps = self._config, self.permute_taps
+        config, taps, queue = self._config, self.permute_taps, self._permute
+        lanes, depth = config.lanes, config.pipeline.lanes
         valid, word = dispatched(m, config, "permute", self.permute_issue)
-        instruction = Decoder(config, self._permute, word)
+        instruction = Decoder(config, queue, word)
         by_map = named(m, "by_map", instruction.is_("permute"))
+        transposes = named(m, "transposes", instruction.is_("transpose"))
 
-        def choose(name: str, streams: Sequence[Stream]) -> Value:
-            # `distribute` has no map, so what comes after that lies elsewhere in it.
-            permute, distribute = (Cat(instruction.choose(op, name, streams)) for op in ("permute", "distribute"))
-            return named(m, f"permute_{name}", Mux(by_map, permute, distribute))
-
-        source = choose("s", self._permute.consumes)
-        lane_map = named(m, "permute_m", Cat(instruction.choose("permute", "m", self._permute.consumes)))
-        place_bits = max(8, bits_for(config.lanes))
-        m.submodules.permuter = permuter = _Permuter(
-            lanes=config.lanes, place_bits=place_bits, depth=config.pipeline.lanes
-        )
+        mnemonics = ("permute", "distribute", "transpose")
+        source = named(m, "permute_source", instruction.choose_of(mnemonics, "s", queue.consumes))
+        lane_map = named(m, "permute_m", Cat(instruction.choose("permute", "m", queue.consumes)))
+        place_bits = max(8, bits_for(lanes))
+        m.submodules.permuter = permuter = _Permuter(lanes=lanes, place_bits=place_bits, depth=depth)
         mapped = named(m, "mapped", select(lane_map, [tap.data for tap in taps]))
-        lane = instruction.field("distribute", "n")
-        places = (Mux(by_map, mapped.word_select(i, 8), lane) for i in range(config.lanes))
+        one = instruction.field("distribute", "n")
         m.d.comb += [
             permuter.data.eq(select(source, [tap.data for tap in taps])),
-            permuter.places.eq(Cat(C(0, place_bits) | place for place in places)),
+            permuter.places.eq(
+                Cat(Mux(by_map, mapped.word_select(lane, 8), one)[:place_bits] for lane in range(lanes))
+            ),
         ]
-        given = select(source, [tap.valid for tap in taps])
-        map_given = select(lane_map, [tap.valid for tap in taps]) | ~by_map
-        m.d.sync += self.permute_empty.eq(valid & ~(given & map_given))
-        target = choose("d", self._permute.produces) & valid.replicate(len(self._permute.produces))
-        produces = delayed(m, "permute_produces", target, config.pipeline.lanes)
-        for drive, produce in zip(self.permute_drives, produces, strict=True):
-            m.d.comb += [drive.valid.eq(produce), drive.data.eq(permuter.o)]
+        given = _given(source, taps) & (_given(lane_map, taps) | ~by_map)
+        m.d.sync += self.permute_empty.eq(valid & ~given)
+
+        transposed = [
+            delayed(m, f"transposed{place}", vector, depth, reset_less=True)
+            for place, vector in enumerate(_transposed(_planes(source, taps), lanes))
+        ]
+        transposes_q = delayed(m, "transposes", transposes, depth, reset_less=True)
+        vectors = [
+            named(m, f"result{place}", Mux(transposes_q, vector, permuter.o)) for place, vector in enumerate(transposed)
+        ]
+        target = instruction.choose_of(mnemonics, "d", queue.produces)
+        produces = delayed(m, "permute_produces", target & valid.replicate(len(target)), depth)
+        for stream, drive, produce in zip(queue.produces, self.permute_drives, produces, strict=True):
+            m.d.comb += [drive.valid.eq(produce), drive.data.eq(vectors[stream.index % GROUP])]
+
+
+def _given(chosen: Value, taps: Any) -> Value:
+    """1 where something is chosen, and nothing chosen is empty."""
+    return chosen.any() & ~(chosen & ~Cat(tap.valid for tap in taps)).any()
+
+
+def _planes(chosen: Value, taps: Any) -> list[Value]:
+    """The streams of a chosen group."""
+    return [select(chosen[place::GROUP], [tap.data for tap in taps][place::GROUP]) for place in range(GROUP)]
+
+
+def _transposed(planes: Sequence[Value], lanes: int) -> list[Value]:
+    """Lane 4 b + i of vector j is lane 4 b + j of plane i, or 0 where there is none."""
+
+    def lane_of(i: int, lane: int) -> Value:
+        return planes[i].word_select(lane, 8) if lane < lanes else Const(0, 8)
+
+    return [Cat(lane_of(i % GROUP, i - i % GROUP + j) for i in range(lanes)) for j in range(GROUP)]

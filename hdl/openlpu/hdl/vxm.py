@@ -18,7 +18,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from openlpu.arch.config import GROUP, ChipConfig
-from openlpu.arch.geometry import Queue, QueueKind, geometry
+from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, Format, Operand
 from openlpu.arch.timing import timing
 
@@ -120,9 +120,17 @@ class Vxm(wiring.Component):
     def _elaborate_destination(self, m: Module, queue: Queue, decoder: Decoder, valid: Value, result: Value) -> None:
         """Drive the streams that the destination field names with the result, `alu_depth` cycles after the operands."""
         name, depth = part(queue), timing(self._config).alu_depth[queue.index]
-        produces = Cat(decoder.names(_ANY, "d", Operand(Format.BYTE, stream)) for stream in queue.produces)
+
+        def reaches(stream: Stream, one: Format, both: Format) -> Value:
+            found = decoder.names(_ANY, "d", Operand(one, stream))
+            if stream.opposite not in queue.produces:
+                return found
+            eastward = stream if stream.direction is Direction.EAST else stream.opposite
+            return found | decoder.names(_ANY, "d", Operand(both, eastward))
+
+        produces = Cat(reaches(stream, Format.BYTE, Format.BYTE_BOTH) for stream in queue.produces)
         grouped = Cat(
-            decoder.names(_ANY, "d", Operand(Format.WORD, first)).replicate(GROUP) for first in queue.produces[::GROUP]
+            reaches(first, Format.WORD, Format.WORD_BOTH).replicate(GROUP) for first in queue.produces[::GROUP]
         )
         drive_valid = delayed(m, f"{name}_produces", (produces | grouped) & valid.replicate(len(produces)), depth)
         narrow = delayed(m, f"{name}_narrow", produces.any(), depth, reset_less=True)
