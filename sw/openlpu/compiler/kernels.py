@@ -49,9 +49,15 @@ class LaneConstants:
 
 @dataclass(frozen=True)
 class BufferOperand:
-    """The element of a buffer at the same row and column."""
+    """For every element that a kernel computes, one of a buffer: at the same row and column, unless said otherwise."""
 
     name: str
+    first_row: int = 0
+    """The row that meets the first one computed."""
+    column: int | None = None
+    """The column of `lanes` lanes that meets every column computed."""
+    rotate: int = 0
+    """Lane i meets what stands in lane (i - rotate) modulo lanes. Only buffers of 32 bits turn."""
 
 
 Operand = Immediate | LaneConstants | BufferOperand
@@ -77,11 +83,16 @@ class MatMulKernel:
 
 @dataclass(frozen=True)
 class VectorKernel:
-    """`output = chain(input)`, element by element."""
+    """`output = chain(source)`, element by element."""
 
     output: str
-    input: str
+    source: BufferOperand
     chain: tuple[Step, ...]
+
+    @property
+    def input(self) -> str:
+        """The buffer that the first step reads."""
+        return self.source.name
 
 
 Kernel = MatMulKernel | VectorKernel
@@ -111,16 +122,22 @@ class KernelGraph:
             source, target = self.buffer(kernel.input), self.buffer(kernel.output)
             where = f"kernel {kernel.output!r}"
             operands = [step.y for step in kernel.chain]
-            reads = {kernel.input} | {y.name for y in operands if isinstance(y, BufferOperand)}
+            views = [y for y in operands if isinstance(y, BufferOperand)]
+            reads = {kernel.input} | {view.name for view in views}
             _require(reads <= known, f"{where} reads {sorted(reads - known)} before it is there")
             _require(target.name not in known, f"{where} is computed twice")
-            _require(source.rows == target.rows, f"{where} changes the number of rows")
             if isinstance(kernel, MatMulKernel):
+                _require(source.rows == target.rows, f"{where} changes the number of rows")
                 shapes = {weights.shape for weights in kernel.weights}
                 _require(shapes == {(source.cols, target.cols)}, f"{where} has weights of shapes {shapes}")
                 _require(not source.wide, f"{where} multiplies a buffer that is not int8")
             else:
-                _require(source.cols == target.cols, f"{where} changes the number of columns")
+                views.append(kernel.source)
+            for view in views:
+                read = self.buffer(view.name)
+                _require(view.first_row + target.rows <= read.rows, f"{where} has more rows than %{view.name}")
+                _require(view.column is not None or read.cols == target.cols, f"{where} changes the number of columns")
+                _require(view.rotate == 0 or read.wide, f"{where} turns %{view.name}, which is not 32 bits wide")
             for step in kernel.chain:
                 arity = BY_MNEMONIC[step.mnemonic].arity
                 _require(arity == (1 if step.y is None else 2), f"{where}: {step.mnemonic} takes {arity} operands")
@@ -137,8 +154,11 @@ class KernelGraph:
         for port, name in self.inputs:
             yield f"  input  {port.name} = {self._buffer_text(name)}"
         for kernel in self.kernels:
-            head = f"  {self._buffer_text(kernel.output)} = %{kernel.input}"
-            if isinstance(kernel, MatMulKernel):
+            head = f"  {self._buffer_text(kernel.output)} = "
+            if isinstance(kernel, VectorKernel):
+                head += _view_text(kernel.source)
+            else:
+                head += f"%{kernel.input}"
                 head += "".join(f" @ int8{list(w.shape)}#{crc32(w.tobytes()):08x}" for w in kernel.weights)
             yield head + "".join(f" | {_step_text(step)}" for step in kernel.chain)
         for port, name in self.outputs:
@@ -162,5 +182,11 @@ def _step_text(step: Step) -> str:
             return f"{step.mnemonic} {bits & 0xFFFFFFFF:#010x}"
         case LaneConstants(name, values):
             return f"{step.mnemonic} {name}#{crc32(values.tobytes()):08x}"
-        case BufferOperand(name):
-            return f"{step.mnemonic} %{name}"
+        case BufferOperand() as view:
+            return f"{step.mnemonic} {_view_text(view)}"
+
+
+def _view_text(view: BufferOperand) -> str:
+    row = f" from row {view.first_row}" if view.first_row else ""
+    column = "" if view.column is None else f" column {view.column}"
+    return f"%{view.name}{row}{column}" + (f" turned by {view.rotate}" if view.rotate else "")

@@ -133,16 +133,16 @@ class _Lowering:
     def vector_parts(self, output: str, source: str, parts: Sequence[tuple[Step, ...]], number: int) -> None:
         for i, part in enumerate(parts[:-1]):
             target = self.temporary(f"{output}.part{number + i}", output)
-            self.kernels.append(VectorKernel(target, source, part))
+            self.kernels.append(VectorKernel(target, BufferOperand(source), part))
             source = target
-        self.kernels.append(VectorKernel(self.declare(output), source, parts[-1]))
+        self.kernels.append(VectorKernel(self.declare(output), BufferOperand(source), parts[-1]))
 
     def wide_temporary(self, output: str, source: str, steps: list[Step]) -> str:
         """A 32-bit buffer with the result of `steps` on `source`."""
         name = f"{output}.rhs"
         for i, part in enumerate(self.parts(output, steps)):
             target = self.temporary(f"{name}{i}", output)
-            self.kernels.append(VectorKernel(target, source, part))
+            self.kernels.append(VectorKernel(target, BufferOperand(source), part))
             source = target
         return source
 

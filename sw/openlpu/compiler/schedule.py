@@ -46,8 +46,8 @@ class Journey:
     """One row on its way: what it does, what it waits for, and when its result may be read."""
 
     flight: Flight = field(default_factory=Flight)
-    awaits: list[tuple[str, int, int]] = field(default_factory=list)
-    """(buffer, column, offset): the row of that column must be in SRAM by this time after the start."""
+    awaits: list[tuple[str, int, int, int]] = field(default_factory=list)
+    """(buffer, column, row, offset): that row of the column must be in SRAM by this time after the start."""
     results: dict[int, int] = field(default_factory=dict)
     """By output column: the time after the start from which the row written to it may be sampled."""
 
@@ -285,7 +285,7 @@ class _Scheduler:
                 journey.flight.dispatch(plane.acts, 0, instruction("abl", a=first, s=stream), step=1)
             words = slice(first, first + tile.rows)
             earliest = max(int(plane.unused[words].max()) for plane in here)
-            start, gap = self.depart_rows(journey, 0, tile.rows, earliest)
+            start, gap = self.depart_rows(journey, tile.rows, earliest)
             for plane in here:
                 plane.buffered[words] = start + after(load.state) - after(replay.skew) + gap * np.arange(tile.rows)
 
@@ -299,7 +299,6 @@ class _Scheduler:
                 tile.kernel,
                 tile.rows,
                 len(self.planes),
-                tile.first_row,
                 earliest,
                 lambda chains: self.finishing(tiles, chains, word),
             )
@@ -310,23 +309,22 @@ class _Scheduler:
                 mnemonic = "acc_set" if member.inner == 0 else "acc_add"
                 offset = self.acc_offset(plane, mnemonic)
                 journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0), step=1)
-        start, gap = self.depart_rows(journey, tile.first_row, tile.rows, earliest)
+        start, gap = self.depart_rows(journey, tile.rows, earliest)
         for plane, _ in tiles:
             plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
         self.written(journey, tile.kernel.output, tile.first_row, tile.rows, start, gap)
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
-        rows = self.graph.buffer(kernel.input).rows
+        rows = self.graph.buffer(kernel.output).rows
         journey = self.best(
             kernel,
             rows,
             len(self.planes),
             0,
-            0,
             lambda chains: (self.vector_row(kernel, column, chain) for chain in chains),
         )
-        start, gap = self.depart_rows(journey, 0, rows, 0)
+        start, gap = self.depart_rows(journey, rows, 0)
         self.written(journey, kernel.output, 0, rows, start, gap)
 
     def best(
@@ -334,7 +332,6 @@ class _Scheduler:
         kernel: Kernel,
         rows: int,
         most: int,
-        first_row: int,
         earliest: int,
         journeys: Callable[[list[tuple[Placed, ...]]], Iterable[Journey]],
     ) -> Journey:
@@ -352,7 +349,7 @@ class _Scheduler:
                 gap = journey.flight.gap(rows)
                 if gap is None:
                     continue
-                ready = self.awaited(journey, first_row, rows, gap, earliest)
+                ready = self.awaited(journey, rows, gap, earliest)
                 start = self.timeline.earliest(journey.flight, rows, gap, ready)
                 if found is None or start + gap * rows < ends:
                     found, ends = journey, start + gap * rows
@@ -395,7 +392,7 @@ class _Scheduler:
     def vector_row(self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...]) -> Journey:
         """One row of a vector kernel: from SRAM through the chain into SRAM; it starts as the first ALU samples."""
         journey = Journey()
-        x = self.buffer_operand(journey, kernel.input, column, 0, 0)
+        x = self.buffer_operand(journey, kernel.source, column, 0, 0)
         self.chain(journey, kernel, chain, column, 0, x, 0)
         return journey
 
@@ -415,7 +412,7 @@ class _Scheduler:
         source = self.placement.buffers[buffer][column]
         place = dataclasses.replace(source, slices=source.places[plane.plane.hemisphere])
         stream, read_at = self.bring(journey.flight, place, row, plane.outward, plane.acts.hop, arrival, 1)
-        journey.awaits.append((buffer, column, read_at))
+        journey.awaits.append((buffer, column, row, read_at))
         return stream
 
     def acc_offset(self, plane: _PlaneState, mnemonic: str) -> int:
@@ -460,15 +457,32 @@ class _Scheduler:
                 source = self.placement.constants[name, column]
                 stream, _ = self.bring(journey.flight, source, 0, WEST, self.geometry.vxm_hop, sample, 0)
                 return {"y": Operand(Format.WORD, stream)}
-            case BufferOperand(name):
-                return {"y": self.buffer_operand(journey, name, column, row, sample)}
+            case BufferOperand() as view:
+                return {"y": self.buffer_operand(journey, view, column, row, sample)}
 
-    def buffer_operand(self, journey: Journey, name: str, column: int, row: int, sample: int) -> Operand:
+    def buffer_operand(self, journey: Journey, view: BufferOperand, column: int, row: int, sample: int) -> Operand:
         """Bring a row of a buffer to the VXM for cycle `sample`, and the operand that meets it there."""
-        source = self.placement.buffers[name][column]
-        stream, read_at = self.bring(journey.flight, source, row, WEST, self.geometry.vxm_hop, sample, 1)
-        journey.awaits.append((name, column, read_at))
+        number = column if view.column is None else view.column
+        source, first = self.placement.buffers[view.name][number], view.first_row + row
+        if view.rotate:
+            stream, read_at = self.turn(journey.flight, source, first, view.rotate, sample)
+        else:
+            stream, read_at = self.bring(journey.flight, source, first, WEST, self.geometry.vxm_hop, sample, 1)
+        journey.awaits.append((view.name, number, first, read_at))
         return Operand(Format.WORD if len(source.slices) > 1 else Format.BYTE, stream)
+
+    def turn(self, flight: Flight, source: Column, row: int, distance: int, sample: int) -> tuple[Stream, int]:
+        """As `bring`, to the VXM in cycle `sample`, by way of the SXM, which turns the lanes."""
+        queue = self.geometry.of_kind(QueueKind.SXM_SHIFT)[-1]
+        latency = self.latency(queue, "rotate")
+        out = Stream(WEST, self.placement.streams(source)[0])
+        stands = sample - self.geometry.hops_between(out, queue.hop, self.geometry.vxm_hop)
+        for stream in out.planes:
+            flight.ride(stream, queue, self.geometry.vxm_hop, sample)
+        dispatch = stands - after(latency.func)
+        back, read_at = self.bring(flight, source, row, EAST, queue.hop, dispatch + after(latency.skew), 1)
+        flight.dispatch(queue, dispatch, instruction("rotate", s=back, d=out, n=distance))
+        return out, read_at
 
     def destination(self, target: Column) -> Operand:
         """How a result meets the streams of the column that it is for."""
@@ -522,18 +536,18 @@ class _Scheduler:
 
     # Departure
 
-    def awaited(self, journey: Journey, first_row: int, rows: int, gap: int, earliest: int) -> int:
+    def awaited(self, journey: Journey, rows: int, gap: int, earliest: int) -> int:
         """The first start, not before `earliest`, at which every row is in SRAM when it is read."""
-        for buffer, column, offset in journey.awaits:
-            ready = self.ready[buffer, column][first_row : first_row + rows]
+        for buffer, column, row, offset in journey.awaits:
+            ready = self.ready[buffer, column][row : row + rows]
             earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
         return earliest
 
-    def depart_rows(self, journey: Journey, first_row: int, rows: int, earliest: int) -> tuple[int, int]:
+    def depart_rows(self, journey: Journey, rows: int, earliest: int) -> tuple[int, int]:
         """Send `rows` rows as early as their data allow; return the start of the first and the gap between them."""
         gap = journey.flight.gap(rows)
         assert gap is not None, "an accumulating row meets the next one"
-        return self.depart(journey.flight, rows, gap, self.awaited(journey, first_row, rows, gap, earliest)), gap
+        return self.depart(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest)), gap
 
     def depart(self, flight: Flight, count: int, gap: int, ready: int) -> int:
         """Reserve and record `count` departures at the earliest start not before `ready`; return that start."""
