@@ -106,7 +106,8 @@ class Sxm(wiring.Component):
         source = named(m, "shift_source", instruction.choose_of(mnemonics, "s", queue.consumes))
         mask = named(m, "shift_m", Cat(instruction.choose("select", "m", queue.consumes)))
         masked = select(mask, [tap.data for tap in taps])
-        single = named(m, "single", select(source, [tap.data for tap in taps]))
+        planes = _planes(source, taps)
+        single = named(m, "single", _single(planes))
         given = _given(source, taps) & (_given(mask, taps) | ~selects)
         m.d.sync += self.shift_empty.eq(valid & ~given)
 
@@ -114,12 +115,14 @@ class Sxm(wiring.Component):
         m.d.comb += distance.eq(Mux(grouped, instruction.field("rotate", "n"), instruction.field("shift", "n")))
         backward = distance[-1]
         n = named(m, "shift_n", Mux(selects, 0, Mux(backward, distance + lanes, distance))[: bits_for(lanes)])
-        inside = Cat((n <= lane) ^ backward for lane in range(lanes))
+        # Lanes from n on come from where they should, those before it from the other end. No n is beyond the last lane.
+        straight = Cat(*(n <= lane for lane in range(lanes - 1)), Const(1))
+        inside = (straight ^ backward.replicate(lanes)) | grouped.replicate(lanes)
         wanted = Cat(masked.word_select(lane, 8).any() for lane in range(lanes))
-        keep = named(m, "keep", Mux(selects, wanted, inside | grouped.replicate(lanes)))
+        keep = named(m, "keep", Mux(selects, wanted, inside))
 
         rotated = []
-        for place, plane in enumerate(_planes(source, taps)):
+        for place, plane in enumerate(planes):
             m.submodules[f"rotator{place}"] = rotator = _Rotator(lanes=lanes, depth=config.pipeline.lanes)
             m.d.comb += [rotator.data.eq(Mux(grouped, plane, single)), rotator.n.eq(n), rotator.keep.eq(keep)]
             rotated.append(rotator.o)
@@ -143,8 +146,9 @@ class Sxm(wiring.Component):
         m.submodules.permuter = permuter = _Permuter(lanes=lanes, place_bits=place_bits, depth=depth)
         mapped = named(m, "mapped", select(lane_map, [tap.data for tap in taps]))
         one = instruction.field("distribute", "n")
+        planes = _planes(source, taps)
         m.d.comb += [
-            permuter.data.eq(select(source, [tap.data for tap in taps])),
+            permuter.data.eq(_single(planes)),
             permuter.places.eq(
                 Cat(Mux(by_map, mapped.word_select(lane, 8), one)[:place_bits] for lane in range(lanes))
             ),
@@ -154,7 +158,7 @@ class Sxm(wiring.Component):
 
         transposed = [
             delayed(m, f"transposed{place}", vector, depth, reset_less=True)
-            for place, vector in enumerate(_transposed(_planes(source, taps), lanes))
+            for place, vector in enumerate(_transposed(planes, lanes))
         ]
         transposes_q = delayed(m, "transposes", transposes, depth, reset_less=True)
         vectors = [
@@ -167,13 +171,18 @@ class Sxm(wiring.Component):
 
 
 def _given(chosen: Value, taps: Any) -> Value:
-    """1 where something is chosen, and nothing chosen is empty."""
-    return chosen.any() & ~(chosen & ~Cat(tap.valid for tap in taps)).any()
+    """1 where nothing chosen is empty."""
+    return ~(chosen & ~Cat(tap.valid for tap in taps)).any()
 
 
 def _planes(chosen: Value, taps: Any) -> list[Value]:
-    """The streams of a chosen group."""
+    """The chosen streams by their place in the group, 0 for a place that is not chosen."""
     return [select(chosen[place::GROUP], [tap.data for tap in taps][place::GROUP]) for place in range(GROUP)]
+
+
+def _single(planes: Sequence[Value]) -> Value:
+    """The chosen stream, where only one is."""
+    return planes[0] | planes[1] | planes[2] | planes[3]
 
 
 def _transposed(planes: Sequence[Value], lanes: int) -> list[Value]:
