@@ -12,7 +12,7 @@ from amaranth.sim import Simulator
 from tests.hdl.units import UnitBench, pack, unpack
 
 from openlpu.arch.config import ChipConfig, PipelineConfig
-from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
@@ -20,6 +20,7 @@ from openlpu.hdl.mem import MemSlice
 
 SLOW = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=3, sram=3))
 EAGER = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=0))
+UNEVEN = dataclasses.replace(NANO, mem_words=37)
 CONFIGS = [NANO, ULX3S, SLOW, EAGER]
 IDS = ["nano", "ulx3s", "slow", "eager"]
 SLICE = 3
@@ -103,3 +104,72 @@ def test_host_access() -> None:
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, UNEVEN], ids=[*IDS, "uneven"])
+def test_windows(config: ChipConfig) -> None:
+    """Scatters of every window size among writes, then gathers among reads: with offsets beyond the window."""
+    rng = np.random.default_rng(11)
+    read, write = (geometry(config).of_kind(kind)[SLICE] for kind in (QueueKind.MEM_READ, QueueKind.MEM_WRITE))
+    scattering = timing(config).latency(BY_MNEMONIC["scatter"], write)
+    gathering = timing(config).latency(BY_MNEMONIC["gather"], read)
+    assert scattering.skew is not None
+    assert gathering.skew is not None
+    assert gathering.func is not None
+    bench = UnitBench(config, MemSlice(config=config, index=SLICE))
+    sizes = range(config.mem_words.bit_length())
+    memory: dict[int, list[int]] = {}
+
+    def window(n: int) -> int:
+        return int(rng.integers(config.mem_words >> n)) << n
+
+    def place(n: int, base: int, sampled: int, stream: Stream) -> int:
+        offset = int(rng.integers(1 << 16))
+        lane_map = rng.integers(-128, 128, config.lanes)
+        lane_map[:2] = [offset & 255, offset >> 8]
+        bench.put(sampled, stream, lane_map)
+        return base + offset % (1 << n)
+
+    for cycle in range(4 * config.mem_words if config.mem_words < 100 else 200):
+        n = int(rng.choice(sizes))
+        lane_map, source = (write.consumes[i] for i in rng.permutation(len(write.consumes))[:2])
+        base, vector = window(n), rng.integers(-128, 128, config.lanes)
+        if cycle % 2:
+            bench.at(cycle, write, "scatter", a=base, n=n, m=lane_map, s=source)
+            base = place(n, base, cycle + scattering.skew, lane_map)
+        else:
+            bench.at(cycle, write, "write", a=base, s=source)
+        bench.put(cycle + scattering.skew, source, vector)
+        memory[base] = vector.tolist()
+    first, expected = cycle + 8, {}
+    for cycle in range(first, first + 150):
+        n = int(rng.choice(sizes))
+        lane_map = read.consumes[rng.integers(len(read.consumes))]
+        target = read.produces[rng.integers(len(read.produces))]
+        address = base = window(n)
+        if cycle % 3:
+            bench.at(cycle, read, "gather", a=base, n=n, m=lane_map, d=target)
+            address = place(n, base, cycle + gathering.skew, lane_map)
+        else:
+            bench.at(cycle, read, "read", a=base, d=target)
+        expected[target, cycle + gathering.func] = memory.get(address, [0] * config.lanes)
+    bench.run(first + 160)
+    assert bench.produced == expected
+    assert bench.empty == []
+
+
+def test_an_empty_map_is_a_fault_and_nothing_is_written() -> None:
+    read, write = (geometry(NANO).of_kind(kind)[0] for kind in (QueueKind.MEM_READ, QueueKind.MEM_WRITE))
+    lane_map, source = write.consumes[:2]
+    skew = NANO.pipeline.dispatch
+    bench = UnitBench(NANO, MemSlice(config=NANO, index=0))
+    vector = np.ones(NANO.lanes)
+    for cycle, given in ((0, [lane_map]), (5, [source])):
+        bench.at(cycle, write, "scatter", a=0, n=0, m=lane_map, s=source)
+        for stream in given:
+            bench.put(cycle + skew, stream, vector)
+    bench.at(10, read, "read", a=0, d=source)
+    bench.at(15, read, "gather", a=0, n=2, m=lane_map, d=source)
+    bench.run(22)
+    assert bench.empty == [(write.name, skew), (write.name, 5 + skew), (read.name, 15 + skew)]
+    assert bench.produced[source, 13] == [0] * NANO.lanes

@@ -46,9 +46,13 @@ class Plane(UnitBench):
                 self.put(cycle + group + skew, stream, matrix[group * self.config.weight_streams + i])
         return cycle + groups - 1 + state - self.latency("iw")[0]
 
-    def multiply(self, cycle: int, vector: Vector) -> int:
-        """Enter activations; the dispatch cycle of the accumulator instruction that takes the sums."""
-        skew, _, state = self.latency("abc")
+    def multiply(self, cycle: int, vector: Vector, replayed: int | None = None) -> int:
+        """Enter activations, or those in a word of the activation buffer; the dispatch cycle of the accumulator
+        instruction that takes the sums."""
+        skew, _, state = self.latency("abc" if replayed is None else "abr")
+        if replayed is not None:
+            self.at(cycle, self.acts, "abr", a=replayed)
+            return cycle + state - self.latency("acc_set")[0]
         free = [stream for stream in self.acts.consumes if stream not in self.weights.consumes]
         stream = free[cycle % len(free)]
         self.at(cycle, self.acts, "abc", s=stream)
@@ -148,3 +152,126 @@ def test_faults() -> None:
         (accs, taken + 1 + skew + 1),
         (plane.acts.name, 30 + skew),
     ]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["nano", "narrow", "deep"])
+@pytest.mark.parametrize("installs", ["with the last load", "a cycle after it"])
+def test_transposed_loads_and_installs_on_the_way(config: ChipConfig, installs: str) -> None:
+    """Loads in a row without a gap, by rows and by columns; an array is used for just as long as it stands."""
+    rng = np.random.default_rng(12)
+    plane = Plane(config)
+    together = config.weight_streams
+    groups = config.lanes // together
+    skew, _, loaded = plane.latency("lw_iw")
+    matrices = rng.integers(-128, 128, (6, config.lanes, config.lanes))
+    period = groups if installs == "with the last load" else groups + 1
+    expected = []
+    for k, matrix in enumerate(matrices):
+        transposed = k % 2 == 1
+        rows = matrix.T if transposed else matrix
+        for g in range(groups):
+            cycle = k * period + g
+            mnemonic = "lwt" if transposed else "lw"
+            if g == groups - 1 and installs == "with the last load":
+                mnemonic += "_iw"
+            plane.at(cycle, plane.weights, mnemonic, g=g)
+            for i, stream in enumerate(plane.weights.consumes):
+                plane.put(cycle + skew, stream, rows[g * together + i])
+        if installs != "with the last load":
+            plane.at(cycle + 1, plane.weights, "iw")
+        first = cycle + loaded - timing(config).weights_used
+        for entry in range(first, first + period):
+            vector = rng.integers(-128, 128, config.lanes)
+            stands = plane.accumulate(plane.multiply(entry, vector), "acc_set_out", 0, 0)
+            expected.append((stands, (vector.astype(np.int64) @ matrix).tolist()))
+    assert len(expected) == len(matrices) * period
+    plane.run(expected[-1][0] + 3)
+    assert [plane.words(stands, 0) for stands, _ in expected] == [sums for _, sums in expected]
+    assert plane.produced == {}
+    assert plane.empty == []
+
+
+def test_only_whole_loads_change_a_column() -> None:
+    """A row, then a column, then half a matrix: the shadow keeps what no load names."""
+    config = dataclasses.replace(NANO, weight_streams=1)
+    rng = np.random.default_rng(13)
+    plane = Plane(config)
+    skew = config.pipeline.dispatch
+    matrix = np.zeros((4, 4), np.int64)
+    cycle, expected = 0, []
+    for mnemonic, g in (("lw", 0), ("lw", 1), ("lw", 2), ("lw", 3), ("lwt", 2), ("lw", 1), ("lwt_iw", 0), ("lw_iw", 3)):
+        vector = rng.integers(-128, 128, 4)
+        plane.at(cycle, plane.weights, mnemonic, g=g)
+        plane.put(cycle + skew, plane.weights.consumes[0], vector)
+        if mnemonic.startswith("lwt"):
+            matrix[:, g] = vector
+        else:
+            matrix[g] = vector
+        if mnemonic.endswith("_iw"):
+            vector = rng.integers(-128, 128, 4)
+            dispatch = plane.multiply(cycle + plane.latency(mnemonic)[2] - timing(config).weights_used, vector)
+            expected.append((plane.accumulate(dispatch, "acc_set_out", 0, 0), (vector @ matrix).tolist()))
+        cycle += 2
+    plane.run(cycle + 20)
+    assert [plane.words(stands, 0) for stands, _ in expected] == [sums for _, sums in expected]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["nano", "narrow", "deep"])
+def test_activations_are_replayed(config: ChipConfig) -> None:
+    """Loads, replays and activations from streams in any order, replays as close behind loads as the table allows."""
+    rng = np.random.default_rng(14)
+    plane = Plane(config)
+    matrix = rng.integers(-128, 128, (config.lanes, config.lanes))
+    install = plane.load(0, matrix)
+    plane.at(install, plane.weights, "iw")
+    first = install + 4
+    skew, _, stored = plane.latency("abl")
+    assert stored - plane.latency("abr")[0] == 1
+    buffer: dict[int, Vector] = {}
+    expected = []
+    for entry in range(first, first + 150):
+        vector, address = rng.integers(-128, 128, config.lanes), int(rng.integers(min(3, config.act_depth)))
+        mnemonic = str(rng.choice(["abc", "abl", "abr"])) if address in buffer else "abl"
+        if mnemonic == "abl":
+            source = plane.acts.consumes[rng.integers(len(plane.acts.consumes))]
+            plane.at(entry, plane.acts, "abl", a=address, s=source)
+            plane.put(entry + skew, source, vector)
+            buffer[address] = vector
+            continue
+        if mnemonic == "abr":
+            vector = buffer[address]
+        dispatch = plane.multiply(entry, vector, replayed=address if mnemonic == "abr" else None)
+        expected.append((plane.accumulate(dispatch, "acc_set_out", 0, 0), (vector.astype(np.int64) @ matrix).tolist()))
+    plane.run(first + 150 + 30)
+    assert [plane.words(stands, 0) for stands, _ in expected] == [sums for _, sums in expected]
+    assert plane.produced == {}
+    assert plane.empty == []
+
+
+def test_faults_of_loads_and_replays() -> None:
+    """Weights missing however they are loaded; a buffer loaded with nothing keeps its word, and has no sums."""
+    plane = Plane(NANO)
+    skew = NANO.pipeline.dispatch
+    for number, mnemonic in enumerate(("lw", "lwt", "lw_iw", "lwt_iw")):
+        plane.at(5 * number, plane.weights, mnemonic, g=0)
+    source = plane.acts.consumes[0]
+    plane.put(20 + skew, source, np.ones(4))
+    for cycle in (20, 21):
+        plane.at(cycle, plane.acts, "abl", a=1, s=source)
+    plane.at(22, plane.acts, "abr", a=1)
+    sums = 22 + plane.latency("abr")[2] - plane.latency("acc_set")[0]
+    for cycle in (sums - 1, sums, sums + 1):
+        plane.accumulate(cycle, "acc_set", 0)
+    matrix = plane.load(30, np.eye(4))
+    plane.at(matrix, plane.weights, "iw")
+    replay = matrix + plane.latency("iw")[2] - timing(NANO).weights_used
+    stands = plane.accumulate(plane.multiply(replay, np.empty(0), replayed=1), "acc_set_out", 0, 0)
+    plane.run(60)
+    weights, acts, accs = plane.weights.name, plane.acts.name, plane.accs.name
+    assert plane.empty == [
+        *((weights, cycle + skew) for cycle in (0, 5, 10, 15)),
+        (acts, 21 + skew),
+        (accs, sums - 1 + skew + 1),
+        (accs, sums + 1 + skew + 1),
+    ]
+    assert plane.words(stands, 0) == [1] * 4
