@@ -3,6 +3,7 @@
 # Copyright 2026 The OpenLPU authors
 """Instruction queues in Amaranth's simulator against an expansion of their programs, dispatch for dispatch."""
 
+import dataclasses
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import ChipConfig, PipelineConfig
 from openlpu.arch.encoding import EncodingError, encoding
-from openlpu.arch.geometry import Direction, Queue, Stream, geometry
-from openlpu.arch.isa import Instruction, instruction
+from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
+from openlpu.arch.isa import IMMEDIATE, Instruction, instruction
 from openlpu.arch.presets import NANO, ULX3S
+from openlpu.arch.timing import timing
 from openlpu.hdl.decode import Decoder
 from openlpu.hdl.icu import InstructionQueue
 
@@ -142,7 +144,7 @@ def test_repeat_advances_the_instruction_before_a_nop() -> None:
 
 @pytest.mark.parametrize("word", [0, 7, 63, 1, 6, 1 << 20 | 5])
 def test_illegal_word_stops_the_queue(word: int) -> None:
-    """No opcode, an unknown one, a NOP of no cycles, IFETCH, and a HALT with spare bits set."""
+    """No opcode, an unknown one, a NOP of no cycles, an IFETCH of no words, and a HALT with spare bits set."""
     queue = QUEUES["mem_e0.read"]
     read = encoding(NANO).encode(instruction("read", a=5, d=Stream(Direction.EAST, 0)), queue)
     sync = encoding(NANO).encode(instruction("sync"), queue)
@@ -189,3 +191,167 @@ def test_legal_words_are_those_that_decode(config: ChipConfig) -> None:
                 expected = False
             assert answer == expected, f"{queue.name}: {value:#x}"
         assert 0 < sum(answers) < len(answers)
+
+
+# --- IFETCH ---
+
+TEXT = Stream(Direction.EAST, 0)
+"""A stream that `mem_e0.read` may fetch from."""
+
+
+@dataclass
+class Fetched(Run):
+    """Also: cycles in which a vector of text was missed, and the last in which the queue fetched."""
+
+    missed: list[int] = field(default_factory=list)
+    fetching: list[int] = field(default_factory=list)
+
+
+def fetch(
+    config: ChipConfig, queue: Queue, words: list[int], text: dict[int, tuple[Stream, int]], cycles: int
+) -> Fetched:
+    """Run `words`, with vectors of text on streams by cycle of the program; elsewhere is noise that is not valid."""
+    dut: Any = InstructionQueue(config=config, queue=queue)
+    run = Fetched()
+    rng = random.Random(3)
+
+    async def bench(ctx: Any) -> None:
+        for address in range(config.imem_words):
+            ctx.set(dut.text.en, 1)
+            ctx.set(dut.text.address, address)
+            ctx.set(dut.text.data, words[address] if address < len(words) else 0)
+            await ctx.tick()
+        ctx.set(dut.text.en, 0)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        await ctx.tick().repeat(6)
+        ctx.set(dut.release, 1)
+        await ctx.tick()
+        ctx.set(dut.release, 0)
+        await ctx.tick()
+        for cycle in range(cycles):
+            stream, vector = text.get(cycle, (None, 0))
+            for tap, tapped in zip(dut.fetch_taps, queue.fetches, strict=True):
+                ctx.set(tap.valid, tapped == stream)
+                ctx.set(tap.data, vector if tapped == stream else rng.getrandbits(8 * config.lanes))
+            if ctx.get(dut.issue.valid):
+                run.dispatches.append((cycle, ctx.get(dut.issue.word)))
+            if ctx.get(dut.halted) and run.halted is None:
+                run.halted = cycle
+            if ctx.get(dut.illegal):
+                run.illegal.append(cycle)
+            if ctx.get(dut.fetch_empty):
+                run.missed.append(cycle - 1)
+            if ctx.get(dut.fetching):
+                run.fetching.append(cycle)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return run
+
+
+def vectors_of(config: ChipConfig, queue: Queue, words: list[int]) -> list[int]:
+    """What a stream carries of words: pieces as wide as a vector, the least significant first, the last filled with
+    ones."""
+    pieces, bits = encoding(config).word_vectors(queue.kind), 8 * config.lanes
+    padding = -1 << encoding(config).word_bits(queue.kind)
+    return [(word | padding) >> bits * piece & (1 << bits) - 1 for word in words for piece in range(pieces)]
+
+
+SHORT = dataclasses.replace(NANO, imem_words=8)
+NARROW = dataclasses.replace(NANO, lanes=2, weight_streams=2, imem_words=11, pipeline=PipelineConfig(dispatch=2))
+EAGER = dataclasses.replace(NANO, imem_words=9, pipeline=PipelineConfig(dispatch=0))
+FETCHING = pytest.mark.parametrize("config", [SHORT, NARROW, EAGER], ids=["short", "narrow", "eager"])
+
+
+def unit_instruction(queue: Queue, a: int) -> Instruction:
+    match queue.kind:
+        case QueueKind.MEM_READ:
+            return instruction("read", a=a, d=TEXT)
+        case QueueKind.VXM:
+            return instruction("pass", x=IMMEDIATE, imm=a * 0x01020304)
+        case _:
+            return instruction("acc_set", a=a)
+
+
+@FETCHING
+@pytest.mark.parametrize("name", ["mem_e0.read", "vxm.alu0", "mxm_e0.accs"])
+@pytest.mark.parametrize("early", [0, 1])
+def test_text_is_fetched_just_in_time(config: ChipConfig, name: str, early: int) -> None:
+    """The last word is written just before it is read, as the timing table has it; a cycle earlier the old one is read.
+
+    The words reach over the end of the memory: HALT is fetched to address 0, where SYNC was.
+    """
+    queue = geometry(config).by_name[name]
+    table, enc = timing(config), encoding(config)
+    assert table.fetch.skew is not None
+    assert table.fetch.state is not None
+    units = [enc.encode(unit_instruction(queue, a), queue) for a in (1, 2, 3)]
+    fetched = [*units, enc.encode(instruction("halt"), queue)]
+    pieces, at, stream = enc.word_vectors(queue.kind), config.imem_words - 3, queue.fetches[1]
+    ready = table.fetch.state + len(fetched) * pieces - 1
+    # HALT is read `text_ahead` before the second of the units dispatches.
+    first = ready - early + table.text_ahead - 1
+    idle = at - 3
+    text = [
+        instruction("sync"),
+        instruction("ifetch", s=stream, a=at, n=len(fetched)),
+        instruction("nop", n=first - 1 - idle),
+        *[instruction("nop", n=1)] * idle,
+    ]
+    vectors = {table.fetch.skew + k: (stream, v) for k, v in enumerate(vectors_of(config, queue, fetched))}
+    run = fetch(config, queue, [enc.encode(inst, queue) for inst in text], vectors, first + 20)
+    dispatches = [(first + k, word) for k, word in enumerate(units)]
+    if not early:
+        expected = Fetched(dispatches, first + 3, [], [], sorted(vectors))
+    elif pieces > 1:
+        expected = Fetched(dispatches, None, [], [], sorted(vectors))
+    else:  # words come as fast as they are read, so the first is too late as well
+        expected = Fetched([], first, [first], [], sorted(vectors))
+    assert run == expected
+
+
+@FETCHING
+def test_fetches_follow_each_other(config: ChipConfig) -> None:
+    """The next IFETCH as soon as the one before is done, from the other stream; a REPEAT between them sees neither."""
+    config = dataclasses.replace(config, imem_words=10)
+    queue = geometry(config).by_name["vxm.alu0"]
+    table, enc = timing(config), encoding(config)
+    assert table.fetch.skew is not None
+    words = [enc.encode(unit_instruction(queue, a), queue) for a in (1, 2)]
+    fetched = [words[1], enc.encode(instruction("halt"), queue)]
+    pieces = enc.word_vectors(queue.kind)
+    east, west = queue.fetches
+    text = [
+        instruction("sync"),
+        unit_instruction(queue, 1),
+        instruction("ifetch", s=west, a=8, n=1),
+        instruction("repeat", n=1, gap=pieces - 1),
+        instruction("ifetch", s=east, a=9, n=1),
+        instruction("nop", n=20),
+        *[instruction("nop", n=1)] * 2,
+    ]
+    vectors = {}
+    for dispatch, stream, word in ((1, west, fetched[0]), (1 + pieces, east, fetched[1])):
+        for k, vector in enumerate(vectors_of(config, queue, [word])):
+            vectors[dispatch + table.fetch.skew + k] = (stream, vector)
+    run = fetch(config, queue, [enc.encode(inst, queue) for inst in text], vectors, 60)
+    end = 2 + pieces + 22
+    assert run == Fetched([(0, words[0]), (pieces, words[0]), (end, words[1])], end + 1, [], [], sorted(vectors))
+
+
+def test_missing_text_is_a_fault() -> None:
+    """In the cycle in which a vector should have been sampled, also when the queue has halted long before."""
+    queue = QUEUES["vxm.alu0"]
+    enc = encoding(NANO)
+    stream = queue.fetches[0]
+    text = [instruction("sync"), instruction("ifetch", s=stream, a=20, n=3), instruction("halt")]
+    vectors = {1 + k: (stream, v) for k, v in enumerate(vectors_of(NANO, queue, [5, 5, 5]))}
+    del vectors[2]
+    vectors[5] = (queue.fetches[1], 0)
+    run = fetch(NANO, queue, [enc.encode(inst, queue) for inst in text], vectors, 30)
+    assert run == Fetched([], 1, [], [2, 5], list(range(1, 7)))
