@@ -10,6 +10,7 @@ buffer.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from zlib import crc32
@@ -30,6 +31,19 @@ class Buffer:
     rows: int
     cols: int
     wide: bool
+
+
+@dataclass(frozen=True)
+class Factor:
+    """An int8 buffer that rows are multiplied by, or its transpose.
+
+    It is not stored column by column but as weights are: consecutive rows in the slices that feed consecutive weight
+    streams of the plane that multiplies by them. Nothing else reads it. Where its rows are transposed into columns of
+    the array, lanes beyond its last column must hold 0.
+    """
+
+    name: str
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,12 +87,20 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class MatMulKernel:
-    """`output = chain(input @ sum(weights))`; every weight matrix is int8 (input cols, output cols)."""
+    """`output = chain(input @ sum(weights))`; every weight matrix is int8 (input cols, output cols).
+
+    `weights` are constants, or one `Factor`, computed by an earlier kernel.
+    """
 
     output: str
     input: str
-    weights: tuple[npt.NDArray[np.int8], ...]
+    weights: tuple[npt.NDArray[np.int8], ...] | Factor
     chain: tuple[Step, ...]
+
+    @property
+    def matrices(self) -> int:
+        """How many matrices are summed."""
+        return 1 if isinstance(self.weights, Factor) else len(self.weights)
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,12 @@ class KernelGraph:
                 return buffer
         raise KeyError(name)
 
+    @functools.cached_property
+    def factors(self) -> dict[str, Factor]:
+        """The buffers that something is multiplied by."""
+        products = [kernel for kernel in self.kernels if isinstance(kernel, MatMulKernel)]
+        return {product.weights.name: product.weights for product in products if isinstance(product.weights, Factor)}
+
     def verify(self) -> None:
         """Raise InternalCompilerError unless every kernel reads what is there and fits what it writes."""
         known = {name for _, name in self.inputs}
@@ -124,11 +152,14 @@ class KernelGraph:
             operands = [step.y for step in kernel.chain]
             views = [y for y in operands if isinstance(y, BufferOperand)]
             reads = {kernel.input} | {view.name for view in views}
+            if isinstance(kernel, MatMulKernel) and isinstance(kernel.weights, Factor):
+                reads.add(kernel.weights.name)
+                _require(not self.buffer(kernel.weights.name).wide, f"{where} multiplies by a buffer that is not int8")
             _require(reads <= known, f"{where} reads {sorted(reads - known)} before it is there")
             _require(target.name not in known, f"{where} is computed twice")
             if isinstance(kernel, MatMulKernel):
                 _require(source.rows == target.rows, f"{where} changes the number of rows")
-                shapes = {weights.shape for weights in kernel.weights}
+                shapes = self._weight_shapes(kernel)
                 _require(shapes == {(source.cols, target.cols)}, f"{where} has weights of shapes {shapes}")
                 _require(not source.wide, f"{where} multiplies a buffer that is not int8")
             else:
@@ -146,6 +177,14 @@ class KernelGraph:
             known.add(target.name)
         _require({name for _, name in self.outputs} <= known, "an output is never computed")
 
+    def _weight_shapes(self, kernel: MatMulKernel) -> set[tuple[int, ...]]:
+        match kernel.weights:
+            case Factor(name, transposed):
+                rows, cols = self.buffer(name).rows, self.buffer(name).cols
+                return {(cols, rows) if transposed else (rows, cols)}
+            case matrices:
+                return {weights.shape for weights in matrices}
+
     def __str__(self) -> str:
         return "\n".join(self._lines()) + "\n"
 
@@ -159,7 +198,7 @@ class KernelGraph:
                 head += _view_text(kernel.source)
             else:
                 head += f"%{kernel.input}"
-                head += "".join(f" @ int8{list(w.shape)}#{crc32(w.tobytes()):08x}" for w in kernel.weights)
+                head += "".join(f" @ {text}" for text in _weight_texts(kernel))
             yield head + "".join(f" | {_step_text(step)}" for step in kernel.chain)
         for port, name in self.outputs:
             yield f"  output {port.name} = %{name}"
@@ -190,3 +229,11 @@ def _view_text(view: BufferOperand) -> str:
     row = f" from row {view.first_row}" if view.first_row else ""
     column = "" if view.column is None else f" column {view.column}"
     return f"%{view.name}{row}{column}" + (f" turned by {view.rotate}" if view.rotate else "")
+
+
+def _weight_texts(kernel: MatMulKernel) -> list[str]:
+    match kernel.weights:
+        case Factor(name, transposed):
+            return [f"%{name}{' transposed' if transposed else ''}"]
+        case matrices:
+            return [f"int8{list(weights.shape)}#{crc32(weights.tobytes()):08x}" for weights in matrices]

@@ -27,7 +27,7 @@ from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.kernels import Buffer, KernelGraph, LaneConstants, MatMulKernel
+from openlpu.compiler.kernels import Buffer, Factor, KernelGraph, LaneConstants, MatMulKernel
 
 
 class _Zone(enum.Enum):
@@ -36,6 +36,17 @@ class _Zone(enum.Enum):
     NEAR = "between the VXM and the slices that feed weight streams"
     FEEDER = "feeds a weight stream"
     FAR = "between those and the MXM"
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """Rows of a factor in one slice: `first`, `first + step`, ..., `count` in all, in consecutive words from `base`."""
+
+    mem_slice: int
+    base: int
+    first: int
+    step: int
+    count: int
 
 
 @dataclass(frozen=True)
@@ -72,12 +83,17 @@ class Placement:
         """By kernel output and tile number: the plane that multiplies, and the first address in all of its feeders."""
         self.constants: dict[tuple[str, int], Column] = {}
         """By name and column number: one row of 32-bit constants."""
+        self.stripes: dict[tuple[str, int], tuple[Stripe, ...]] = {}
+        """By name of a factor and column number: where its rows lie."""
         products = [kernel for kernel in graph.kernels if isinstance(kernel, MatMulKernel)]
         for product in products:
             self._place_weights(product)
         multiplied = {kernel.input for kernel in products}
         computed = {kernel.output for kernel in graph.kernels}
         for buffer in graph.buffers:
+            if buffer.name in graph.factors:
+                self._place_factor(buffer, [product for product in products if _multiplies_by(product, buffer)])
+                continue
             mirrored = config.hemispheres == 2 and buffer.name in multiplied
             self._place_buffer(buffer, _Zone.NEAR if buffer.name in computed else _Zone.FAR, mirrored)
         for kernel in graph.kernels:
@@ -225,19 +241,52 @@ class Placement:
     def _place_weights(self, kernel: MatMulKernel) -> None:
         width, what = self.config.weight_streams, f"the weights of '{kernel.output}'"
         groups = self.config.lanes // width
-        for number, (column, tile) in enumerate(weight_tiles(kernel, self.config.lanes)):
+        if isinstance(kernel.weights, Factor):
+            return
+        for number, (column, tile) in enumerate(weight_tiles(kernel.weights, self.config.lanes)):
             plane = self.planes[column % len(self.planes)]
             base = self._allocate(plane.feeders, groups, what)
             self.weights[kernel.output, number] = plane, base
             for row, vector in enumerate(tile):
                 self.image[plane.feeders[row % width], base + row // width] = vector.copy()
 
+    def _place_factor(self, buffer: Buffer, products: Sequence[MatMulKernel]) -> None:
+        """Tiles of a factor where weights would be. All products that use it take the same tiles."""
+        lanes, width = self.config.lanes, self.config.weight_streams
+        groups = lanes // width
+        tall, broad = -(-buffer.rows // lanes), -(-buffer.cols // lanes)
+        transposed = any(isinstance(product.weights, Factor) and product.weights.transposed for product in products)
+        stripes: dict[int, list[Stripe]] = {column: [] for column in range(broad)}
+        for down in range(tall):
+            for across in range(broad):
+                inner, output, inputs = (across, down, broad) if transposed else (down, across, tall)
+                plane = self.planes[output % len(self.planes)]
+                base = self._allocate(plane.feeders, groups, f"'{buffer.name}' as weights")
+                for product in products:
+                    self.weights[product.output, output * inputs + inner] = plane, base
+                for offset in range(lanes):
+                    if down * lanes + offset >= buffer.rows:
+                        place = plane.feeders[offset % width], base + offset // width
+                        self.image[place] = np.zeros(lanes, np.int8)
+                for offset, feeder in enumerate(plane.feeders):
+                    first = down * lanes + offset
+                    if first < buffer.rows:
+                        count = -(-(min(buffer.rows, (down + 1) * lanes) - first) // width)
+                        stripes[across].append(Stripe(feeder, base, first, width, count))
+        for column, placed in stripes.items():
+            self.stripes[buffer.name, column] = tuple(placed)
+        self.buffers[buffer.name] = tuple(Column((), 0) for _ in range(broad))
 
-def weight_tiles(kernel: MatMulKernel, lanes: int) -> Iterator[tuple[int, npt.NDArray[np.int8]]]:
-    """The L x L tiles of a kernel's weights, zero-padded, by output column, then matrix, then input column; each with
-    the number of its output column."""
+
+def _multiplies_by(product: MatMulKernel, buffer: Buffer) -> bool:
+    return isinstance(product.weights, Factor) and product.weights.name == buffer.name
+
+
+def weight_tiles(matrices: Sequence[npt.NDArray[np.int8]], lanes: int) -> Iterator[tuple[int, npt.NDArray[np.int8]]]:
+    """The L x L tiles of weights, zero-padded, by output column, then matrix, then input column; each with the number
+    of its output column."""
     padded = []
-    for weights in kernel.weights:
+    for weights in matrices:
         k, n = (-(-size // lanes) * lanes for size in weights.shape)
         padded.append(np.zeros((k, n), np.int8))
         padded[-1][: weights.shape[0], : weights.shape[1]] = weights

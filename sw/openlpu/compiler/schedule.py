@@ -27,6 +27,7 @@ from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernels import (
     BufferOperand,
+    Factor,
     Immediate,
     Kernel,
     KernelGraph,
@@ -41,13 +42,23 @@ from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 EAST, WEST = Direction.EAST, Direction.WEST
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows that departures meet one after the other: `first`, `first + step`, ..."""
+
+    first: int
+    step: int
+
+
 @dataclass
 class Journey:
     """One row on its way: what it does, what it waits for, and when its result may be read."""
 
     flight: Flight = field(default_factory=Flight)
-    awaits: list[tuple[str, int, int, int]] = field(default_factory=list)
-    """(buffer, column, row, offset): that row of the column must be in SRAM by this time after the start."""
+    awaits: list[tuple[str, int, Rows, int]] = field(default_factory=list)
+    """(buffer, column, rows, offset): the first of the rows must be in SRAM by this time after the start."""
+    loads: tuple[str, int, int, int] | None = None
+    """(factor, column, row, offset): the tile whose first row that is must be in SRAM by this time after the start."""
     results: dict[int, int] = field(default_factory=dict)
     """By output column: the time after the start from which the row written to it may be sampled."""
 
@@ -110,6 +121,8 @@ class _PlaneState:
         """Last dispatch of `abc` or `abr`."""
         self.tiles = tiles
         """Weight tiles still to be loaded, in order of use."""
+        self.postponed: Tile | None = None
+        """The next tile, when it could not be loaded yet because nothing has computed it."""
         self.loaded = 0
         """Cycle from which the tile that is being loaded may be installed."""
         self.buffered = np.zeros(config.act_depth, np.int64)
@@ -141,6 +154,8 @@ class _Scheduler:
         self.planes = [
             _PlaneState(plane, config, self.tiles_of(number)) for number, plane in enumerate(placement.planes)
         ]
+        self.computed: set[str] = set()
+        """Buffers whose kernels have been scheduled."""
         self.next_word = 0
         """Where the activation buffers have been filled up to."""
 
@@ -153,9 +168,13 @@ class _Scheduler:
                     self.replay(kernel)
                 case MatMulKernel():
                     self.stream(kernel)
+                case VectorKernel() if kernel.output in self.graph.factors:
+                    for column in range(len(self.placement.buffers[kernel.output])):
+                        self.lay_out(kernel, column)
                 case VectorKernel():
                     for column in range(len(self.placement.buffers[kernel.output])):
                         self.stream_vectors(kernel, column)
+            self.computed.add(kernel.output)
 
     # Tiles
 
@@ -169,7 +188,7 @@ class _Scheduler:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
         rows = self.graph.buffer(kernel.input).rows
         inputs, outputs = (len(self.placement.buffers[name]) for name in (kernel.input, kernel.output))
-        inner_count = inputs * len(kernel.weights)
+        inner_count = inputs * kernel.matrices
         replayed = self.replays(kernel)
         for first_row in range(0, rows, self.config.acc_depth):
             for first_output in range(0, outputs, len(self.planes)):
@@ -206,21 +225,46 @@ class _Scheduler:
         tile = next(plane.tiles, None)
         if tile is None:
             return
-        groups = self.groups - 1 if tile.replayed else self.groups
-        plane.loaded = plane.installed + 1
-        if groups:
-            flight = self.loading(plane, tile, "lw", 0)
-            plane.loaded = self.depart(flight, groups, 1, plane.loaded) + groups
+        factor = tile.kernel.weights
+        if isinstance(factor, Factor) and factor.name not in self.computed:
+            plane.postponed = tile
+        else:
+            self.load(plane, tile)
 
-    def loading(self, plane: _PlaneState, tile: Tile, mnemonic: str, group: int) -> Flight:
+    def load(self, plane: _PlaneState, tile: Tile) -> None:
+        plane.postponed = None
+        plane.loaded = plane.installed + 1
+        groups = self.groups - 1 if tile.replayed else self.groups
+        if groups:
+            journey = self.loading(plane, tile, 0, install=False)
+            plane.loaded = self.depart_loads(journey, groups, plane.loaded) + groups
+
+    def loading(self, plane: _PlaneState, tile: Tile, group: int, *, install: bool) -> Journey:
         """One load of weights, from the plane's feeders to its shadow buffer."""
         _, base = self.placement.weights[tile.kernel.output, tile.number]
-        flight = Flight()
+        factor = tile.kernel.weights
+        mnemonic = "lwt" if isinstance(factor, Factor) and factor.transposed else "lw"
+        mnemonic += "_iw" if install else ""
+        journey = Journey()
         skew = after(self.latency(plane.weights, mnemonic).skew)
-        flight.dispatch(plane.weights, 0, instruction(mnemonic, g=group), step=1)
-        for stream, mem_slice in zip(plane.weights.consumes, plane.plane.feeders, strict=True):
-            self.read(flight, mem_slice, base + group, stream, plane.weights.hop, skew, 1)
-        return flight
+        journey.flight.dispatch(plane.weights, 0, instruction(mnemonic, g=group), step=1)
+        read_at = [
+            self.read(journey.flight, mem_slice, base + group, stream, plane.weights.hop, skew, 1)
+            for stream, mem_slice in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
+        ]
+        if isinstance(factor, Factor):
+            down, across = tile.input_column, tile.output_column
+            if factor.transposed:
+                down, across = across, down
+            journey.loads = (factor.name, across, down * self.config.lanes, min(read_at))
+        return journey
+
+    def depart_loads(self, journey: Journey, count: int, earliest: int) -> int:
+        """Load weights as early as the whole tile is in SRAM; return the start."""
+        if journey.loads is not None:
+            factor, column, row, offset = journey.loads
+            earliest = max(earliest, int(self.ready[factor, column][row : row + self.config.lanes].max()) - offset)
+        return self.depart(journey.flight, count, 1, earliest)
 
     def may_install(self, plane: _PlaneState, mnemonic: str) -> int:
         """The first cycle in which the rows of the tile before have used the old weights by the time the new ones
@@ -241,6 +285,8 @@ class _Scheduler:
             tiles = [(self.planes[number], tile) for number, tile in step]
             flight = Flight()
             for plane, _ in tiles:
+                if plane.postponed:
+                    self.load(plane, plane.postponed)
                 flight.dispatch(plane.weights, 0, instruction("iw"))
             installed = self.depart(flight, 1, 1, max(self.may_install(plane, "iw") for plane, _ in tiles))
             for plane, _ in tiles:
@@ -262,8 +308,10 @@ class _Scheduler:
                 words = slice(first, first + rows)
                 if tile.number < inputs:
                     self.fill_buffers(planes, tile, first)
-                flight = self.loading(plane, tile, "lw_iw", self.groups - 1)
-                plane.installed = self.depart(flight, 1, 1, self.may_install(plane, "lw_iw"))
+                if plane.postponed:
+                    self.load(plane, plane.postponed)
+                journey = self.loading(plane, tile, self.groups - 1, install=True)
+                plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
                 self.load_next(plane)
                 self.send([(plane, tile)], max(self.may_use(plane, "lw_iw"), int(plane.buffered[words].max())), first)
                 plane.unused[words] = plane.last_rows + 1
@@ -312,7 +360,7 @@ class _Scheduler:
         start, gap = self.depart_rows(journey, tile.rows, earliest)
         for plane, _ in tiles:
             plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
-        self.written(journey, tile.kernel.output, tile.first_row, tile.rows, start, gap)
+        self.written(journey, tile.kernel.output, slice(tile.first_row, tile.first_row + tile.rows), start, gap)
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
@@ -322,10 +370,30 @@ class _Scheduler:
             rows,
             len(self.planes),
             0,
-            lambda chains: (self.vector_row(kernel, column, chain) for chain in chains),
+            lambda chains: (
+                self.vector_row(kernel, column, chain, Rows(0, 1), self.placement.buffers[kernel.output][column])
+                for chain in chains
+            ),
         )
         start, gap = self.depart_rows(journey, rows, 0)
-        self.written(journey, kernel.output, 0, rows, start, gap)
+        self.written(journey, kernel.output, slice(0, rows), start, gap)
+
+    def lay_out(self, kernel: VectorKernel, column: int) -> None:
+        """Stream the rows of one column of a factor through the VXM, stripe by stripe."""
+        for stripe in self.placement.stripes[kernel.output, column]:
+            rows, target = Rows(stripe.first, stripe.step), Column((stripe.mem_slice,), stripe.base)
+            journey = self.best(
+                kernel,
+                stripe.count,
+                len(self.planes),
+                0,
+                lambda chains, rows=rows, target=target: (  # type: ignore[misc]
+                    self.vector_row(kernel, column, chain, rows, target) for chain in chains
+                ),
+            )
+            start, gap = self.depart_rows(journey, stripe.count, 0)
+            members = slice(stripe.first, stripe.first + stripe.step * stripe.count, stripe.step)
+            self.written(journey, kernel.output, members, start, gap)
 
     def best(
         self,
@@ -386,14 +454,18 @@ class _Scheduler:
                 for stream in out.planes:
                     journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
                 x = Operand(Format.WORD, out)
-                self.chain(journey, tile.kernel, chains[chain], tile.output_column, tile.first_row, x, arrival)
+                target = self.placement.buffers[tile.kernel.output][tile.output_column]
+                rows = Rows(tile.first_row, 1)
+                self.chain(journey, chains[chain], tile.output_column, rows, x, arrival, target, tile.first_row)
             yield journey
 
-    def vector_row(self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...]) -> Journey:
+    def vector_row(
+        self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, target: Column
+    ) -> Journey:
         """One row of a vector kernel: from SRAM through the chain into SRAM; it starts as the first ALU samples."""
         journey = Journey()
-        x = self.buffer_operand(journey, kernel.source, column, 0, 0)
-        self.chain(journey, kernel, chain, column, 0, x, 0)
+        x = self.buffer_operand(journey, kernel.source, column, rows, 0)
+        self.chain(journey, chain, column, rows, x, 0, target, 0)
         return journey
 
     def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int, word: int) -> None:
@@ -411,8 +483,9 @@ class _Scheduler:
         """Bring a row of a buffer to a plane, from the copy in its hemisphere; return the stream that it rides."""
         source = self.placement.buffers[buffer][column]
         place = dataclasses.replace(source, slices=source.places[plane.plane.hemisphere])
-        stream, read_at = self.bring(journey.flight, place, row, plane.outward, plane.acts.hop, arrival, 1)
-        journey.awaits.append((buffer, column, row, read_at))
+        rows = Rows(row, 1)
+        stream, read_at = self.bring(journey.flight, place, rows, plane.outward, plane.acts.hop, arrival)
+        journey.awaits.append((buffer, column, rows, read_at))
         return stream
 
     def acc_offset(self, plane: _PlaneState, mnemonic: str) -> int:
@@ -424,29 +497,29 @@ class _Scheduler:
     def chain(
         self,
         journey: Journey,
-        kernel: Kernel,
         chain: tuple[Placed, ...],
         column: int,
-        first_row: int,
+        rows: Rows,
         x: Operand,
         sample: int,
+        target: Column,
+        target_row: int,
     ) -> None:
-        """Run `chain` from the cycle in which its first ALU samples `x`; write the result to the output's column."""
-        target = self.placement.buffers[kernel.output][column]
+        """Run `chain` from the cycle in which its first ALU samples `x`; write to a column, from a row on."""
         leaves = sample
         for i, place in enumerate(chain):
             queue = self.alus[place.alu]
             latency = self.latency(queue, place.step.mnemonic)
-            values: dict[str, Value] = {"x": x, **self.second_operand(journey, place.step, column, first_row, sample)}
+            values: dict[str, Value] = {"x": x, **self.second_operand(journey, place.step, column, rows, sample)}
             if i == len(chain) - 1:
                 values["d"] = self.destination(target)
             dispatch = sample - after(latency.skew)
             journey.flight.dispatch(queue, dispatch, instruction(place.step.mnemonic, **values))
             sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
             x = Operand(Format.ALU, place.alu)
-        journey.results[column] = self.write(journey.flight, target, first_row, self.alus[chain[-1].alu], leaves)
+        journey.results[column] = self.write(journey.flight, target, target_row, self.alus[chain[-1].alu], leaves)
 
-    def second_operand(self, journey: Journey, step: Step, column: int, row: int, sample: int) -> dict[str, Value]:
+    def second_operand(self, journey: Journey, step: Step, column: int, rows: Rows, sample: int) -> dict[str, Value]:
         """The fields that bring in a step's operand `y`, read from SRAM in time where it lives there."""
         match step.y:
             case None:
@@ -455,23 +528,24 @@ class _Scheduler:
                 return {"y": IMMEDIATE, "imm": bits & 0xFFFFFFFF}
             case LaneConstants(name):
                 source = self.placement.constants[name, column]
-                stream, _ = self.bring(journey.flight, source, 0, WEST, self.geometry.vxm_hop, sample, 0)
+                stream, _ = self.bring(journey.flight, source, Rows(0, 0), WEST, self.geometry.vxm_hop, sample)
                 return {"y": Operand(Format.WORD, stream)}
             case BufferOperand() as view:
-                return {"y": self.buffer_operand(journey, view, column, row, sample)}
+                return {"y": self.buffer_operand(journey, view, column, rows, sample)}
 
-    def buffer_operand(self, journey: Journey, view: BufferOperand, column: int, row: int, sample: int) -> Operand:
+    def buffer_operand(self, journey: Journey, view: BufferOperand, column: int, rows: Rows, sample: int) -> Operand:
         """Bring a row of a buffer to the VXM for cycle `sample`, and the operand that meets it there."""
         number = column if view.column is None else view.column
-        source, first = self.placement.buffers[view.name][number], view.first_row + row
+        source = self.placement.buffers[view.name][number]
+        read = Rows(view.first_row + rows.first, rows.step)
         if view.rotate:
-            stream, read_at = self.turn(journey.flight, source, first, view.rotate, sample)
+            stream, read_at = self.turn(journey.flight, source, read, view.rotate, sample)
         else:
-            stream, read_at = self.bring(journey.flight, source, first, WEST, self.geometry.vxm_hop, sample, 1)
-        journey.awaits.append((view.name, number, first, read_at))
+            stream, read_at = self.bring(journey.flight, source, read, WEST, self.geometry.vxm_hop, sample)
+        journey.awaits.append((view.name, number, read, read_at))
         return Operand(Format.WORD if len(source.slices) > 1 else Format.BYTE, stream)
 
-    def turn(self, flight: Flight, source: Column, row: int, distance: int, sample: int) -> tuple[Stream, int]:
+    def turn(self, flight: Flight, source: Column, rows: Rows, distance: int, sample: int) -> tuple[Stream, int]:
         """As `bring`, to the VXM in cycle `sample`, by way of the SXM, which turns the lanes."""
         queue = self.geometry.of_kind(QueueKind.SXM_SHIFT)[-1]
         latency = self.latency(queue, "rotate")
@@ -480,13 +554,14 @@ class _Scheduler:
         for stream in out.planes:
             flight.ride(stream, queue, self.geometry.vxm_hop, sample)
         dispatch = stands - after(latency.func)
-        back, read_at = self.bring(flight, source, row, EAST, queue.hop, dispatch + after(latency.skew), 1)
+        back, read_at = self.bring(flight, source, rows, EAST, queue.hop, dispatch + after(latency.skew))
         flight.dispatch(queue, dispatch, instruction("rotate", s=back, d=out, n=distance))
         return out, read_at
 
     def destination(self, target: Column) -> Operand:
         """How a result meets the streams of the column that it is for."""
-        stream = Stream(EAST, self.placement.streams(target)[0])
+        west = self.mem_write[target.slices[0]].hop < self.geometry.vxm_hop
+        stream = Stream(WEST if west else EAST, self.placement.streams(target)[0])
         if target.copies:
             return Operand(Format.WORD_BOTH if len(target.slices) > 1 else Format.BYTE_BOTH, stream)
         return Operand(Format.WORD if len(target.slices) > 1 else Format.BYTE, stream)
@@ -494,15 +569,15 @@ class _Scheduler:
     # SRAM
 
     def bring(
-        self, flight: Flight, source: Column, row: int, direction: Direction, hop: int, arrival: int, step: int
+        self, flight: Flight, source: Column, rows: Rows, direction: Direction, hop: int, arrival: int
     ) -> tuple[Stream, int]:
-        """Read a row of a column onto its streams, to be at `hop` in cycle `arrival`.
+        """Read rows of a column onto its streams, the first to be at `hop` in cycle `arrival`.
 
         Returns the (first) stream, and the time by which the row must be in SRAM.
         """
         streams = [Stream(direction, index) for index in self.placement.streams(source)]
         times = [
-            self.read(flight, mem_slice, source.base + row, stream, hop, arrival, step)
+            self.read(flight, mem_slice, source.base + rows.first, stream, hop, arrival, rows.step)
             for mem_slice, stream in zip(source.slices, streams, strict=True)
         ]
         return streams[0], min(times)
@@ -523,9 +598,10 @@ class _Scheduler:
         Returns the time from which it may be read.
         """
         finished = []
-        for direction, slices in zip((EAST, WEST), target.places, strict=False):
+        for slices in target.places:
             for index, mem_slice in zip(self.placement.streams(target), slices, strict=True):
-                queue, stream = self.mem_write[mem_slice], Stream(direction, index)
+                queue = self.mem_write[mem_slice]
+                stream = Stream(WEST if queue.hop < producer.hop else EAST, index)
                 latency = self.latency(queue, "write")
                 arrival = leaves + self.geometry.hops_between(stream, producer.hop, queue.hop)
                 flight.ride(stream, producer, queue.hop, arrival)
@@ -538,8 +614,8 @@ class _Scheduler:
 
     def awaited(self, journey: Journey, rows: int, gap: int, earliest: int) -> int:
         """The first start, not before `earliest`, at which every row is in SRAM when it is read."""
-        for buffer, column, row, offset in journey.awaits:
-            ready = self.ready[buffer, column][row : row + rows]
+        for buffer, column, read, offset in journey.awaits:
+            ready = self.ready[buffer, column][read.first :: read.step][:rows]
             earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
         return earliest
 
@@ -561,10 +637,11 @@ class _Scheduler:
             self.end = max(self.end, run.last + retire)
         return start
 
-    def written(self, journey: Journey, buffer: str, row: int, rows: int, start: int, gap: int) -> None:
+    def written(self, journey: Journey, buffer: str, rows: slice, start: int, gap: int) -> None:
         """Note from when on the rows that a journey writes may be read."""
         for column, finished in journey.results.items():
-            self.ready[buffer, column][row : row + rows] = start + finished + gap * np.arange(rows)
+            ready = self.ready[buffer, column][rows]
+            ready[:] = start + finished + gap * np.arange(len(ready))
 
     def latency(self, queue: Queue, mnemonic: str) -> Latency:
         return self.timing.latency(BY_MNEMONIC[mnemonic], queue)
