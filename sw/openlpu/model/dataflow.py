@@ -14,19 +14,47 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import Stream
 from openlpu.model.expand import Dispatch
 
-MULTIPLY = "multiply"
-"""The one step that is not in `semantics.OPERATIONS`, vector to word; its parameter indexes `LinkedProgram.weights`."""
-
 Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation on many rows: value numbers [arity, rows] in, [rows] (or [GROUP, rows], for `split`) out."""
+    """One operation on many rows: value numbers [arity, rows] in, [rows] (or [GROUP, rows], for four planes) out."""
 
     operation: str
     parameter: int
     inputs: Indices
+    outputs: Indices
+
+
+@dataclass(frozen=True)
+class Multiplication:
+    """Vectors times installed weights: group g of `inputs` [groups, rows] meets `weights[installs[g]]`; words out."""
+
+    installs: Indices
+    inputs: Indices
+    outputs: Indices
+    constant: bool
+    """All its weights are SRAM words as they stand at the start."""
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Row r of `outputs` [rows] is the vector of `window` [words, rows] that the vector `maps[r]` picks."""
+
+    maps: Indices
+    window: Indices
+    outputs: Indices
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """`outputs` [words, rows] are the vectors of `window` [words, rows], but for the one in each row that the vector
+    `maps[r]` picks: it is `sources[r]`."""
+
+    maps: Indices
+    sources: Indices
+    window: Indices
     outputs: Indices
 
 
@@ -48,8 +76,11 @@ class SramWrite:
     cycle: int
     slice: int
     address: int
+    """Of the window's first word, for a scatter."""
     vector: int
     dispatch: Dispatch
+    map: int | None = None
+    """The vector that picks the word of a scatter's window; None for a write."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +89,7 @@ class LinkedProgram:
 
     Vectors are numbered from 0: first the initial SRAM words `loads`, by (slice, address), then the results of the
     steps. Words likewise: first `constants` (one bit pattern in every lane), then results. Steps are in an order that
-    computes them. `weights[i]` holds the vectors of an installed array, row by row.
+    computes them.
     """
 
     config: ChipConfig
@@ -68,17 +99,23 @@ class LinkedProgram:
     constants: tuple[int, ...]
     vectors: int
     words: int
-    weights: tuple[Indices, ...]
-    steps: tuple[Step, ...]
+    weights: Indices
+    """The vectors of each installed array, [installs, lanes]: its rows, or its columns where `transposed`."""
+    transposed: NDArray[np.bool_]
+    steps: tuple[Step | Multiplication | Gather | Scatter, ...]
     productions: tuple[Production, ...]
     """In order of cycles."""
     writes: tuple[SramWrite, ...]
     """In order of cycles."""
+    left_behind: tuple[Indices, Indices, Indices]
+    """What stands in SRAM afterwards, where the program may have changed it: slice numbers, addresses, vectors."""
+    text_source: frozenset[tuple[int, int]]
+    """The SRAM words that `ifetch` took text from: the program is proved for what they hold."""
+    fetched: tuple[tuple[int, int, int], ...]
+    """What `ifetch` wrote to the instruction memories, in order: (queue number, address, word)."""
 
     @functools.cached_property
-    def left_behind(self) -> tuple[Indices, Indices, Indices]:
-        """What stands in SRAM afterwards: slice numbers, addresses and vectors of each word's last write."""
-        last = {(write.slice, write.address): write.vector for write in self.writes}
-        rows = [(slice_, address, vector) for (slice_, address), vector in last.items()]
-        slices, addresses, vectors = np.array(rows, np.intp).reshape(-1, 3).T
-        return slices, addresses, vectors
+    def load_places(self) -> tuple[Indices, Indices]:
+        """Slice numbers and addresses of `loads`."""
+        slices, addresses = np.array(self.loads, np.intp).reshape(-1, 2).T
+        return slices, addresses

@@ -8,6 +8,7 @@ unrolled, the barrier is cycle 0, and the rest follows one dispatch a cycle.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,19 +17,20 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import EncodingError, encoding
 from openlpu.arch.geometry import Queue
 from openlpu.arch.isa import Instruction
+from openlpu.arch.timing import timing
 from openlpu.model.violation import Violation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dispatch:
-    """A unit instruction leaving its queue. Two dispatches are never equal, only identical."""
+    """A unit instruction (or `ifetch`) leaving its queue. Two dispatches are never equal, only identical."""
 
     cycle: int
     queue: Queue
     instruction: Instruction
     """With the address that REPEAT has advanced it to."""
     index: int
-    """Position in the queue's text, of the REPEAT where one issued it."""
+    """Position in the text that the queue executes, of the REPEAT where one issued it."""
 
     def __str__(self) -> str:
         return f"cycle {self.cycle}, {self.queue.name}, '{format_instruction(self.instruction)}'"
@@ -52,13 +54,22 @@ class Expansion:
     halt: int | None = None
     """Cycle in which HALT dispatches; None for a queue that takes no part."""
     notifies: bool = False
+    fetches: list[Dispatch] = field(default_factory=list)
+    """Every `ifetch`, in order."""
     violations: list[Violation] = field(default_factory=list)
 
 
-def expand(config: ChipConfig, queue: Queue, text: Sequence[Instruction]) -> Expansion:
-    """Follow the text of a queue from the barrier to HALT.
+def expand(
+    config: ChipConfig,
+    queue: Queue,
+    text: Sequence[Instruction],
+    fetched: Sequence[Sequence[Instruction | None]] = (),
+) -> Expansion:
+    """Follow the text of a queue from the barrier to HALT, or to the first word that is not known.
 
-    An instruction that breaks a rule is reported and not dispatched; what follows it is still followed.
+    `text` stands in its instruction memory at the start; `fetched` holds the words of each `ifetch` in the order in
+    which they dispatch, None where they are not known. An instruction that breaks a rule is reported and not
+    dispatched; what follows it is still followed.
     """
     out = Expansion()
     codec = encoding(config)
@@ -67,19 +78,31 @@ def expand(config: ChipConfig, queue: Queue, text: Sequence[Instruction]) -> Exp
         shown = "" if inst is None else format_instruction(inst)
         out.violations.append(Violation(cycle, queue.name, shown, message, fault_cycle=fault_cycle))
 
-    mnemonics = [inst.spec.mnemonic for inst in text]
+    mnemonics = [inst.spec.mnemonic for inst in text[:2]]
     if len(text) > config.imem_words:
         refuse(0, None, f"{len(text)} instructions do not fit its {config.imem_words} words of instruction memory")
     if mnemonics == ["halt"]:
         return out
-    if mnemonics[:1] not in (["sync"], ["notify"]):
+    begins = mnemonics[:1] in (["sync"], ["notify"])
+    if not begins:
         refuse(0, text[0] if text else None, "the text must begin with sync or notify (or be just halt)")
     out.notifies = mnemonics[:1] == ["notify"]
 
+    memory = InstructionMemory(config, queue, text)
     head = 0
+    reached = [0] if begins else []
     latest: Instruction | None = None
-    for index in range(1 if mnemonics[:1] in (["sync"], ["notify"]) else 0, len(text)):
-        inst = text[index]
+    while True:
+        index = len(reached)
+        before = reached[index - 2] - timing(config).text_ahead if index > 2 else None
+        try:
+            inst = memory.read(index, before)
+        except TextMissing as missing:
+            refuse(head, None, str(missing))
+            return out
+        if inst is None:
+            return out
+        reached.append(head)
         spec = inst.spec
         if not spec.implemented:
             refuse(head, inst, f"'{spec.mnemonic}' is not implemented", fault_cycle=head)
@@ -104,17 +127,81 @@ def expand(config: ChipConfig, queue: Queue, text: Sequence[Instruction]) -> Exp
             case "sync" | "notify":
                 refuse(head, inst, "only the first instruction of a queue may meet the barrier")
                 head += 1
+            case "ifetch":
+                fetch = Dispatch(head, queue, inst, index)
+                if head < memory.fetches_until:
+                    message = f"the fetch before it takes vectors until cycle {memory.fetches_until - 1}"
+                    out.violations.append(fetch.violation(message))
+                number = len(out.fetches)
+                words = fetched[number] if number < len(fetched) else [None] * inst.number("n")
+                memory.fetch(fetch, words)
+                out.fetches.append(fetch)
+                head += 1
             case "halt":
                 out.halt = head
-                if index + 1 < len(text):
+                if not out.fetches and index + 1 < len(text):
                     refuse(head, inst, f"{len(text) - index - 1} instructions after it can never run")
+                if out.fetches and memory.settles > head + 1:
+                    message = f"still fetching until cycle {memory.settles - 1}, after its halt in {head}"
+                    out.violations.append(out.fetches[-1].violation(message))
                 return out
             case _:
                 out.dispatches.append(Dispatch(head, queue, inst, index))
                 latest = inst
                 head += 1
-    refuse(head, None, "the text does not end with halt")
-    return out
+
+
+class TextMissing(Exception):
+    """The instruction memory holds nothing to execute; the message says why."""
+
+
+class InstructionMemory:
+    """What a queue finds in its instruction memory: each word it holds is executed once at most."""
+
+    def __init__(self, config: ChipConfig, queue: Queue, text: Sequence[Instruction]) -> None:
+        self.fetches_until = 0
+        """First cycle whose vector no fetch takes, as a cycle of dispatch."""
+        self.settles = 0
+        """Cycle from which all fetched words stand."""
+        self._config = config
+        self._text = text
+        self._vectors = encoding(config).word_vectors(queue.kind)
+        self._fetched: dict[int, list[tuple[int, Instruction | None]]] = {}
+        """By address: (cycle from which it may be read, word), in order."""
+        self._executed: dict[int, int] = {}
+        """By address: how many of its fetched words were executed or passed over."""
+
+    def fetch(self, dispatch: Dispatch, words: Sequence[Instruction | None]) -> None:
+        """Words come to stand, one after the other."""
+        inst = dispatch.instruction
+        stands = dispatch.cycle + timing(self._config).fetch.retire - 1
+        for k, word in enumerate(words):
+            stands += self._vectors
+            self._fetched.setdefault((inst.number("a") + k) % self._config.imem_words, []).append((stands, word))
+        self.fetches_until = dispatch.cycle + self._vectors * len(words)
+        self.settles = stands
+
+    def read(self, position: int, cycle: int | None) -> Instruction | None:
+        """The word that is executed in a position of the text, as it is read in a cycle (None: before the start).
+
+        Raises:
+            TextMissing: when nothing stands there, or nothing new, or it changes on the clock edge.
+        """
+        address = position % self._config.imem_words
+        writes = self._fetched.get(address, [])
+        seen = 0 if cycle is None else bisect_right(writes, cycle, key=lambda write: write[0])
+        if cycle is not None and seen < len(writes) and writes[seen][0] == cycle + 1:
+            raise TextMissing(f"word {position} of its text is read on the clock edge of its fetch")
+        if seen > self._executed.get(address, 0):
+            self._executed[address] = seen
+            return writes[seen - 1][1]
+        if position < min(len(self._text), self._config.imem_words):
+            return self._text[position]
+        if seen < len(writes):
+            raise TextMissing(
+                f"word {position} of its text is fetched too late: read in cycle {cycle}, there from {writes[seen][0]}"
+            )
+        raise TextMissing("the text does not end with halt")
 
 
 def _repeat(

@@ -9,9 +9,9 @@ cycle by cycle, but `Trace` can say what stands in each of them in any cycle.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,13 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import EncodingError, encoding
 from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.isa import Instruction
-from openlpu.arch.numerics import Words
 from openlpu.arch.program import Vector
 from openlpu.arch.status import RunStatus
 from openlpu.model import semantics
-from openlpu.model.dataflow import MULTIPLY, LinkedProgram, Production, SramWrite
+from openlpu.model.dataflow import LinkedProgram, Production, SramWrite
+from openlpu.model.execute import Execution
 from openlpu.model.expand import Dispatch
 from openlpu.model.link import link_text
-from openlpu.model.semantics import OPERATIONS, Space
 from openlpu.model.violation import CheckError, Violation
 
 
@@ -56,8 +55,14 @@ class Trace:
 
     @property
     def writes(self) -> tuple[SramWrite, ...]:
-        """Every SRAM write, in order of cycles; its value is `vectors[write.vector]`."""
-        return self.linked.writes
+        """Every SRAM write, in order of cycles, scatters with the word they found; its value is
+        `vectors[write.vector]`."""
+        return tuple(write if write.map is None else self._found(write, write.map) for write in self.linked.writes)
+
+    def _found(self, scatter: SramWrite, lane_map: int) -> SramWrite:
+        offset = int(semantics.offsets(self.vectors[lane_map : lane_map + 1])[0])
+        words = 1 << scatter.dispatch.instruction.number("n")
+        return dataclasses.replace(scatter, address=scatter.address + offset % words, map=None)
 
     def registers(self) -> Iterator[dict[tuple[int, Stream], tuple[Vector, Dispatch]]]:
         """For each cycle of the program, the valid stream registers: (hop, stream) to value and producer."""
@@ -99,7 +104,9 @@ class GoldenChip:
         self._memory: Vector = np.zeros((slices, config.mem_words, config.lanes), np.int8)
         self._defined: NDArray[np.bool_] = np.zeros((slices, config.mem_words), np.bool_)
         self._text: list[list[int]] = [[] for _ in self._geometry.queues]
-        self._linked: LinkedProgram | None = None
+        self._changed: NDArray[np.bool_] = np.zeros((slices, config.mem_words), np.bool_)
+        """Words written since the last run."""
+        self._execution: Execution | None = None
         """Proved, and so valid until the text changes: defined words never become undefined."""
 
     def write_memory(self, slice: int, address: int, words: Vector) -> None:
@@ -109,6 +116,12 @@ class GoldenChip:
         place = self._span(slice, address, len(words))
         self._memory[place] = words
         self._defined[place] = True
+        self._changed[place] = True
+        if self._execution is not None and any(
+            number == slice and address <= word < address + len(words)
+            for number, word in self._execution.linked.text_source
+        ):
+            self._execution = None
 
     def read_memory(self, slice: int, address: int, count: int) -> Vector:
         """A copy of `count` words, int8 [count, lanes]; zero where nothing was ever written."""
@@ -122,7 +135,7 @@ class GoldenChip:
             raise ValueError(f"queue {queue}: {len(words)} words, but it holds {self.config.imem_words}")
         held = self._text[queue]
         held[: len(words)] = [int(word) for word in words]
-        self._linked = None
+        self._execution = None
 
     def run(self) -> RunStatus:
         """Run the text from the barrier until every queue has halted.
@@ -130,13 +143,15 @@ class GoldenChip:
         Raises:
             GoldenError: when a word is no instruction, or the checker refuses the program.
         """
-        if self._linked is None:
-            self._linked = self._link()
-        linked = self._linked
-        vectors = self._execute(linked)
+        if self._execution is None:
+            self._execution = Execution(self._link())
+        linked = self._execution.linked
+        vectors = self._execution.run(self._memory, self._changed)
         slices, addresses, written = linked.left_behind
         self._memory[slices, addresses] = vectors[written]
         self._defined[slices, addresses] = True
+        self._changed[slices, addresses] = True
+        self._keep_fetched(linked.fetched)
         self.trace = Trace(linked, vectors)
         return RunStatus(linked.cycles)
 
@@ -160,39 +175,38 @@ class GoldenChip:
         if violations:
             raise GoldenError(violations)
         try:
-            return link_text(self.config, text, self._defined)
+            return link_text(self.config, text, self._defined, self._word)
         except CheckError as error:
             raise GoldenError(error.violations) from None
 
+    def _word(self, place: tuple[int, int]) -> Vector | None:
+        return self._memory[place] if self._defined[place] else None
+
     def _decode(self, queue: Queue, words: Sequence[int]) -> tuple[Instruction, ...]:
-        """The text of a queue up to its first HALT; what lies beyond is left from an earlier program."""
-        text = []
+        """The text of a queue up to its first HALT; what lies beyond is left from an earlier program.
+
+        With an `ifetch` before it, that HALT may be replaced: then up to the first word that is no instruction.
+        """
+        text: list[Instruction] = []
+        fetches = False
         for word in words:
-            inst = encoding(self.config).decode(word, queue)
+            try:
+                inst = encoding(self.config).decode(word, queue)
+            except EncodingError:
+                if fetches:
+                    break
+                raise
             text.append(inst)
-            if inst.spec.mnemonic == "halt":
+            fetches |= inst.spec.mnemonic == "ifetch"
+            if inst.spec.mnemonic == "halt" and not fetches:
                 break
         return tuple(text)
 
-    def _execute(self, linked: LinkedProgram) -> Vector:
-        """Every vector of the data flow, int8 [count, lanes]."""
-        lanes = self.config.lanes
-        vectors: Vector = np.empty((linked.vectors, lanes), np.int8)
-        words: Words = np.empty((linked.words, lanes), np.int32)
-        tables: dict[Space, NDArray[Any]] = {Space.VECTOR: vectors, Space.WORD: words}
-        if linked.loads:
-            slices, addresses = zip(*linked.loads, strict=True)
-            vectors[: len(slices)] = self._memory[slices, addresses]
-        if linked.constants:
-            bits = np.array(linked.constants, np.uint32).view(np.int32)
-            words[: len(bits)] = bits[:, np.newaxis]
-        for step in linked.steps:
-            if step.operation == MULTIPLY:
-                weights = vectors[linked.weights[step.parameter]]
-                words[step.outputs] = semantics.multiply(vectors[step.inputs[0]], weights)
-                continue
-            operation = OPERATIONS[step.operation]
-            operands = [tables[operation.source][rows] for rows in step.inputs]
-            parameters = (step.parameter,) if operation.parametric else ()
-            tables[operation.result][step.outputs] = operation.apply(*operands, *parameters)
-        return vectors
+    def _keep_fetched(self, fetched: Sequence[tuple[int, int, int]]) -> None:
+        """What `ifetch` wrote stays in the instruction memories."""
+        for queue, address, word in fetched:
+            held = self._text[queue]
+            held += [0] * (address + 1 - len(held))
+            if held[address] != word:
+                held[address] = word
+                self._execution = None

@@ -7,15 +7,17 @@ upstream of its hop on its diagonal, and no register needs to be moved cycle by 
 the same way: the write a read sees, the weights an `abc` multiplies with, the sums an `acc_*` samples, the result an
 ALU chains. What comes out is a data-flow graph without time: `LinkedProgram`, which any number of runs execute.
 
-Values are numbered; SRAM reads and writes, copies of weights and accumulators only hand numbers on. Operations whose
-operands are ready at the same *level* (the longest path from the program's start) are one `Step`, and one numpy call.
+Values are numbered (`Values`); SRAM reads and writes, copies of weights and accumulators only hand numbers on. A
+scatter gives each word of its window a new value: which of them differ from the old ones is data, and no matter for
+the proof.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +27,12 @@ from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.isa import Format, Instruction, Operand
 from openlpu.arch.program import Program
 from openlpu.arch.timing import Latency, timing
-from openlpu.model.dataflow import MULTIPLY, Indices, LinkedProgram, Production, SramWrite, Step
-from openlpu.model.expand import Dispatch, Expansion, expand
+from openlpu.model.dataflow import Indices, LinkedProgram, Production, SramWrite
+from openlpu.model.expand import Dispatch, Expansion
 from openlpu.model.places import placement_problems, port_words
-from openlpu.model.semantics import OPERATIONS, Space
+from openlpu.model.text import Contents, FollowedText, follow, follow_program
+from openlpu.model.traffic import Traffic
+from openlpu.model.values import Values
 from openlpu.model.violation import CheckError, Violation
 
 _LAST = 1 << 60
@@ -45,9 +49,8 @@ def check(program: Program, defined: Iterable[tuple[int, int]] = ()) -> None:
 
 
 def cycles(program: Program) -> int:
-    """Length of a program, from the text alone: cycle 0 until every queue has halted."""
-    chip = geometry(program.config)
-    return _length([expand(program.config, chip.by_name[name], text) for name, text in program.text.items()])
+    """Length of a program, from its text: cycle 0 until every queue has halted."""
+    return _length(follow_program(program).expansions.values())
 
 
 def link(program: Program, defined: Iterable[tuple[int, int]] = ()) -> LinkedProgram:
@@ -67,7 +70,7 @@ def link(program: Program, defined: Iterable[tuple[int, int]] = ()) -> LinkedPro
     for place in [*program.image, *defined, *(place for port in program.inputs for place in port_words(port))]:
         mask[place] = True
 
-    resolution = _Resolution(config, program.text, mask)
+    resolution = _Resolution(config, follow_program(program), mask)
     violations = resolution.violations
     if program.cycles != resolution.cycles:
         message = f"it takes {resolution.cycles} cycles, but says {program.cycles}"
@@ -86,14 +89,16 @@ def link(program: Program, defined: Iterable[tuple[int, int]] = ()) -> LinkedPro
 
 
 def link_text(
-    config: ChipConfig, text: Mapping[str, Sequence[Instruction]], defined: NDArray[np.bool_]
+    config: ChipConfig, text: Mapping[str, Sequence[Instruction]], defined: NDArray[np.bool_], contents: Contents
 ) -> LinkedProgram:
     """Resolve the text of the queues, with the SRAM words `defined` [slices, mem_words] standing at the start.
+
+    `contents` tells the words that `ifetch` takes text from; the result holds for those contents alone.
 
     Raises:
         CheckError: with every violation found.
     """
-    resolution = _Resolution(config, text, defined)
+    resolution = _Resolution(config, follow(config, text, contents), defined)
     if resolution.violations:
         raise CheckError("text", sorted(resolution.violations, key=lambda v: v.cycle))
     return resolution.linked()
@@ -107,62 +112,71 @@ Value = int | None
 """A value's number; None for one that a reported violation has poisoned, so that one mistake is reported once."""
 
 
+@dataclass(slots=True)
+class _ShadowBuffer:
+    """Weights on their way into an array: the vectors loaded as rows and as columns, and when, in order of loads."""
+
+    rows: list[tuple[int, Value]]
+    columns: list[tuple[int, Value]]
+    loads: int = 0
+
+    def load(self, transposed: bool, first: int, vectors: Sequence[Value]) -> None:
+        self.loads += 1
+        side = self.columns if transposed else self.rows
+        side[first : first + len(vectors)] = [(self.loads, vector) for vector in vectors]
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """Weights in an array, from a cycle on."""
+
+    cycle: int
+    install: int | None
+    problem: str
+    """Why nothing may multiply with them; empty when something may."""
+
+
 class _Resolution:
     """Works on numbers of dispatches, so that nothing is hashed but integers."""
 
-    def __init__(
-        self, config: ChipConfig, text: Mapping[str, Sequence[Instruction]], defined: NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, config: ChipConfig, text: FollowedText, defined: NDArray[np.bool_]) -> None:
         self.config = config
         self.geometry = geometry(config)
         self.timing = timing(config)
         self.defined = defined
-        self.violations: list[Violation] = []
-        self.dispatches: list[Dispatch] = []
-        self.cycles = 0
+        self.text = text
+        self.violations: list[Violation] = list(text.violations)
+        self.dispatches = [dispatch for e in text.expansions.values() for dispatch in e.dispatches]
+        self.cycles = _length(text.expansions.values())
 
-        self.vector_levels: list[int] = []
-        self.word_levels: list[int] = []
-        self.loads: dict[tuple[int, int], int] = {}
-        self.constants: dict[int, int] = {}
-        self.batches: dict[tuple[int, str, int], tuple[list[tuple[int, ...]], list[tuple[int, ...]]]] = {}
-        self.installs: list[list[int]] = []
-        self.install_levels: list[int] = []
-        self.joined: dict[tuple[int, ...], int] = {}
-        self.extended: dict[int, int] = {}
-        self.results: list[tuple[Value, ...]] = []
-        """Vectors that each dispatch drives onto streams, or writes to SRAM."""
-
-        self.on_stream: dict[int, list[tuple[int, int, int]]] = {}
-        """By stream and diagonal: (position downstream, dispatch, plane of its result), sorted."""
-        self.standing: dict[int, list[tuple[int, int]]] = {}
-        """By SRAM word: (cycle from which a write is visible, dispatch), sorted."""
-        self.shadow: dict[int, list[Value]] = {}
-        self.installed: dict[int, list[tuple[int, int | None, list[int]]]] = {}
-        """By plane: (cycle from which it stands, index in `installs`, rows never loaded), sorted."""
+        self.values = Values(config.lanes)
+        self.results: list[tuple[Value, ...]] = [()] * len(self.dispatches)
+        """Vectors that each dispatch drives onto streams, or that stand in SRAM by it."""
+        self.writes: list[SramWrite] = []
+        """Every SRAM write, in order of cycles once all is resolved; vectors as numbered by `values`."""
+        self.traffic = Traffic()
+        self.standing: dict[int, list[tuple[int, int, int]]] = {}
+        """By SRAM word: (cycle from which a write is visible, dispatch, which of its results), sorted."""
+        self.shadow: dict[int, _ShadowBuffer] = {}
+        self.arrays: dict[int, list[_Array]] = {}
+        """By plane, in order of cycles."""
+        self.activations: dict[tuple[int, int], Value] = {}
+        """By (plane, address in its buffer)."""
         self.sums: dict[tuple[int, int], Value] = {}
         """By (plane, the one cycle they stand in)."""
         self.accumulators: dict[tuple[int, int], Value] = {}
         self.alu_results: dict[tuple[int, int], Value] = {}
         """By (ALU, the one cycle it stands in)."""
 
-        self._expand(text)
+        self._check_barrier()
         self._place()
+        self._check_text_source()
         self._resolve()
 
     # Time and place of every event.
 
-    def _expand(self, text: Mapping[str, Sequence[Instruction]]) -> None:
-        expansions = {
-            queue.name: expand(self.config, queue, text[queue.name])
-            for queue in self.geometry.queues
-            if queue.name in text
-        }
-        self.cycles = _length(expansions.values())
-        for expansion in expansions.values():
-            self.violations += expansion.violations
-            self.dispatches += expansion.dispatches
-        notifying = [name for name, expansion in expansions.items() if expansion.notifies]
+    def _check_barrier(self) -> None:
+        notifying = [name for name, expansion in self.text.expansions.items() if expansion.notifies]
         if not notifying:
             self.violations.append(Violation(0, "", "", "no queue notifies: it would never start"))
         for name in notifying[1:]:
@@ -186,26 +200,28 @@ class _Resolution:
                 )
             if row.func is not None:
                 for plane, stream in enumerate(dispatch.instruction.drives):
-                    hop, cycle = dispatch.queue.hop, dispatch.cycle + row.func
-                    here = self.on_stream.setdefault(_rider(stream, cycle, hop), [])
-                    here.append((hop * stream.direction.step, number, plane))
+                    self.traffic.drive(number, plane, stream, dispatch, row.func)
             if dispatch.queue.kind is QueueKind.MEM_WRITE and row.state is not None:
-                word = self._word(dispatch)
-                self.standing.setdefault(word, []).append((dispatch.cycle + row.state, number))
-        for riders in self.on_stream.values():
-            riders.sort()
-            for (position, first, _), (other, second, plane) in pairwise(riders):
-                if position == other:
-                    loser = self.dispatches[second]
-                    stream = loser.instruction.drives[plane]
-                    self.violations.append(
-                        loser.violation(
-                            f"two producers of {stream} at hop {loser.queue.hop}: also {self.dispatches[first]}"
-                        )
-                    )
+                for plane, place in enumerate(_window(dispatch)):
+                    entries = self.standing.setdefault(self._word(place), [])
+                    entries.append((dispatch.cycle + row.state, number, plane))
+        self.traffic.settle()
+        for first, second, plane in self.traffic.collisions():
+            loser = self.dispatches[second]
+            stream = loser.instruction.drives[plane]
+            self.violations.append(
+                loser.violation(f"two producers of {stream} at hop {loser.queue.hop}: also {self.dispatches[first]}")
+            )
 
-    def _word(self, dispatch: Dispatch) -> int:
-        return dispatch.queue.index * self.config.mem_words + dispatch.instruction.number("a")
+    def _check_text_source(self) -> None:
+        for place, fetch in self.text.sources.items():
+            writes = self.standing.get(self._word(place), [])
+            if writes:
+                message = f"takes text from a word that is written: {self.dispatches[writes[0][1]]}"
+                self.violations.append(fetch.violation(message))
+
+    def _word(self, place: tuple[int, int]) -> int:
+        return place[0] * self.config.mem_words + place[1]
 
     # Values.
 
@@ -215,7 +231,6 @@ class _Resolution:
         Every value is sampled later than its producer sampled, except by `abc`, which meets the weights of an `iw`
         one cycle after its own sampling: it is resolved by that cycle.
         """
-        self.results = [()] * len(self.dispatches)
         order = sorted(range(len(self.dispatches)), key=self._sampled)
         handlers = {
             QueueKind.MEM_READ: self._read,
@@ -230,6 +245,7 @@ class _Resolution:
         for number in order:
             dispatch = self.dispatches[number]
             self.results[number] = handlers[dispatch.queue.kind](dispatch, self.latencies[number])
+        self.writes.sort(key=lambda write: write.cycle)
 
     def _sampled(self, number: int) -> int:
         dispatch = self.dispatches[number]
@@ -242,72 +258,131 @@ class _Resolution:
 
     def _consume(self, dispatch: Dispatch, stream: Stream, cycle: int) -> Value:
         hop = dispatch.queue.hop
-        riders = self.on_stream.get(_rider(stream, cycle, hop), [])
-        upstream = bisect_right(riders, (hop * stream.direction.step, _LAST, 0))
-        if upstream == 0:
+        met = self.traffic.met(stream, cycle, hop)
+        if met is None:
             self._complain(dispatch, f"{stream} is empty at hop {hop} in cycle {cycle}", fault_cycle=cycle)
             return None
-        _, producer, plane = riders[upstream - 1]
+        producer, plane = met
         return self.results[producer][plane]
 
-    def _read(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
-        cycle, word = dispatch.cycle + _given(row.skew), self._word(dispatch)
-        writes = self.standing.get(word, [])
+    def _samples(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
+        """The vectors that an instruction takes from streams, in the order of its fields."""
+        cycle = dispatch.cycle + _given(row.skew)
+        return tuple(self._consume(dispatch, stream, cycle) for stream in dispatch.instruction.samples)
+
+    def _stands(self, dispatch: Dispatch, place: tuple[int, int], cycle: int) -> Value:
+        """The vector of an SRAM word in a cycle."""
+        writes = self.standing.get(self._word(place), [])
+        seen = bisect_right(writes, (cycle, _LAST))
+        if seen:
+            _, producer, plane = writes[seen - 1]
+            return self.results[producer][plane]
+        if not self.defined[place]:
+            self._complain(dispatch, f"word {place[1]} of {dispatch.queue.unit} holds nothing yet in cycle {cycle}")
+            return None
+        return self.values.load(place)
+
+    def _sampled_word(self, dispatch: Dispatch, place: tuple[int, int], cycle: int) -> Value:
+        """The vector that the SRAM's own port finds in a word."""
+        writes = self.standing.get(self._word(place), [])
         seen = bisect_right(writes, (cycle, _LAST))
         if seen < len(writes) and writes[seen][0] == cycle + 1:
             self._complain(dispatch, f"reads the word on the clock edge of {self.dispatches[writes[seen][1]]}")
+            return None
+        return self._stands(dispatch, place, cycle)
+
+    def _read(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
+        maps, cycle = self._samples(dispatch, row), dispatch.cycle + _given(row.skew)
+        window = self._window_vectors(dispatch, cycle, self._sampled_word)
+        if window is None or None in maps:
             return (None,)
-        if seen:
-            return self.results[writes[seen - 1][1]]
-        place = (dispatch.queue.index, dispatch.instruction.number("a"))
-        if not self.defined[place]:
-            self._complain(dispatch, f"word {place[1]} of {dispatch.queue.unit} holds nothing yet in cycle {cycle}")
-            return (None,)
-        if place not in self.loads:
-            self.loads[place] = self._vector(0)
-        return (self.loads[place],)
+        return (self.values.gathered(_given(maps[0]), window) if maps else window[0],)
 
     def _write(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
-        return (self._consume(dispatch, dispatch.instruction.stream("s"), dispatch.cycle + _given(row.skew)),)
+        *maps, source = self._samples(dispatch, row)
+        cycle, window = dispatch.cycle + _given(row.state), _window(dispatch)
+        lane_map = maps[0] if maps else None
+        self.writes.append(SramWrite(cycle, *window[0], -1 if source is None else source, dispatch, lane_map))
+        if not maps:
+            return (source,)
+        # The one write queue of the slice keeps its order: what stands before the window changes was resolved before.
+        held = self._window_vectors(dispatch, cycle - 1, self._stands)
+        if held is None or source is None or lane_map is None:
+            return (None,) * len(window)
+        return self.values.scattered(lane_map, source, held)
+
+    def _window_vectors(
+        self, dispatch: Dispatch, cycle: int, find: Callable[[Dispatch, tuple[int, int], int], Value]
+    ) -> tuple[int, ...] | None:
+        """The vectors in all words that an instruction may access; None, and one violation, when one is missing."""
+        found = []
+        for place in _window(dispatch):
+            vector = find(dispatch, place, cycle)
+            if vector is None:
+                return None
+            found.append(vector)
+        return tuple(found)
 
     def _weights(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
         # One queue loads and installs, so the order of its dispatches is the order of its effects.
-        plane, lanes = dispatch.queue.index, self.config.lanes
-        shadow = self.shadow.setdefault(plane, [-1] * lanes)
-        if dispatch.instruction.spec.mnemonic == "lw":
+        plane, lanes, mnemonic = dispatch.queue.index, self.config.lanes, dispatch.instruction.spec.mnemonic
+        if plane not in self.shadow:
+            self.shadow[plane] = _ShadowBuffer([(0, None)] * lanes, [(0, None)] * lanes)
+        shadow = self.shadow[plane]
+        if mnemonic.startswith("lw"):
+            cycle = dispatch.cycle + _given(row.skew)
+            vectors = [self._consume(dispatch, stream, cycle) for stream in dispatch.queue.consumes]
             first = dispatch.instruction.number("g") * self.config.weight_streams
-            for i, stream in enumerate(dispatch.queue.consumes):
-                shadow[first + i] = self._consume(dispatch, stream, dispatch.cycle + _given(row.skew))
-            return ()
-        missing = [i for i, value in enumerate(shadow) if value == -1]
-        rows = [value for value in shadow if value is not None]
-        install = None
-        if not missing and len(rows) == lanes:
-            install = len(self.installs)
-            self.installs.append(rows)
-            self.install_levels.append(max(self.vector_levels[value] for value in rows))
-        stands = dispatch.cycle + _given(row.state)
-        self.installed.setdefault(plane, []).append((stands, install, missing))
+            shadow.load(mnemonic.startswith("lwt"), first, vectors)
+        if mnemonic.endswith("iw"):
+            array = self._install(dispatch.queue.unit, dispatch.cycle + _given(row.state), shadow)
+            self.arrays.setdefault(plane, []).append(array)
         return ()
 
+    def _install(self, unit: str, cycle: int, shadow: _ShadowBuffer) -> _Array:
+        rows, columns = ([load for load, _ in side] for side in (shadow.rows, shadow.columns))
+        transposed = min(columns) > max(rows)
+        if not transposed and min(rows) <= max(columns):
+            if any(rows) and any(columns):
+                return _Array(cycle, None, f"multiplies with a mix of rows and columns in {unit}")
+            loads, line = (columns, "column") if any(columns) else (rows, "row")
+            missing = [i for i, load in enumerate(loads) if load == 0]
+            shown = f"{line} {missing[0]}" + (f" and {len(missing) - 1} others" if len(missing) > 1 else "")
+            return _Array(cycle, None, f"multiplies with weights of {unit} never loaded: {shown}")
+        vectors = [vector for _, vector in (shadow.columns if transposed else shadow.rows)]
+        known = tuple(vector for vector in vectors if vector is not None)
+        return _Array(cycle, self.values.install(known, transposed) if len(known) == len(vectors) else None, "")
+
     def _activations(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
-        plane = dispatch.queue.index
-        vector = self._consume(dispatch, dispatch.instruction.stream("s"), dispatch.cycle + _given(row.skew))
-        result: Value = None
-        installs = self.installed.get(plane, [])
-        current = bisect_right(installs, dispatch.cycle + self.timing.weights_used, key=lambda entry: entry[0])
+        inst, plane = dispatch.instruction, dispatch.queue.index
+        match inst.spec.mnemonic:
+            case "abl":
+                # One queue fills the buffer and replays it, each word ready for the very next dispatch.
+                (self.activations[plane, inst.number("a")],) = self._samples(dispatch, row)
+                return ()
+            case "abr":
+                place = (plane, inst.number("a"))
+                if place not in self.activations:
+                    message = f"word {place[1]} of the activation buffer of {dispatch.queue.unit} holds nothing yet"
+                    self._complain(dispatch, message)
+                vector = self.activations.get(place)
+            case _:
+                (vector,) = self._samples(dispatch, row)
+        self.sums[plane, dispatch.cycle + _given(row.state)] = self._multiply(dispatch, vector)
+        return ()
+
+    def _multiply(self, dispatch: Dispatch, vector: Value) -> Value:
+        arrays = self.arrays.get(dispatch.queue.index, [])
+        current = bisect_right(arrays, dispatch.cycle + self.timing.weights_used, key=lambda array: array.cycle)
         if current == 0:
             self._complain(dispatch, f"no weights are installed in {dispatch.queue.unit} yet")
-        else:
-            _, install, missing = installs[current - 1]
-            if missing:
-                rows = f"row {missing[0]}" + (f" and {len(missing) - 1} others" if len(missing) > 1 else "")
-                self._complain(dispatch, f"multiplies with weights of {dispatch.queue.unit} never loaded: {rows}")
-            elif install is not None and vector is not None:
-                level = max(self.vector_levels[vector], self.install_levels[install])
-                result = self._operate_word(MULTIPLY, (vector,), level, install)
-        self.sums[plane, dispatch.cycle + _given(row.state)] = result
-        return ()
+            return None
+        array = arrays[current - 1]
+        if array.problem:
+            self._complain(dispatch, array.problem)
+        if array.install is None or vector is None:
+            return None
+        return self.values.multiplied(vector, array.install)
 
     def _accumulate(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
         inst, plane = dispatch.instruction, dispatch.queue.index
@@ -327,7 +402,7 @@ class _Resolution:
                 value = self.accumulators[place]
             else:
                 held = self.accumulators[place]
-                value = None if value is None or held is None else self._compute_word("iadd", (held, value))
+                value = None if value is None or held is None else self.values.computed("iadd", (held, value))
         self.accumulators[place] = value
         return self._drive_planes(value) if row.func is not None else ()
 
@@ -338,15 +413,16 @@ class _Resolution:
         known = tuple(value for value in operands if value is not None)
         value: Value = None
         if len(known) == len(operands):
-            value = self._compute_word(inst.spec.mnemonic, known)
+            value = self.values.computed(inst.spec.mnemonic, known)
         self.alu_results[alu, dispatch.cycle + _given(row.state)] = value
         match inst.operand("d").format:
-            case Format.BYTE:
-                return (None if value is None else self._saturated(value),)
-            case Format.WORD:
-                return self._drive_planes(value)
+            case Format.BYTE | Format.BYTE_BOTH:
+                planes: tuple[Value, ...] = (None if value is None else self.values.saturated(value),)
+            case Format.WORD | Format.WORD_BOTH:
+                planes = self._drive_planes(value)
             case _:
                 return ()
+        return planes * (len(inst.drives) // len(planes))
 
     def _operand(self, dispatch: Dispatch, operand: Operand, row: Latency) -> Value:
         """The word that a VXM source brings."""
@@ -354,171 +430,90 @@ class _Resolution:
         match operand:
             case Operand(Format.BYTE, Stream() as stream):
                 vector = self._consume(dispatch, stream, cycle)
-                return None if vector is None else self._extended(vector)
+                return None if vector is None else self.values.extended(vector)
             case Operand(Format.WORD, Stream() as stream):
                 planes = [self._consume(dispatch, plane, cycle) for plane in stream.planes]
                 known = tuple(plane for plane in planes if plane is not None)
-                return self._joined(known) if len(known) == GROUP else None
+                return self.values.joined(known) if len(known) == GROUP else None
             case Operand(Format.ALU, int() as source):
                 if (source, cycle) not in self.alu_results:
                     self._complain(dispatch, f"alu{source} puts out no result in cycle {cycle}", fault_cycle=cycle)
                     return None
                 return self.alu_results[source, cycle]
             case _:
-                return self._constant(dispatch.instruction.number("imm"))
+                return self.values.constant(dispatch.instruction.number("imm"))
 
     def _move_lanes(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
-        inst, cycle = dispatch.instruction, dispatch.cycle + _given(row.skew)
-        sources = [self._consume(dispatch, inst.stream(name), cycle) for name in inst.spec.consumes]
+        inst = dispatch.instruction
+        sources = self._samples(dispatch, row)
         known = tuple(value for value in sources if value is not None)
         if len(known) < len(sources):
-            return (None,)
+            return (None,) * len(inst.drives)
         distance = inst.number("n") if any(f.name == "n" for f in inst.spec.fields) else 0
-        result = self._vector(1 + max(self.vector_levels[value] for value in known))
-        self._emit(self.vector_levels[result], inst.spec.mnemonic, distance, known, (result,))
-        return (result,)
-
-    # Numbering, and the graph.
-
-    def _vector(self, level: int) -> int:
-        self.vector_levels.append(level)
-        return len(self.vector_levels) - 1
-
-    def _emit(
-        self, level: int, operation: str, parameter: int, inputs: tuple[int, ...], outputs: tuple[int, ...]
-    ) -> None:
-        batch = self.batches.setdefault((level, operation, parameter), ([], []))
-        batch[0].append(inputs)
-        batch[1].append(outputs)
-
-    def _operate_word(self, operation: str, inputs: tuple[int, ...], level: int, parameter: int = 0) -> int:
-        """A new word from operands that are ready at `level`."""
-        self.word_levels.append(level + 1)
-        result = len(self.word_levels) - 1
-        self._emit(level + 1, operation, parameter, inputs, (result,))
-        return result
-
-    def _compute_word(self, operation: str, inputs: tuple[int, ...]) -> int:
-        return self._operate_word(operation, inputs, max(self.word_levels[value] for value in inputs))
-
-    def _constant(self, bits: int) -> int:
-        if bits not in self.constants:
-            self.word_levels.append(0)
-            self.constants[bits] = len(self.word_levels) - 1
-        return self.constants[bits]
-
-    def _extended(self, vector: int) -> int:
-        if vector not in self.extended:
-            self.extended[vector] = self._operate_word("extend", (vector,), self.vector_levels[vector])
-        return self.extended[vector]
-
-    def _joined(self, planes: tuple[int, ...]) -> int:
-        if planes not in self.joined:
-            level = max(self.vector_levels[plane] for plane in planes)
-            self.joined[planes] = self._operate_word("join", planes, level)
-        return self.joined[planes]
-
-    def _saturated(self, word: int) -> int:
-        result = self._vector(self.word_levels[word] + 1)
-        self._emit(self.vector_levels[result], "saturate", 0, (word,), (result,))
-        return result
+        if inst.spec.mnemonic == "rotate":
+            return tuple(self.values.moved("rotate", (plane,), distance)[0] for plane in known)
+        return self.values.moved(inst.spec.mnemonic, known, distance, len(inst.drives))
 
     def _drive_planes(self, word: Value) -> tuple[Value, ...]:
-        if word is None:
-            return (None,) * GROUP
-        level = self.word_levels[word] + 1
-        planes = tuple(self._vector(level) for _ in range(GROUP))
-        self._emit(level, "split", 0, (word,), planes)
-        self.joined[planes] = word
-        return planes
+        return (None,) * GROUP if word is None else self.values.split(word)
 
     # The result.
-
-    @property
-    def writes(self) -> list[SramWrite]:
-        """Every SRAM write, in order of cycles."""
-        writes = []
-        for word, entries in self.standing.items():
-            number, address = divmod(word, self.config.mem_words)
-            for cycle, producer in entries:
-                vector = self.results[producer][0]
-                writes.append(
-                    SramWrite(cycle, number, address, -1 if vector is None else vector, self.dispatches[producer])
-                )
-        return sorted(writes, key=lambda write: write.cycle)
 
     def linked(self) -> LinkedProgram:
         """The data flow, with values renumbered: what stands at the start comes first."""
         assert not self.violations
-        vector_number = _initial_first(self.vector_levels, self.loads.values())
-        numbers = {Space.VECTOR: vector_number, Space.WORD: _initial_first(self.word_levels, self.constants.values())}
-        steps = []
-        for (_, operation, parameter), (inputs, outputs) in sorted(self.batches.items()):
-            source, result = _spaces(operation)
-            numbers_in = numbers[source][np.array(inputs, np.intp).T]
-            numbers_out = numbers[result][np.array(outputs, np.intp).T]
-            steps.append(
-                Step(operation, parameter, numbers_in, numbers_out.squeeze(0) if len(outputs[0]) == 1 else numbers_out)
-            )
+        vector_number = self.values.vector_numbers()
         productions = []
-        for riders in self.on_stream.values():
-            for _, producer, plane in riders:
-                dispatch, row = self.dispatches[producer], self.latencies[producer]
-                stream = dispatch.instruction.drives[plane]
-                vector = self.results[producer][plane]
-                assert vector is not None
-                productions.append(
-                    Production(
-                        dispatch.cycle + _given(row.func),
-                        dispatch.queue.hop,
-                        stream,
-                        int(vector_number[vector]),
-                        dispatch,
-                    )
-                )
+        for producer, plane in self.traffic.all():
+            dispatch = self.dispatches[producer]
+            cycle = dispatch.cycle + _given(self.latencies[producer].func)
+            vector = int(vector_number[_given(self.results[producer][plane])])
+            stream = dispatch.instruction.drives[plane]
+            productions.append(Production(cycle, dispatch.queue.hop, stream, vector, dispatch))
+        weights, transposed = self.values.weights()
         return LinkedProgram(
             config=self.config,
             cycles=self.cycles,
             dispatches=tuple(self.dispatches),
-            loads=tuple(self.loads),
-            constants=tuple(self.constants),
-            vectors=len(self.vector_levels),
-            words=len(self.word_levels),
-            weights=tuple(vector_number[np.array(rows, np.intp)] for rows in self.installs),
-            steps=tuple(steps),
+            loads=tuple(self.values.loads),
+            constants=tuple(self.values.constants),
+            vectors=self.values.vectors,
+            words=self.values.words,
+            weights=weights,
+            transposed=transposed,
+            steps=self.values.steps(),
             productions=tuple(
                 sorted(productions, key=lambda p: (p.cycle, p.hop, p.stream.direction.value, p.stream.index))
             ),
             writes=tuple(
-                SramWrite(w.cycle, w.slice, w.address, int(vector_number[w.vector]), w.dispatch) for w in self.writes
+                dataclasses.replace(
+                    write,
+                    vector=int(vector_number[write.vector]),
+                    map=None if write.map is None else int(vector_number[write.map]),
+                )
+                for write in self.writes
             ),
+            left_behind=self._left_behind(vector_number),
+            text_source=frozenset(self.text.sources),
+            fetched=tuple(self.text.fetched),
         )
 
-
-def _given(cycles_later: int | None) -> int:
-    """An entry of the timing table that an instruction of this kind always has."""
-    assert cycles_later is not None
-    return cycles_later
-
-
-def _spaces(operation: str) -> tuple[Space, Space]:
-    """Where a step takes its operands from, and where its result goes."""
-    if operation == MULTIPLY:
-        return Space.VECTOR, Space.WORD
-    return OPERATIONS[operation].source, OPERATIONS[operation].result
+    def _left_behind(self, vector_number: Indices) -> tuple[Indices, Indices, Indices]:
+        words, latest = list(self.standing), [entries[-1] for entries in self.standing.values()]
+        last = [_given(self.results[producer][plane]) for _, producer, plane in latest]
+        slices, addresses = np.divmod(np.array(words, np.intp), self.config.mem_words)
+        return slices, addresses, vector_number[np.array(last, np.intp)]
 
 
-def _rider(stream: Stream, cycle: int, hop: int) -> int:
-    """One number for a stream and a diagonal: streams are few, and their numbers the lowest bits."""
-    return stream.diagonal(cycle, hop) << 8 | stream.index << 1 | stream.direction.value
+def _window(dispatch: Dispatch) -> Sequence[tuple[int, int]]:
+    """The SRAM words that a MEM instruction may access, by (slice, address)."""
+    inst = dispatch.instruction
+    first = inst.number("a")
+    words = 1 << inst.number("n") if inst.spec.mnemonic in ("gather", "scatter") else 1
+    return [(dispatch.queue.index, address) for address in range(first, first + words)]
 
 
-def _initial_first(levels: Sequence[int], initial: Iterable[int]) -> Indices:
-    """New numbers by old: the initial values first, in their order, then all others in theirs."""
-    first = list(initial)
-    numbers = np.zeros(len(levels), np.intp)
-    numbers[first] = np.arange(len(first))
-    rest = np.ones(len(levels), np.bool_)
-    rest[first] = False
-    numbers[rest] = np.arange(len(first), len(levels))
-    return numbers
+def _given(number: int | None) -> int:
+    """A number that is always there: an entry of the timing table, or a value of a program without violations."""
+    assert number is not None
+    return number

@@ -34,7 +34,7 @@ class Space(enum.Enum):
 class Operation:
     """A function of `arity` arrays from one space; `parametric` ones take an int after them.
 
-    The result is [rows, lanes] of the `result` space, or [GROUP, rows, lanes] for `split`.
+    The result is [rows, lanes] of the `result` space, or [GROUP, rows, lanes] for `split` and `transpose`.
     """
 
     source: Space
@@ -65,13 +65,19 @@ def split(word: Words) -> Vector:
     return np.ascontiguousarray(np.moveaxis(planes, -1, 0))
 
 
-def multiply(activations: Vector, weights: Vector) -> Words:
-    """Exact int32 sums of `activations` [rows, lanes] and `weights` [lanes, lanes]; row i holds input i's weights.
+def multiply(activations: Vector, weights: NDArray[np.float32]) -> Words:
+    """Exact int32 sums of `activations` [..., rows, lanes] and `weights` [..., lanes, lanes], integers of a byte each.
 
-    In float32, at the speed of BLAS: no sum of up to 1024 products of bytes, nor any part of one, exceeds 2**24 in
-    magnitude, and up to there float32 holds every integer.
+    Row i of the weights belongs to input i. In float32, at the speed of BLAS: no sum of up to 1024 products of bytes,
+    nor any part of one, exceeds 2**24 in magnitude, and up to there float32 holds every integer.
     """
-    return np.asarray(activations.astype(np.float32) @ weights.astype(np.float32)).astype(np.int32)
+    return np.asarray(activations.astype(np.float32) @ weights).astype(np.int32)
+
+
+def offsets(maps: Vector) -> NDArray[np.intp]:
+    """The word that each map [rows, lanes] picks in a window: lane 0 plus 256 times lane 1, unsigned."""
+    lowest = maps.view(np.uint8)[:, :2].astype(np.intp)
+    return lowest[:, 0] + 256 * lowest[:, 1]
 
 
 def shift(vector: Vector, n: int) -> Vector:
@@ -83,6 +89,23 @@ def shift(vector: Vector, n: int) -> Vector:
     else:
         result[..., :n] = vector[..., -n:]
     return result
+
+
+def rotate(vector: Vector, n: int) -> Vector:
+    """Lane i is lane i - n, modulo lanes."""
+    return np.roll(vector, n, axis=-1)
+
+
+def select(vector: Vector, mask: Vector) -> Vector:
+    """Lane i where the mask's lane i is not 0, and 0 elsewhere."""
+    return np.where(mask != 0, vector, np.int8(0))
+
+
+def transpose(*planes: Vector) -> Vector:
+    """Lane 4 b + i of result j, [GROUP, rows, lanes], is lane 4 b + j of plane i, or 0 where there is none."""
+    lanes = planes[0].shape[-1]
+    blocks = np.pad(np.stack(planes), ((0, 0), (0, 0), (0, -lanes % GROUP))).reshape(GROUP, len(planes[0]), -1, GROUP)
+    return np.ascontiguousarray(blocks.transpose(3, 1, 2, 0).reshape(GROUP, len(planes[0]), -1)[..., :lanes])
 
 
 def permute(vector: Vector, lane_map: Vector) -> Vector:
@@ -134,6 +157,9 @@ VXM: dict[str, Operation] = {
 
 SXM: dict[str, Operation] = {
     "shift": Operation(Space.VECTOR, Space.VECTOR, 1, shift, parametric=True),
+    "rotate": Operation(Space.VECTOR, Space.VECTOR, 1, rotate, parametric=True),
+    "select": Operation(Space.VECTOR, Space.VECTOR, 2, select),
+    "transpose": Operation(Space.VECTOR, Space.VECTOR, GROUP, transpose),
     "permute": Operation(Space.VECTOR, Space.VECTOR, 2, permute),
     "distribute": Operation(Space.VECTOR, Space.VECTOR, 1, distribute, parametric=True),
 }
@@ -147,4 +173,5 @@ OPERATIONS: dict[str, Operation] = {
     "join": Operation(Space.VECTOR, Space.WORD, GROUP, join),
     "split": Operation(Space.WORD, Space.VECTOR, 1, split),
 }
-"""All of the above, and the conversions between streams and words. `multiply` is apart: its weights are shared."""
+"""All of the above, and the conversions between streams and words. `multiply` is apart: its weights are shared; so are
+gather and scatter, which pick values rather than compute with them."""
