@@ -254,6 +254,58 @@ def test_matrix_product_and_alu() -> None:
     bench.play(testbench)
 
 
+def test_text_from_the_streams() -> None:
+    """A write that came out of the SRAM of another slice; then the same with a word of text a cycle late."""
+    config, bench = TINY, Bench(TINY)
+    reader, writer = "mem_e0.read", "mem_e3.write"
+    stream, skew = bench.queue(writer).fetches[0], timing(config).fetch.skew
+    assert skew is not None
+    queue = bench.queue(writer)
+    fetched = [instruction("write", a=5, s=stream), instruction("halt")]
+    words = [encoding(config).encode(inst, queue) for inst in fetched]
+    assert encoding(config).word_vectors(queue.kind) == 1
+    vectors = [np.frombuffer(word.to_bytes(config.lanes, "little"), np.int8) for word in words]
+    vector = np.random.default_rng(9).integers(-128, 128, config.lanes)
+    arrives = (
+        3 + bench.latency(reader, "read", "func") + bench.chip.hops_between(stream, bench.queue(reader).hop, queue.hop)
+    )
+    fetch, late = arrives - skew, 30
+    written = late - 4 + arrives - bench.latency(writer, "write", "skew")
+
+    async def testbench(ctx: Any) -> None:
+        await bench.write(ctx, 0, 1, [*vectors, vector])
+        for off in (0, 1):
+            reads = {3: 1, 4 + off: 2, late - 1: 3}
+            schedule = {cycle: instruction("read", a=a, d=stream) for cycle, a in reads.items()}
+            texts = assemble(bench, {reader: schedule})
+            text = bench.text(writer, {fetch: instruction("ifetch", s=stream, a=8, n=2)}, notifies=False)[:-1]
+            idle = written - fetch - 1 - (7 - len(text))
+            text.append(encoding(config).encode(instruction("nop", n=idle), queue))
+            text += [encoding(config).encode(instruction("nop", n=1), queue)] * (8 - len(text))
+            texts[writer] = text
+            await bench.load(ctx, texts)
+            fault = (writer, fetch + skew + 1, False) if off else None
+            assert await bench.start(ctx) == Status(written + 2, fault)
+            assert await bench.read(ctx, 3, 5) == vector.tolist()
+
+    bench.play(testbench)
+
+
+def test_the_chip_runs_while_text_is_fetched() -> None:
+    """Every queue has halted, and then nothing comes for forty cycles: the last of them is a fault, too."""
+    config, bench = TINY, Bench(TINY)
+    name = "mem_e3.write"
+    stream, skew = bench.queue(name).fetches[0], timing(config).fetch.skew
+    assert skew is not None
+
+    async def testbench(ctx: Any) -> None:
+        await bench.load(ctx, assemble(bench, {name: {2: instruction("ifetch", s=stream, a=8, n=40)}}))
+        assert await bench.start(ctx) == Status(4, (name, 2 + skew, False))
+        assert ctx.get(bench.dut.faults) == 40
+
+    bench.play(testbench)
+
+
 @pytest.mark.parametrize("notify", [1, 4])
 def test_cycle_0_follows_notify_as_the_timing_table_says(notify: int) -> None:
     """An illegal word in the place of NOTIFY tells when that would have been dispatched."""
