@@ -2,6 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """What kernels can ask of the back end beyond what operators ask of it: factors, turned lanes, other rows."""
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -19,7 +21,9 @@ from openlpu.compiler.schedule import schedule
 from openlpu.model.link import link
 from openlpu.runtime.driver import open_device
 
-CONFIGS = [NANO, ULX3S, LAB32]
+ROOMY = dataclasses.replace(NANO, mem_words=1024, imem_words=4096)
+"""The smallest chip, with room for matrices of some tiles."""
+CONFIGS = [ROOMY, ULX3S, LAB32]
 
 
 def run(graph: KernelGraph, config: ChipConfig, **inputs: npt.NDArray[np.int8]) -> dict[str, npt.NDArray[np.int32]]:
