@@ -6,6 +6,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -223,14 +224,16 @@ def expect(config: ChipConfig, program: Sequence[Issue], taps: Taps) -> Outcome:
         results[issue.cycle + latency.state, issue.alu] = result
         produced = issue.cycle + latency.func - 1
         match what.operand("d"):
-            case Operand(Format.BYTE, Stream() as stream):
-                outcome.drives[produced, issue.alu, stream] = (
-                    None if result is None else result.clip(-128, 127).tolist()
-                )
-            case Operand(Format.WORD, Stream() as first):
-                for p in range(GROUP):
+            case Operand(Format.BYTE | Format.BYTE_BOTH as form, Stream() as stream):
+                saturated = None if result is None else result.clip(-128, 127).tolist()
+                directions = Direction if form is Format.BYTE_BOTH else (stream.direction,)
+                for direction in directions:
+                    outcome.drives[produced, issue.alu, Stream(direction, stream.index)] = saturated
+            case Operand(Format.WORD | Format.WORD_BOTH as form, Stream() as first):
+                directions = Direction if form is Format.WORD_BOTH else (first.direction,)
+                for direction, p in product(directions, range(GROUP)):
                     plane = None if result is None else (result >> (8 * p)).astype(np.int8).tolist()
-                    outcome.drives[produced, issue.alu, Stream(first.direction, first.index + p)] = plane
+                    outcome.drives[produced, issue.alu, Stream(direction, first.index + p)] = plane
     return outcome
 
 
@@ -307,6 +310,11 @@ def test_random_programs(config: ChipConfig) -> None:
         choices = operations(config, queue.index)
         places = [Operand(Format.BYTE, stream) for stream in queue.produces]
         places += [Operand(Format.WORD, stream) for stream in queue.produces if stream.index % GROUP == 0]
+        if {stream.direction for stream in queue.produces} == set(Direction):
+            places += [Operand(Format.BYTE_BOTH, Stream(Direction.EAST, index)) for index in range(config.streams)]
+            places += [
+                Operand(Format.WORD_BOTH, Stream(Direction.EAST, index)) for index in range(0, config.streams, GROUP)
+            ]
         for cycle in range(rounds):
             if rng.integers(8) == 0:
                 continue
