@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, enum
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import OpClass
@@ -24,6 +24,7 @@ from openlpu.arch.isa import INSTRUCTIONS
 from .decode import delayed, select
 from .fp32 import Compare, CompareOp, FpAdd, FpToInt, IntToFp, Mul
 from .pipeline import Datapath, Step
+from .shared import SharedComponent
 
 __all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu"]
 
@@ -115,7 +116,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
 }
 
 
-class LaneAlu(wiring.Component):
+class LaneAlu(SharedComponent):
     """The 32-bit data path of one lane: operands and an operation every cycle, each result `depth` cycles later.
 
     `control` is a value of `operation()`, of the same cycle as `x` and `y`; an operand that an operation does not have
@@ -145,14 +146,18 @@ class LaneAlu(wiring.Component):
         self._operations = _operations(classes)
         used = [operation.unit for operation in self._operations.values()]
         self._layout = data.StructLayout({name: self._controls(name) for name in _UNITS if name in used})
-        super().__init__({"x": In(32), "y": In(32), "control": In(self._layout), "o": Out(32)})
+        super().__init__(
+            {"x": In(32), "y": In(32), "control": In(self._layout), "o": Out(32)},
+            like=(frozenset(classes), depth),
+            module_name="_".join(("lane_alu", *sorted(classes), str(depth))),
+        )
 
     def operation(self, mnemonic: str) -> Value:
         """The value of `control` that asks for an operation. Raises KeyError for one that the ALU does not have."""
         operation = self._operations[mnemonic]
         return Value.cast(self._layout.const({operation.unit: {"chosen": 1, **operation.controls}}))
 
-    def elaborate(self, platform: object) -> Module:
+    def body(self) -> Module:
         """Operands, once registered, into every datapath; out comes the result of the chosen one."""
         m = Module()
         x, y, control = self.x, self.y, self.control

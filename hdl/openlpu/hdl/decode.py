@@ -7,6 +7,7 @@ written down here. A queue tests words with `Decoder.legal` before it dispatches
 what it receives is an instruction it has, and need not compare more bits than tell its own instructions apart.
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from openlpu.arch.timing import timing
 
 from .stream import StreamSignature
 
-__all__ = ["Decoder", "IssueSignature", "delayed", "dispatched", "named", "part", "queue_ports", "select"]
+__all__ = ["Decoder", "IssueSignature", "delayed", "dispatched", "named", "part", "queue_ports", "reach", "select"]
 
 
 class IssueSignature(wiring.Signature):
@@ -36,6 +37,13 @@ class IssueSignature(wiring.Signature):
 def part(queue: Queue) -> str:
     """What a queue is called inside its unit: `read`, `acts`, `alu2`."""
     return queue.name.split(".")[1]
+
+
+def reach(queue: Queue) -> Queue:
+    """A queue without what tells it from others on the chip that have the same instructions and reach."""
+    # ALUs have classes and neighbours by their number.
+    index = queue.index if queue.kind is QueueKind.VXM else 0
+    return dataclasses.replace(queue, name="", hop=0, index=index)
 
 
 def queue_ports(config: ChipConfig, queues: Iterable[Queue]) -> dict[str, Member]:

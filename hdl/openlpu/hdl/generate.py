@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog as backend
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import In
 
@@ -21,6 +20,7 @@ from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 
 from .chip import Chip, ChipSignature, refuse_unsupported
+from .shared import Library, ports_of
 
 __all__ = ["LINT_WAIVERS", "TOOLS", "TOP", "manifest", "verilog", "write"]
 
@@ -61,7 +61,10 @@ def verilog(config: ChipConfig) -> str:
         "// SPDX-License-Identifier: Apache-2.0\n"
         f"// OpenLPU chip '{config.name}', config {config.digest}. Generated: change the config or the generator.\n"
     )
-    return header + backend.convert(Chip(config=config), name=TOP, emit_src=False, strip_internal_attrs=True)
+    library = Library()
+    chip = Chip(config=config)
+    top = library.verilog(chip, ports_of(chip), TOP)
+    return header + top + library.text
 
 
 def manifest(config: ChipConfig) -> dict[str, Any]:

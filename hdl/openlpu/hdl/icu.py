@@ -14,8 +14,8 @@ the cycle after its last. The queue goes on meanwhile, and wherever it reads the
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
@@ -23,7 +23,9 @@ from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Queue
 from openlpu.arch.timing import timing
 
-from .decode import Decoder, IssueSignature, delayed, named, select
+from .decode import Decoder, IssueSignature, delayed, named, part, reach, select
+from .ram import Ram
+from .shared import SharedComponent
 from .stream import StreamSignature
 
 __all__ = ["InstructionQueue", "TextWriteSignature"]
@@ -38,7 +40,7 @@ class TextWriteSignature(wiring.Signature):
         super().__init__({"en": Out(1), "address": Out(bits_for(config.imem_words)), "data": Out(word_bits)})
 
 
-class InstructionQueue(wiring.Component):
+class InstructionQueue(SharedComponent):
     """One queue of a chip.
 
     From `start` (a pulse, while `halted`) it executes its text from address 0 until HALT, or until a word that is not
@@ -82,18 +84,17 @@ class InstructionQueue(wiring.Component):
                 "fetch_taps": In(StreamSignature(config.lanes)).array(len(queue.fetches)),
                 "fetch_empty": Out(1),
                 "fetching": Out(1),
-            }
+            },
+            like=reach(queue),
+            module_name=f"icu_{queue.unit}_{part(queue)}",
         )
 
-    def elaborate(self, platform: object) -> Module:
+    def body(self) -> Module:
         """Build fetch, head and issue register."""
         m = Module()
         advance = Signal()
-        text: memory.Memory
-        m.submodules.text_memory = text = memory.Memory(
-            shape=unsigned(self._word_bits), depth=self._config.imem_words, init=[]
-        )
-        fetched, fetched_valid = self._fetch(m, text.read_port(), advance)
+        m.submodules.text_memory = text = Ram(depth=self._config.imem_words, width=self._word_bits)
+        fetched, fetched_valid = self._fetch(m, text.read, advance)
 
         incoming = Decoder(self._config, self._queue, fetched)
         legal = Signal()
@@ -145,7 +146,7 @@ class InstructionQueue(wiring.Component):
         with m.If(self.start):
             m.d.sync += [stopped.eq(0), seen.eq(0)]
 
-        self._elaborate_text(m, text.write_port(), flags["ifetch"], head)
+        self._elaborate_text(m, text.write, flags["ifetch"], head)
 
         word = Signal(self._word_bits, name="issue_word", reset_less=True)
         m.d.comb += self.issue.word.eq(word)
@@ -155,7 +156,7 @@ class InstructionQueue(wiring.Component):
             m.d.sync += word.eq(self._advanced(m, word, head))
         return m
 
-    def _fetch(self, m: Module, read: memory.ReadPort, advance: Value) -> tuple[Value, Value]:
+    def _fetch(self, m: Module, read: Any, advance: Value) -> tuple[Value, Value]:
         """The stages before the head: the word fetched, and whether there is one."""
         counter = Signal(bits_for(self._config.imem_words))
         read_valid, fetched_valid = Signal(), Signal()
@@ -172,7 +173,7 @@ class InstructionQueue(wiring.Component):
             m.d.sync += [counter.eq(0), read_valid.eq(0), fetched_valid.eq(0)]
         return fetched, fetched_valid
 
-    def _elaborate_text(self, m: Module, write: memory.WritePort, begins: Value, head: Value) -> None:
+    def _elaborate_text(self, m: Module, write: Any, begins: Value, head: Value) -> None:
         """Collect words from the stream that IFETCH names; write them, or what the host has."""
         stages = timing(self._config).fetch.skew
         assert stages is not None

@@ -2,8 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """MEM slices: SRAM between the streams.
 
-A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open,
-here and in the timing table: the schedule never asks, and block RAM that need not answer costs nothing beside itself.
+A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open.
 
 A window begins at a multiple of its size. So the place in it, which comes on a stream, is combined with its address
 without a carry, and a word found that way takes as long as one that the instruction names.
@@ -11,15 +10,17 @@ without a carry, and a word found that way takes as long as one that the instruc
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 
-from .decode import Decoder, delayed, dispatched, named, queue_ports, select
+from .decode import Decoder, delayed, dispatched, named, queue_ports, reach, select
+from .ram import Ram
+from .shared import SharedComponent
 
 __all__ = ["MemSlice", "SramAccessSignature"]
 
@@ -44,7 +45,7 @@ class SramAccessSignature(wiring.Signature):
         )
 
 
-class MemSlice(wiring.Component):
+class MemSlice(SharedComponent):
     """MEM slice number `index` of `Geometry.mem_slices`: ports as `queue_ports` says, and `host`."""
 
     read_issue: Any
@@ -62,20 +63,19 @@ class MemSlice(wiring.Component):
         self._write = geometry(config).of_kind(QueueKind.MEM_WRITE)[index]
         super().__init__(
             queue_ports(config, (self._read, self._write)) | {"host": In(SramAccessSignature(config))},
+            like=(reach(self._read), reach(self._write)),
+            module_name=self._read.unit,
         )
 
-    def elaborate(self, platform: object) -> Module:
+    def body(self) -> Module:
         """Build the SRAM and both queues' pipelines."""
         m = Module()
-        sram: memory.Memory
-        m.submodules.sram = sram = memory.Memory(
-            shape=unsigned(8 * self._config.lanes), depth=self._config.mem_words, init=[]
-        )
-        self._elaborate_read(m, sram.read_port(transparent_for=()))
-        self._elaborate_write(m, sram.write_port())
+        m.submodules.sram = sram = Ram(depth=self._config.mem_words, width=8 * self._config.lanes)
+        self._elaborate_read(m, sram.read)
+        self._elaborate_write(m, sram.write)
         return m
 
-    def _elaborate_read(self, m: Module, port: memory.ReadPort) -> None:
+    def _elaborate_read(self, m: Module, port: Any) -> None:
         stages = self._config.pipeline.sram
         valid, word = dispatched(m, self._config, "read", self.read_issue)
         instruction = Decoder(self._config, self._read, word)
@@ -94,7 +94,7 @@ class MemSlice(wiring.Component):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(data)]
         m.d.comb += self.host.read_data.eq(data)
 
-    def _elaborate_write(self, m: Module, port: memory.WritePort) -> None:
+    def _elaborate_write(self, m: Module, port: Any) -> None:
         valid, word = dispatched(m, self._config, "write", self.write_issue)
         instruction = Decoder(self._config, self._write, word)
         mapped = named(m, "write_mapped", instruction.is_("scatter"))

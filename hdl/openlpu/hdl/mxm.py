@@ -20,11 +20,13 @@ from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
 from .decode import Decoder, delayed, dispatched, named, queue_ports, select
+from .ram import Ram
+from .shared import SharedComponent
 
 __all__ = ["Column", "MxmPlane"]
 
 
-class Column(wiring.Component):
+class Column(SharedComponent):
     """The dot product of activations and one column of weights.
 
     `load`, one bit a row group: the group's weights become `weights` in the shadow. `load_whole`: all of them become
@@ -52,10 +54,12 @@ class Column(wiring.Component):
                 "install": In(1),
                 "activations": In(8 * config.lanes),
                 "sums": Out(signed(32)),
-            }
+            },
+            like=(),
+            module_name="column",
         )
 
-    def elaborate(self, platform: object) -> Module:
+    def body(self) -> Module:
         """Build weights, multipliers and adder tree."""
         m = Module()
         lanes, together = self._config.lanes, self._config.weight_streams
@@ -178,11 +182,9 @@ class MxmPlane(wiring.Component):
         def executes(*mnemonics: str) -> Value:
             return valid & Cat(instruction.is_(mnemonic) for mnemonic in mnemonics).any()
 
-        accumulators: memory.Memory
-        m.submodules.accumulators = accumulators = memory.Memory(
-            shape=unsigned(32 * self._config.lanes), depth=self._config.acc_depth, init=[]
-        )
-        read, write = accumulators.read_port(transparent_for=()), accumulators.write_port()
+        accumulators = Ram(depth=self._config.acc_depth, width=32 * self._config.lanes)
+        m.submodules.accumulators = accumulators
+        read, write = accumulators.read, accumulators.write
         # Every instruction has its accumulator in the same place.
         address = instruction.field("acc_out", "a")
         address_q = Signal(bits_for(self._config.acc_depth), reset_less=True)

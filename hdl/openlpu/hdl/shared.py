@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Components that stand many times on a chip, and are elaborated once.
+
+A lane is like the next one, and so is a column, a memory or a queue; elaborated for each use, they would make time,
+memory and text grow with the area of the chip. A `SharedComponent` therefore says which others it is like. A `Library`,
+which is the platform when Verilog is made, converts the first of them and makes each an instance of that module.
+Amaranth's own simulator knows no instances: on any other platform a shared component is like every other.
+"""
+
+from collections.abc import Hashable, Mapping
+
+from amaranth.back import verilog
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Member
+
+__all__ = ["Library", "SharedComponent", "ports_of"]
+
+
+class SharedComponent(wiring.Component):
+    """A component whose like may stand elsewhere on the chip. It has registers, all in domain `sync`.
+
+    Parameters
+    ----------
+    ports : its signature
+    like : equal for two components of a class and a chip if, and only if, they are built alike
+    module_name : of the Verilog module, unless another of its like came before
+    """
+
+    def __init__(self, ports: Mapping[str, Member], *, like: Hashable, module_name: str) -> None:
+        super().__init__(ports)
+        self.like = like
+        self.module_name = module_name
+
+    def elaborate(self, platform: object) -> Module | Instance:
+        """An instance of the library's module where there is a library, else what is inside."""
+        return platform.instance(self) if isinstance(platform, Library) else self.body()
+
+    def body(self) -> Module:
+        """What is inside: to be defined in place of `elaborate`."""
+        raise NotImplementedError
+
+
+class Library:
+    """The modules of the shared components of one chip, as far as they stand in what was made with `verilog`."""
+
+    def __init__(self) -> None:
+        self._names: dict[Hashable, str] = {}
+        self._texts: dict[str, str] = {}
+
+    @property
+    def text(self) -> str:
+        """The Verilog of the modules, each after those that stand in it."""
+        return "".join(self._texts.values())
+
+    def verilog(self, design: Elaboratable, ports: Mapping[str, Signal], name: str) -> str:
+        """A design as Verilog, with `clk` and `rst` besides `ports`, and without the modules of the library."""
+        named = [(port, signal, None) for port, signal in ports.items()]
+        return verilog.convert(design, name, platform=self, ports=named, emit_src=False, strip_internal_attrs=True)
+
+    def instance(self, component: SharedComponent) -> Instance:
+        """A use of a component's module. Raises ValueError when one of another kind has taken the module's name."""
+        ports, like = ports_of(component), (type(component), component.like)
+        if like not in self._names:
+            name = component.module_name
+            if name in self._names.values():
+                raise ValueError(f"two kinds of shared components are called '{name}'")
+            self._names[like] = name
+            self._texts[name] = self.verilog(component.body(), ports, name)
+        flows = {"__".join(map(str, path)): member.flow for path, member, _ in component.signature.flatten(component)}
+        connected = [("i" if flows[port] is In else "o", port, signal) for port, signal in ports.items()]
+        clock = [("i", "clk", ClockSignal()), ("i", "rst", ResetSignal())]
+        return Instance(self._names[like], *clock, *connected)
+
+
+def ports_of(component: wiring.Component) -> dict[str, Signal]:
+    """The signals of a component's ports by name, `__` between the parts of a path."""
+    signals = {}
+    for path, _, port in component.signature.flatten(component):
+        signal = Value.cast(port)
+        assert isinstance(signal, Signal)
+        signals["__".join(map(str, path))] = signal
+    return signals
