@@ -200,7 +200,7 @@ def test_every_pass_shows_its_ir_the_same_under_any_hash_seed() -> None:
         "from openlpu.arch.presets import ULX3S\n"
         "from openlpu.compiler.pipeline import compile_graph\n"
         "from openlpu.compiler.workloads import gemm\n"
-        "compile_graph(gemm(3, 40, 20, 0), ULX3S, dump=lambda name, text: print(name, text))\n"
+        "compile_graph(gemm(3, 40, 20, 0), ULX3S, dump=lambda name, text_of: print(name, text_of()))\n"
     )
     texts = [
         subprocess.run(

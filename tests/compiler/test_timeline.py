@@ -66,7 +66,9 @@ def test_a_ride_passes_every_hop_a_cycle_apart() -> None:
     west, accs = Stream(Direction.WEST, 2), geometry(NANO).by_name["mxm_e0.accs"]
     assert accs.hop == 4
     assert flight.ride(west, accs, consumer=1, arrival=20) == 17
-    assert set(flight.registers) == {((west, hop), west.diagonal(21 - hop, hop)) for hop in (1, 2, 3, 4)}
+    assert set(flight.registers) == {
+        ((west.direction.value, 2, hop), west.diagonal(21 - hop, hop)) for hop in (1, 2, 3, 4)
+    }
 
 
 def test_two_productions_in_one_register_never_depart() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -51,7 +52,7 @@ def _dumper(destination: str | None, as_json: bool) -> Dump | None:
     if destination == "-":
         if as_json:
             raise UserError("--dump-ir - and --json both print to standard output: dump to a folder")
-        return lambda name, text: click.echo(f"// {name}\n{text}")
+        return lambda name, text_of: click.echo(f"// {name}\n{text_of()}")
     directory = Path(destination)
     try:
         directory.mkdir(exist_ok=True)
@@ -59,8 +60,8 @@ def _dumper(destination: str | None, as_json: bool) -> Dump | None:
         raise UserError(f"{directory}: cannot be written: {error.strerror}") from None
     written: list[Path] = []
 
-    def dump(name: str, text: str) -> None:
+    def dump(name: str, text_of: Callable[[], str]) -> None:
         written.append(directory / f"{len(written) + 1:02d}-{name}.txt")
-        written[-1].write_text(text, encoding="utf-8")
+        written[-1].write_text(text_of(), encoding="utf-8")
 
     return dump

@@ -47,6 +47,15 @@ def summary(program: Program) -> dict[str, Any]:
     }
 
 
+def instructions(program: Program) -> int:
+    """How many instructions the program dispatches to units."""
+    return sum(
+        inst.number("n") if inst.spec.mnemonic == "repeat" else int(not inst.spec.control)
+        for text in program.text.values()
+        for inst in text
+    )
+
+
 def dispatches(program: Program) -> dict[Queue, list[Dispatch]]:
     """What every queue of the chip dispatches, in order; empty for queues that take no part."""
     queues = geometry(program.config).queues

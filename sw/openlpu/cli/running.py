@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +72,22 @@ def bench(workload: str, m: int | None, k: int, n: int, config: str, seed: int, 
     rows = m if m is not None else {"gemm": 64, "gemv": 1}[workload]
     _require_room(chip, rows, k, n)
     graph = gemm(rows, k, n, seed)
+    clock = _PassClock()
     with working(f"compiling {graph.name} for {chip.name}", as_json=as_json):
-        program = compile_graph(graph, chip)
+        program = compile_graph(graph, chip, dump=clock)
     random = np.random.default_rng(seed + 1)
     inputs = {port.name: random.integers(-128, 128, port.shape, dtype=np.int8) for port in graph.inputs}
-    result, seconds = _execute(program, inputs, backend, as_json)
+    result, seconds = _repeat(program, inputs, backend, as_json)
     expected = evaluate(graph, inputs)
     mismatches = sum(int(np.count_nonzero(result.outputs[name] != expected[name])) for name in expected)
     if as_json:
-        print_json({**_measured(program, result, seconds), "backend": backend, "mismatches": mismatches})
+        passes = {name: round(passed, 3) for name, passed in clock.seconds.items()}
+        compiled = {"instructions": figures.instructions(program), "pass_seconds": passes}
+        measured = _measured(program, result, seconds)
+        print_json({**measured, **compiled, "backend": backend, "mismatches": mismatches})
     else:
-        print_summary(program, [*_facts(backend, result, seconds), ("mismatches", mismatches)])
+        facts = [("scheduling", _pace(program, clock)), *_facts(backend, result, seconds), ("mismatches", mismatches)]
+        print_summary(program, facts)
     if mismatches:
         raise RunFailure(f"{program.name}: {mismatches} wrong results on {backend} (seed {seed})")
 
@@ -98,6 +103,42 @@ def _execute(
         start = time.perf_counter()
         result = _run(device, inputs)
         return result, round(time.perf_counter() - start, 3)
+
+
+def _repeat(
+    program: Program, inputs: Mapping[str, NDArray[Any]], backend: str, as_json: bool
+) -> tuple[RunResult, float]:
+    """Run a program again and again for half a second; the seconds of one run.
+
+    The first run, in which the golden model proves and links the program, does not count.
+    """
+    with working(f"preparing {backend} for {program.config.name}", as_json=as_json):
+        device = _open(backend, program.config)
+    with device, working(f"running {program.name} on {backend}", as_json=as_json):
+        device.load(program)
+        result = _run(device, inputs)
+        runs, start = 0, time.perf_counter()
+        while time.perf_counter() < start + 0.5:
+            result = _run(device, inputs)
+            runs += 1
+        return result, (time.perf_counter() - start) / runs
+
+
+class _PassClock:
+    """How long each pass of the compiler took; `compile_graph` calls it after each."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def __call__(self, name: str, text_of: Callable[[], str]) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self._since = now - self._since, now
+
+
+def _pace(program: Program, clock: _PassClock) -> str:
+    seconds, count = clock.seconds["schedule"], figures.instructions(program)
+    return f"{count:,} instructions in {seconds:.3f} s ({count / seconds:,.0f} a second)"
 
 
 # The errors of the RTL backend live beside the hardware tools, where software may not look; these are their bases.
@@ -128,7 +169,7 @@ def _measured(program: Program, result: RunResult, seconds: float) -> dict[str, 
 
 def _facts(backend: str, result: RunResult, seconds: float) -> list[tuple[str, object]]:
     rate = f"{result.cycles / seconds:,.0f} cycles/s" if seconds else "too short to measure"
-    return [("ran on", backend), ("measured cycles", f"{result.cycles:,}"), ("wall clock", f"{seconds} s ({rate})")]
+    return [("ran on", backend), ("measured cycles", f"{result.cycles:,}"), ("wall clock", f"{seconds:.6f} s ({rate})")]
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -26,8 +26,8 @@ from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import Schedule, schedule
 from openlpu.model.link import link
 
-Dump = Callable[[str, str], None]
-"""Called after each pass with its name and the IR as text."""
+Dump = Callable[[str, Callable[[], str]], None]
+"""Called after each pass with its name and a function that makes the IR a text."""
 
 
 def compile_model(path: Path, config: ChipConfig, *, batch: int | None = None, dump: Dump | None = None) -> Program:
@@ -45,16 +45,16 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
     Raises:
         CompileError: when it does not fit.
     """
-    dump = dump or (lambda name, text: None)
+    dump = dump or (lambda name, text_of: None)
     graph.verify()
-    dump("graph", str(graph))
+    dump("graph", graph.__str__)
     kernels = lower(graph, config)
     kernels.verify()
-    dump("kernels", str(kernels))
+    dump("kernels", kernels.__str__)
     placement = Placement(kernels, config)
-    dump("placement", str(placement))
+    dump("placement", placement.__str__)
     scheduled = schedule(kernels, placement, config)
-    dump("schedule", _schedule_text(scheduled, config))
+    dump("schedule", lambda: _schedule_text(scheduled, config))
     text = assemble(scheduled.dispatches, scheduled.cycles, config)
     bounds = lower_bounds(graph, config)
     program = Program(
@@ -70,7 +70,7 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
         resource_name=bounds.busiest,
         chain_bound=bounds.chain,
     )
-    dump("program", _program_text(program))
+    dump("program", lambda: _program_text(program))
     verify_meetings(link(program), scheduled.rides)
     return program
 

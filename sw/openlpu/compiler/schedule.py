@@ -154,6 +154,11 @@ class _Scheduler:
         self.planes = [
             _PlaneState(plane, config, self.tiles_of(number)) for number, plane in enumerate(placement.planes)
         ]
+        self.chains: dict[tuple[tuple[Step, ...], int], list[tuple[Placed, ...]]] = {}
+        """By steps, and how many are wanted: the disjoint ways through the VXM."""
+        self.loads: dict[tuple[_PlaneState, str], tuple[Flight, int]] = {}
+        """Of each plane and instruction the load from word 0: all others differ in their addresses only. (One
+        instruction always loads the same group first.)"""
         self.computed: set[str] = set()
         """Buffers whose kernels have been scheduled."""
         self.next_word = 0
@@ -245,19 +250,27 @@ class _Scheduler:
         factor = tile.kernel.weights
         mnemonic = "lwt" if isinstance(factor, Factor) and factor.transposed else "lw"
         mnemonic += "_iw" if install else ""
-        journey = Journey()
-        skew = after(self.latency(plane.weights, mnemonic).skew)
-        journey.flight.dispatch(plane.weights, 0, instruction(mnemonic, g=group), step=1)
-        read_at = [
-            self.read(journey.flight, mem_slice, base + group, stream, plane.weights.hop, skew, 1)
-            for stream, mem_slice in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
-        ]
+        if (plane, mnemonic) not in self.loads:
+            self.loads[plane, mnemonic] = self.first_load(plane, mnemonic, group)
+        pattern, read_at = self.loads[plane, mnemonic]
+        journey = Journey(pattern.reading_from(base + group))
         if isinstance(factor, Factor):
             down, across = tile.input_column, tile.output_column
             if factor.transposed:
                 down, across = across, down
-            journey.loads = (factor.name, across, down * self.config.lanes, min(read_at))
+            journey.loads = (factor.name, across, down * self.config.lanes, read_at)
         return journey
+
+    def first_load(self, plane: _PlaneState, mnemonic: str, group: int) -> tuple[Flight, int]:
+        """A load from word 0 of the feeders, and the time by which the words must be in SRAM."""
+        flight = Flight()
+        skew = after(self.latency(plane.weights, mnemonic).skew)
+        flight.dispatch(plane.weights, 0, instruction(mnemonic, g=group), step=1)
+        read_at = [
+            self.read(flight, mem_slice, 0, stream, plane.weights.hop, skew, 1)
+            for stream, mem_slice in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
+        ]
+        return flight, min(read_at)
 
     def depart_loads(self, journey: Journey, count: int, earliest: int) -> int:
         """Load weights as early as the whole tile is in SRAM; return the start."""
@@ -408,7 +421,10 @@ class _Scheduler:
         Two operands of a step that lie in one slice would meet at its port; a `pass` in front parts them.
         """
         for delay in range(len(self.config.alus)):
-            chains = disjoint_chains([*[PASS] * delay, *kernel.chain], self.config, most)
+            steps = (*[PASS] * delay, *kernel.chain)
+            if (steps, most) not in self.chains:
+                self.chains[steps, most] = disjoint_chains(steps, self.config, most)
+            chains = self.chains[steps, most]
             if not chains:
                 continue
             found: Journey | None = None

@@ -10,11 +10,12 @@ start; it departs `count` times, `gap` cycles apart, at the earliest start at wh
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from openlpu.arch.geometry import Queue, Stream
+from openlpu.arch.geometry import Queue, QueueKind, Stream
 from openlpu.arch.isa import Instruction
 
 Key = Hashable
@@ -69,11 +70,28 @@ class Flight:
         """
         diagonal = stream.diagonal(arrival, consumer)
         step = stream.direction.step
+        belt = stream.direction.value
         self.rides.append(Ride(stream, producer, consumer, diagonal))
         for hop in range(producer.hop, consumer + step, step):
-            owner = self.registers.setdefault(((stream, hop), diagonal), producer)
+            owner = self.registers.setdefault(((belt, stream.index, hop), diagonal), producer)
             self.clashes |= owner != producer
         return arrival - (consumer - producer.hop) * step
+
+    def reading_from(self, distance: int) -> Flight:
+        """The same flight, but every word that it reads lies `distance` further; what it occupies is shared."""
+        moved = Flight(
+            [
+                dataclasses.replace(entry, instruction=entry.instruction.advanced(distance))
+                if entry.queue.kind is QueueKind.MEM_READ
+                else entry
+                for entry in self.dispatches
+            ],
+            self.registers,
+            self.rides,
+            self.clashes,
+        )
+        moved.__dict__["claims"] = self.claims
+        return moved
 
     def latest(self, queue: Queue) -> int:
         """The offset of the last instruction for a queue."""
