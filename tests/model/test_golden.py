@@ -211,6 +211,7 @@ class Belt:
         self.later: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self.samples: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self.shadow, self.array = np.zeros((LANES, LANES), np.int8), np.zeros((LANES, LANES), np.int8)
+        self.buffer: dict[int, Vector] = {}
         self.sums: Any = None
         self.accumulators: dict[int, Any] = {}
         self.alus: dict[int, Any] = {}
@@ -261,21 +262,29 @@ class Belt:
         mnemonic = inst.spec.mnemonic
         match queue.kind:
             case QueueKind.MEM_READ:
-                self.drive(t + row.func, queue, inst.stream("d"), self.sram[queue.index, inst.number("a")].copy())
+                place = (queue.index, inst.number("a") + self.offset(queue, inst))
+                self.drive(t + row.func, queue, inst.stream("d"), self.sram[place].copy())
             case QueueKind.MEM_WRITE:
-                place, vector = (queue.index, inst.number("a")), at(inst.stream("s"))
+                place, vector = (queue.index, inst.number("a") + self.offset(queue, inst)), at(inst.stream("s"))
                 self.later[t + row.state].append(lambda: self.sram.__setitem__(place, vector))
-            case QueueKind.MXM_WEIGHTS if mnemonic == "lw":
-                vectors = [at(s) for s in queue.consumes]
-                first = inst.number("g") * NANO.weight_streams
-                self.later[t + row.state].append(
-                    lambda: self.shadow.__setitem__(slice(first, first + len(vectors)), vectors)
-                )
-            case QueueKind.MXM_WEIGHTS:
+            case QueueKind.MXM_WEIGHTS if mnemonic == "iw":
                 install = self.shadow.copy()
                 self.later[t + row.state].append(lambda: setattr(self, "array", install))
+            case QueueKind.MXM_WEIGHTS:
+                vectors = [at(s) for s in queue.consumes]
+                first = inst.number("g") * NANO.weight_streams
+                shadow = self.shadow.T if mnemonic.startswith("lwt") else self.shadow
+                loaded = TABLE.latency(BY_MNEMONIC["lw"], queue).state
+                assert loaded is not None
+                self.later[t + loaded].append(lambda: shadow.__setitem__(slice(first, first + len(vectors)), vectors))
+                if mnemonic.endswith("iw"):
+                    self.dispatch(t + 1, queue, instruction("iw"))
+            case QueueKind.MXM_ACTS if mnemonic == "abl":
+                address, loaded_vector = inst.number("a"), at(inst.stream("s"))
+                self.later[t + row.state].append(lambda: self.buffer.__setitem__(address, loaded_vector))
             case QueueKind.MXM_ACTS:
-                vector = at(inst.stream("s")).astype(np.int64)
+                replayed = mnemonic == "abr"
+                vector = (self.buffer[inst.number("a")] if replayed else at(inst.stream("s"))).astype(np.int64)
 
                 def multiply() -> None:
                     sums = np.array(
@@ -304,6 +313,19 @@ class Belt:
                         self.drive(t + row.func, queue, stream, byte)
                     case Operand(Format.WORD, Stream() as stream):
                         self.drive_word(t + row.func, queue, stream, result)
+            case QueueKind.SXM_SHIFT if mnemonic == "rotate":
+                for source_stream, stream in zip(inst.stream("s").planes, inst.stream("d").planes, strict=True):
+                    held = at(source_stream).tolist()
+                    turned = [held[(i - inst.number("n")) % LANES] for i in range(LANES)]
+                    self.drive(t + row.func, queue, stream, np.array(turned, np.int8))
+            case QueueKind.SXM_PERMUTE if mnemonic == "transpose":
+                planes = [at(stream).tolist() for stream in inst.stream("s").planes]
+                for j, stream in enumerate(inst.stream("d").planes):
+                    column = [planes[lane % 4][lane // 4 * 4 + j] for lane in range(LANES)]
+                    self.drive(t + row.func, queue, stream, np.array(column, np.int8))
+            case QueueKind.SXM_SHIFT if mnemonic == "select":
+                chosen = [v if m else 0 for v, m in zip(at(inst.stream("s")), at(inst.stream("m")), strict=True)]
+                self.drive(t + row.func, queue, inst.stream("d"), np.array(chosen, np.int8))
             case _:
                 source = at(inst.stream("s")).tolist()
                 match mnemonic:
@@ -315,6 +337,12 @@ class Belt:
                         places = [inst.number("n")] * LANES
                 moved = [source[p] if 0 <= p < LANES else 0 for p in places]
                 self.drive(t + row.func, queue, inst.stream("d"), np.array(moved, np.int8))
+
+    def offset(self, queue: Any, inst: Instruction) -> int:
+        if inst.spec.mnemonic not in ("gather", "scatter"):
+            return 0
+        low, high = (int(byte) & 0xFF for byte in self.registers[queue.hop, inst.stream("m")][:2])
+        return int((low | high << 8) % 2 ** inst.number("n"))
 
     def drive_word(self, cycle: int, queue: Any, stream: Stream, word: Any) -> None:
         for plane in range(4):
@@ -373,8 +401,24 @@ def random_program(build: Build, seed: int) -> Program:
     for t in (0, 60):
         for i in range(4):
             put(f"mem_e{i}.read", t + i // 2, f"read a={int(rng.integers(8))} d=e{i}")
-        put("mxm_e0.weights", t + 5, "lw g=0")
+        put("mxm_e0.weights", t + 5, pick(["lw g=0", "lwt g=0"]))
         put("mxm_e0.weights", t + 6, "iw")
+    for t in rng.integers(4, length, 12).tolist():
+        size, m, s = int(rng.integers(4)), f"e{int(rng.integers(2))}", f"e{int(rng.integers(2, 4))}"
+        put("mem_e0.read", t, f"read a={int(rng.integers(8))} d={m}")
+        put("mem_e1.read", t, f"read a={int(rng.integers(8))} d={s}")
+        put("mem_e2.write", t + 3, f"scatter a=0 n={size} m={m} s={s}")
+        put("mem_e3.read", t + 3, f"gather a=0 n={size} m={m} d={stream(either())}")
+        put("mem_e2.read", t + 6 + int(rng.integers(3)), f"gather a=0 n={size} m={m} d={stream(either())}")
+    for t in rng.integers(4, length, 12).tolist():
+        for plane in range(4):
+            put(f"mem_e{plane}.read", t + plane // 2, f"read a={int(rng.integers(8))} d=e{plane}")
+        put("sxm_e.shift", t + 4, f"rotate s=e0 d={stream(either(), True)} n={int(rng.integers(-3, 4))}")
+        put("sxm_e.permute", t + 4, f"transpose s=e0 d={stream(either(), True)}")
+        put("sxm_e.shift", t + 5, f"select s=e0 m=e2 d={stream(either())}")
+        put("mxm_e0.acts", t + 5, f"abl a={int(rng.integers(4))} s=e0")
+        put("mxm_e0.acts", t + 6, f"abr a={int(rng.integers(4))}")
+        put("mxm_e0.accs", t + 8, f"acc_set_out a=0 d={stream('w', True)}")
     for t in (1, *rng.integers(4, length, 20).tolist()):
         k, a, d, alu = int(rng.integers(4)), int(rng.integers(2)), stream("w", True), pick(binary)
         put("mem_e0.read", t, f"read a={int(rng.integers(8))} d=e{k}")
@@ -402,9 +446,10 @@ def random_program(build: Build, seed: int) -> Program:
                 put(f"mem_e{i}.read", t, f"repeat n={int(rng.integers(1, 4))} gap=1 step={int(rng.integers(-2, 3))}")
             if rng.random() < 0.5:
                 put(f"mem_e{i}.write", t, f"write a={int(rng.integers(16))} s={stream(either())}")
-        put("mxm_e0.weights", t, pick(["lw g=0", "iw"]))
+        put("mxm_e0.weights", t, pick(["lw g=0", "iw", "lw_iw g=0", "lwt g=0", "lwt_iw g=0"]))
         if rng.random() < 0.6:
             put("mxm_e0.acts", t, f"abc s={stream('e')}")
+        put("mxm_e0.acts", t, f"abr a={int(rng.integers(4))}")
         if rng.random() < 0.8:
             a, d = int(rng.integers(3)), stream("w", True)
             put("mxm_e0.accs", t, pick(
@@ -467,6 +512,7 @@ def test_random_programs_do_the_same_as_moving_every_register(build: Build) -> N
         executed += assert_as_on_the_belt(random_program(build, seed))
     print(executed)
     units = {"read", "write", "lw", "iw", "abc", "shift", "permute", "distribute", *BELT_ALU}
+    units |= {"gather", "scatter", "lw_iw", "lwt", "lwt_iw", "abl", "abr", "rotate", "transpose", "select"}
     units |= {"acc_set", "acc_add", "acc_set_out", "acc_add_out", "acc_out"}
     assert units - set(executed) == set()
 

@@ -13,8 +13,10 @@ from openlpu.arch.geometry import Direction, Stream
 from openlpu.arch.isa import Instruction, instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.program import Column, Port, Program
+from openlpu.model.golden import GoldenChip
 from openlpu.model.link import check, cycles, link
 from openlpu.model.violation import CheckError
+from openlpu.runtime.driver import Device
 
 Build = Callable[..., Program]
 Meet = Callable[..., int]
@@ -305,3 +307,136 @@ def test_the_message_counts_and_lists(build: Build) -> None:
     with pytest.raises(CheckError, match=r"(?s)test: 20 violations\n.*and 10 more") as caught:
         check(program)
     assert len(caught.value.violations) == 20
+
+
+WINDOW = {(0, a): np.array([a, 0, 0, 0], np.int8) for a in range(8)}
+
+
+@pytest.mark.parametrize(("cycle", "found"), [(4, "old"), (5, "collision"), (6, "new")])
+@pytest.mark.parametrize("line", ["write a=2 s=e3", "scatter a=0 n=2 m=e3 s=e3"])
+@pytest.mark.parametrize("reader", ["read a=2 d=e0", "gather a=2 n=0 m=e3 d=e0"])
+def test_accessing_a_word_around_its_change(build: Build, cycle: int, found: str, line: str, reader: str) -> None:
+    # alu0 drives the same vector in every cycle; what changes word 2 dispatches in cycle 4.
+    schedule = {
+        "vxm.alu0": {0: "pass x=imm d=e3.byte imm=0x2", 1: "repeat n=8 gap=1"},
+        "mem_e0.write": {4: line},
+        "mem_e0.read": {cycle: reader},
+    }
+    program = build(schedule, image=WINDOW)
+    if found == "collision":
+        assert "reads the word on the clock edge of cycle 4, mem_e0.write" in only(program)
+        return
+    chip = GoldenChip(NANO)
+    Device(chip).load(program)
+    chip.run()
+    assert chip.trace is not None
+    value = next(chip.trace.vectors[p.vector] for p in chip.trace.productions if p.stream.index == 0)
+    assert value.tolist() == ([2, 0, 0, 0] if found == "old" else [2, 2, 2, 2])
+    assert [write.address for write in chip.trace.writes] == [2]
+
+
+@pytest.mark.parametrize(
+    ("queue", "line"), [("mem_e0.read", "gather a=4 n=2 m=e3 d=e0"), ("mem_e0.write", "scatter a=4 n=2 m=e3 s=e3")]
+)
+def test_every_word_of_a_window_holds_something(build: Build, queue: str, line: str) -> None:
+    schedule = {"vxm.alu0": {0: "pass x=imm d=e3.byte"}, queue: {4: line}}
+    check(build(schedule, image=WINDOW))
+    image = {place: word for place, word in WINDOW.items() if place != (0, 6)}
+    assert "word 6 of mem_e0 holds nothing yet" in only(build(schedule, image=image))
+
+
+def test_a_scatter_defines_nothing(build: Build) -> None:
+    schedule = {"vxm.alu0": {0: "pass x=imm d=e3.byte"}, "mem_e0.write": {4: "scatter a=4 n=2 m=e3 s=e3"}}
+    port = Port("y", (1, 4), 1, 4, (Column((0,), 8),), "int8")
+    message = only(build(schedule, image=WINDOW, outputs=(port,)))
+    assert message == "program: output 'y': word 8 of mem_e0 is never written"
+
+
+def test_a_window_on_a_multiple_of_its_size(build: Build) -> None:
+    assert "no window of 4 words" in only(build({"mem_e0.read": {0: "gather a=2 n=2 m=e3 d=e0"}}))
+
+
+def test_an_activation_buffer_word_never_loaded(build: Build) -> None:
+    reads = {f"mem_e{i}.read": {1 if i >= 2 else 0: f"read a=0 d=e{i}"} for i in range(4)}
+    schedule = {
+        **reads,
+        "mem_e0.read": {0: "read a=0 d=e0", 2: "read a=0 d=e0"},
+        "mxm_e0.weights": {5: "lw_iw g=0"},
+        "mxm_e0.acts": {7: "abl a=1 s=e0", 8: "abr a=1", 9: "abr a=2"},
+    }
+    assert only(build(schedule, image=ROWS)).endswith("word 2 of the activation buffer of mxm_e0 holds nothing yet")
+
+
+@pytest.mark.parametrize("load", ["lw", "lwt"])
+@pytest.mark.parametrize(("at", "good"), [(5, False), (6, True), (7, True)])
+def test_a_load_that_installs_does_so_one_cycle_later(build: Build, load: str, at: int, good: bool) -> None:
+    # lw of cycle 5 and iw of cycle 6 serve an abc of cycle 6: it multiplies one cycle after it samples.
+    reads = {f"mem_e{i}.read": {1 if i >= 2 else 0: f"read a=0 d=e{i}"} for i in range(4)}
+    for weights in ({5: f"{load}_iw g=0"}, {5: f"{load} g=0", 6: "iw"}, {5: f"{load}_iw g=0", 6: "iw"}):
+        schedule = {**reads, "mem_e0.read": {0: "read a=0 d=e0", at - 5: "read a=0 d=e0"}}
+        program = build({**schedule, "mxm_e0.weights": weights, "mxm_e0.acts": {at: "abc s=e0"}}, image=ROWS)
+        if good:
+            check(program)
+        else:
+            assert only(program).endswith("no weights are installed in mxm_e0 yet")
+
+
+@pytest.mark.parametrize(
+    ("loads", "problem"),
+    [
+        (["lw g=0", "lw g=1"], ""),
+        (["lwt g=1", "lwt g=0"], ""),
+        (["lwt g=0", "lw g=0", "lw g=1"], ""),
+        (["lw g=0", "lw g=1", "lwt g=1", "lwt g=0"], ""),
+        (["lw g=0", "lwt g=0", "lw g=1"], "a mix of rows and columns"),
+        (["lw g=0", "lw g=1", "lwt g=0"], "a mix of rows and columns"),
+        (["lwt g=0"], "never loaded: column 2 and 1 others"),
+        (["lw g=1"], "never loaded: row 0 and 1 others"),
+    ],
+)
+def test_an_array_of_rows_or_of_columns(build: Build, loads: list[str], problem: str) -> None:
+    half = dataclasses.replace(NANO, weight_streams=2)
+    cycles_ = range(12)
+    schedule = {
+        **{f"mem_e{i}.read": dict.fromkeys(cycles_, f"read a=0 d=e{i}") for i in (0, 1)},
+        "mxm_e0.weights": {**{6 + i: line for i, line in enumerate(loads)}, 6 + len(loads): "iw"},
+        "mxm_e0.acts": {7 + len(loads): "abc s=e0"},
+    }
+    program = build(schedule, image=ROWS, config=half)
+    if problem:
+        assert problem in only(program)
+    else:
+        check(program)
+
+
+def test_a_transposed_load(build: Build) -> None:
+    reads = {f"mem_e{i}.read": {1 if i >= 2 else 0: f"read a=1 d=e{i}"} for i in range(4)}
+    schedule = {
+        **reads,
+        "mem_e0.read": {0: "read a=1 d=e0", 3: "read a=0 d=e0"},
+        "mxm_e0.weights": {5: "lwt_iw g=0"},
+        "mxm_e0.acts": {8: "abc s=e0"},
+        "mxm_e0.accs": {10: "acc_set_out a=0 d=w4"},
+    }
+    weights = np.random.default_rng(3).integers(-128, 128, (4, 4)).astype(np.int8)
+    image = {(0, 0): WORD, **{(i, 1): weights[i] for i in range(4)}}
+    chip = GoldenChip(NANO)
+    Device(chip).load(build(schedule, image=image))
+    chip.run()
+    assert chip.trace is not None
+    sums = [chip.trace.vectors[p.vector] for p in chip.trace.productions if p.dispatch.queue.name == "mxm_e0.accs"]
+    found = np.stack(sums, axis=-1).view(np.int32)[:, 0]
+    np.testing.assert_array_equal(found, weights.astype(np.int32) @ WORD)
+
+
+@pytest.mark.parametrize(("form", "streams"), [("byte", "e4 w4"), ("word", "e4 e5 e6 e7 w4 w5 w6 w7")])
+def test_a_result_in_both_directions(build: Build, form: str, streams: str) -> None:
+    # nano's VXM stands at the chip's western edge; with two hemispheres it drives westward, too.
+    wide = dataclasses.replace(NANO, hemispheres=2)
+    linked = link(build({"vxm.alu0": {0: f"pass x=imm d=e4.{form}_both imm=0x7"}}, config=wide))
+    assert sorted(str(p.stream) for p in linked.productions) == streams.split()
+    east = {p.stream.index: p.vector for p in linked.productions if p.stream.direction is Direction.EAST}
+    west = {p.stream.index: p.vector for p in linked.productions if p.stream.direction is Direction.WEST}
+    assert east == west
+    with pytest.raises(CheckError, match="out of the unit's reach"):
+        check(build({"vxm.alu0": {0: f"pass x=imm d=e4.{form}_both imm=0x7"}}))
