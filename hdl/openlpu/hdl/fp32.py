@@ -2,25 +2,30 @@
 # Copyright 2026 The OpenLPU authors
 """The arithmetic units of the VXM, equal bit for bit to `openlpu.arch.numerics`.
 
-Every unit is a `Datapath`: a list of steps, cut by registers to the depth the timing table gives. The units whose
-result is rounded end in the same two steps: `_round` takes a significand of any width with its leading one at the top,
-and `_pack` decides on underflow, overflow and the special values, after the rounding. The delays of the steps are
-nanoseconds of an ECP5, as placed and routed, less what every stage pays for its register; a step whose special-case
-flags are slower than its data counts the data, since only those wait for the step before.
+Every unit is a `Datapath`: a list of steps, cut by registers to the depth the timing table gives. The delays of the
+steps are nanoseconds of an ECP5, as placed and routed, less what every stage pays for its register; a step whose
+special-case flags are slower than its data counts the data, since only those wait for the step before.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
-from amaranth.lib import data, enum
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import enum
 
+from .floats import (
+    BIAS,
+    QUIET_NAN,
+    clamped,
+    fields,
+    is_infinite,
+    is_nan,
+    is_zero,
+    pack,
+    round_significand,
+    shifted_right,
+)
 from .pipeline import Datapath, Step
 
 __all__ = ["Compare", "CompareOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
 
-_FLOAT = data.StructLayout({"fraction": 23, "exponent": 8, "sign": 1})
-_BIAS = 127
-_INFINITE_EXPONENT = 255
-_INFINITY = _INFINITE_EXPONENT << 23
-_QUIET_NAN = 0x7FC0_0000
 _INT32_MAX = 2**31 - 1
 
 
@@ -57,8 +62,8 @@ class FpAdd(Datapath):
                 Step(_add, delay=4),
                 Step(_count_leading_zeros, delay=4.5),
                 Step(_normalise, delay=5),
-                Step(_round, delay=4.5),
-                Step(_pack, delay=1.5),
+                Step(round_significand, delay=4.5),
+                Step(pack, delay=1.5),
             ],
             depth=depth,
         )
@@ -84,8 +89,8 @@ class Mul(Datapath):
                 Step(_multiply, delay=6),
                 Step(_sum_products, delay=5),
                 Step(_normalise_product, delay=1.5),
-                Step(_round, delay=4.5),
-                Step(_pack, delay=1.5),
+                Step(round_significand, delay=4.5),
+                Step(pack, delay=1.5),
                 Step(_choose_product, delay=1),
             ],
             depth=depth,
@@ -127,8 +132,8 @@ class IntToFp(Datapath):
                 Step(_magnitude, delay=3.5),
                 Step(_count_leading_zeros, delay=4.5),
                 Step(_normalise, delay=5),
-                Step(_round, delay=4.5),
-                Step(_pack, delay=1.5),
+                Step(round_significand, delay=4.5),
+                Step(pack, delay=1.5),
             ],
             depth=depth,
         )
@@ -157,26 +162,9 @@ class FpToInt(Datapath):
 # --- helpers ---
 
 
-def _fields(word: Value) -> data.View:
-    return data.View(_FLOAT, word)
-
-
-def _is_zero(word: Value) -> Value:
-    """Zero or a subnormal."""
-    return ~_fields(word).exponent.any()
-
-
-def _is_infinite(word: Value) -> Value:
-    return _fields(word).exponent.all() & ~_fields(word).fraction.any()
-
-
-def _is_nan(word: Value) -> Value:
-    return _fields(word).exponent.all() & _fields(word).fraction.any()
-
-
 def _significand(word: Value) -> Value:
     """24 bits with the leading one in place; 0 for a zero."""
-    return Mux(_is_zero(word), 0, Cat(_fields(word).fraction, Const(1, 1)))
+    return Mux(is_zero(word), 0, Cat(fields(word).fraction, Const(1, 1)))
 
 
 def _mirrored(word: Value) -> Value:
@@ -194,37 +182,19 @@ def _leading_zeros(value: Value) -> Value:
     return Cat(Mux(empty, _leading_zeros(low), _leading_zeros(high)), empty)
 
 
-def _clamped(distance: Value, width: int) -> Value:
-    """An unsigned `distance`, or the largest of `width` bits if it does not fit them."""
-    return distance[:width] | distance[width:].any().replicate(width)
-
-
-def _shifted_right(m: Module, value: Value, distance: Value, *, unit: int = 1) -> tuple[Value, Value]:
-    """`value` shifted right by `distance` times `unit` bits, at its width, and whether a one was shifted out."""
-    width = len(value)
-    lost = []
-    for level in reversed(range(len(distance))):
-        amount = unit << level
-        lost.append(distance[level] & value[:amount].any())
-        shifted = Signal(width, name=f"shifted_{amount}")
-        m.d.comb += shifted.eq(Mux(distance[level], value[amount:], value))
-        value = shifted
-    return value, Cat(*lost).any()
-
-
 # --- steps of the adder ---
 
 
 def _compare_magnitudes(m: Module, a: Value, b: Value, subtract: Value) -> dict[str, Value]:
-    x, y = _fields(a), _fields(b)
+    x, y = fields(a), fields(b)
     opposite = x.sign ^ y.sign ^ subtract
     return {
         "swap": a[:31] < b[:31],
         "opposite": opposite,
-        "cancels": opposite & ((a[:31] == b[:31]) | (_is_zero(a) & _is_zero(b))),
-        "ahead": _clamped((x.exponent - y.exponent)[:8], 5),
-        "behind": _clamped((y.exponent - x.exponent)[:8], 5),
-        "nan": _is_nan(a) | _is_nan(b) | (_is_infinite(a) & _is_infinite(b) & opposite),
+        "cancels": opposite & ((a[:31] == b[:31]) | (is_zero(a) & is_zero(b))),
+        "ahead": clamped((x.exponent - y.exponent)[:8], 5),
+        "behind": clamped((y.exponent - x.exponent)[:8], 5),
+        "nan": is_nan(a) | is_nan(b) | (is_infinite(a) & is_infinite(b) & opposite),
         "infinite": x.exponent.all() | y.exponent.all(),
     }
 
@@ -236,14 +206,14 @@ def _swap(
         "larger": Mux(swap, _significand(b), _significand(a)),
         "smaller": Mux(swap, _significand(a), _significand(b)),
         "distance": Mux(swap, behind, ahead),
-        "exponent": Mux(swap, _fields(b).exponent, _fields(a).exponent),
+        "exponent": Mux(swap, fields(b).exponent, fields(a).exponent),
         # An exact difference of zero is +0.
-        "sign": Mux(swap, _fields(b).sign ^ subtract, _fields(a).sign) & ~cancels,
+        "sign": Mux(swap, fields(b).sign ^ subtract, fields(a).sign) & ~cancels,
     }
 
 
 def _align(m: Module, smaller: Value, distance: Value) -> dict[str, Value]:
-    aligned, lost = _shifted_right(m, Cat(Const(0, 2), smaller), distance)
+    aligned, lost = shifted_right(m, Cat(Const(0, 2), smaller), distance)
     return {"aligned": Cat(lost, aligned)}
 
 
@@ -263,15 +233,15 @@ def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
         # A zero gets a leading one too, so that nothing but one multiplexer stands before the multiplier.
         return Cat(word[:23], Mux(integer, word[23:], 1))
 
-    x, y = _fields(a), _fields(b)
-    invalid = (_is_infinite(a) & _is_zero(b)) | (_is_zero(a) & _is_infinite(b))
+    x, y = fields(a), fields(b)
+    invalid = (is_infinite(a) & is_zero(b)) | (is_zero(a) & is_infinite(b))
     return {
         "x": factor(a),
         "y": factor(b),
-        "vanishes": _is_zero(a) | _is_zero(b),
+        "vanishes": is_zero(a) | is_zero(b),
         "sign": x.sign ^ y.sign,
-        "exponent": x.exponent + y.exponent - _BIAS,
-        "nan": _is_nan(a) | _is_nan(b) | invalid,
+        "exponent": x.exponent + y.exponent - BIAS,
+        "nan": is_nan(a) | is_nan(b) | invalid,
         "infinite": x.exponent.all() | y.exponent.all(),
     }
 
@@ -307,14 +277,14 @@ def _choose_product(m: Module, o: Value, integer: Value, product: Value) -> dict
 
 def _order(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
     def place(word: Value) -> Value:
-        flushed = Mux(_is_zero(word), Cat(Const(0, 31), word[31]), word)
+        flushed = Mux(is_zero(word), Cat(Const(0, 31), word[31]), word)
         return Mux(integer, word, _mirrored(flushed))
 
     return {
         "x": place(a),
         "y": place(b),
-        "nan": ~integer & (_is_nan(a) | _is_nan(b)),
-        "zeros": ~integer & _is_zero(a) & _is_zero(b),
+        "nan": ~integer & (is_nan(a) | is_nan(b)),
+        "zeros": ~integer & is_zero(a) & is_zero(b),
     }
 
 
@@ -339,7 +309,7 @@ def _answer(
             m.d.comb += holds.eq(equal)
     with m.Switch(op):
         with m.Case(CompareOp.MAX, CompareOp.MIN):
-            m.d.comb += o.eq(Mux(nan, _QUIET_NAN, number))
+            m.d.comb += o.eq(Mux(nan, QUIET_NAN, number))
         with m.Default():
             m.d.comb += o.eq((holds & ~nan).replicate(32))
     return {"o": o}
@@ -351,7 +321,7 @@ def _answer(
 def _magnitude(m: Module, a: Value) -> dict[str, Value]:
     return {
         "magnitude": Mux(a[31], -a, a)[:32],
-        "top_exponent": Const(_BIAS + 31, 8),
+        "top_exponent": Const(BIAS + 31, 8),
         "sign": a[31],
         "nan": Const(0, 1),
         "infinite": Const(0, 1),
@@ -359,35 +329,35 @@ def _magnitude(m: Module, a: Value) -> dict[str, Value]:
 
 
 def _distance_to_units(m: Module, a: Value) -> dict[str, Value]:
-    exponent = _fields(a).exponent
+    exponent = fields(a).exponent
     return {
-        "distance": _clamped((_BIAS + 31 - exponent)[:8], 6),
+        "distance": clamped((BIAS + 31 - exponent)[:8], 6),
         # -2**31 itself is the value it saturates to.
-        "saturates": exponent >= _BIAS + 31,
-        "nan": _is_nan(a),
+        "saturates": exponent >= BIAS + 31,
+        "nan": is_nan(a),
     }
 
 
 def _shift_far(m: Module, a: Value, distance: Value) -> dict[str, Value]:
     # 32 bits of integer and one below them. Left at the top, the leading one stands for 2**31.
-    units, lost = _shifted_right(m, Cat(Const(0, 9), _significand(a)), distance[3:], unit=8)
+    units, lost = shifted_right(m, Cat(Const(0, 9), _significand(a)), distance[3:], unit=8)
     return {"units": units, "lost": lost}
 
 
 def _shift_near(m: Module, units: Value, distance: Value, lost: Value) -> dict[str, Value]:
-    shifted, more_lost = _shifted_right(m, units, distance[:3])
+    shifted, more_lost = shifted_right(m, units, distance[:3])
     return {"units": shifted, "lost": lost | more_lost}
 
 
 def _round_to_units(m: Module, a: Value, units: Value, lost: Value) -> dict[str, Value]:
-    negative = _fields(a).sign
+    negative = fields(a).sign
     increment = units[0] & (lost | units[1])
     # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds and negates.
     return {"integer": ((units[1:] ^ negative.replicate(32)) + (increment ^ negative))[:32]}
 
 
 def _saturate(m: Module, a: Value, integer: Value, saturates: Value, nan: Value) -> dict[str, Value]:
-    limit = Const(_INT32_MAX, 32) ^ _fields(a).sign.replicate(32)
+    limit = Const(_INT32_MAX, 32) ^ fields(a).sign.replicate(32)
     return {"o": Mux(nan, 0, Mux(saturates, limit, integer))}
 
 
@@ -403,35 +373,3 @@ def _normalise(m: Module, magnitude: Value, zeros: Value, top_exponent: Value) -
         "normalised": (magnitude << zeros)[: len(magnitude)],
         "exponent": top_exponent - zeros,
     }
-
-
-def _round(m: Module, normalised: Value, exponent: Value) -> dict[str, Value]:
-    """Round the significand at the top of `normalised` to 24 bits; its carry runs on into the exponent.
-
-    Whether that carry leaves the normal range, or enters it, is found beside the carry chain and not after it.
-    """
-    significand, half, rest = normalised[-24:], normalised[-25], normalised[:-25].any()
-    increment = half & (rest | significand[0])
-    carry = increment & significand.all()
-    unbounded = Signal(signed(10))
-    m.d.comb += unbounded.eq(exponent)
-    return {
-        "rounded": (Cat(significand[:23], unbounded[:8]) + increment)[:31],
-        "overflow": (unbounded >= _INFINITE_EXPONENT) | ((unbounded == _INFINITE_EXPONENT - 1) & carry),
-        "underflow": ~normalised[-1] | (unbounded < 0) | ((unbounded == 0) & ~carry),
-    }
-
-
-def _pack(
-    m: Module, sign: Value, rounded: Value, overflow: Value, underflow: Value, nan: Value, infinite: Value
-) -> dict[str, Value]:
-    o = Signal(32)
-    with m.If(nan):
-        m.d.comb += o.eq(_QUIET_NAN)
-    with m.Elif(infinite | overflow):
-        m.d.comb += o.eq(Cat(Const(_INFINITY, 31), sign))
-    with m.Elif(underflow):
-        m.d.comb += o.eq(Cat(Const(0, 31), sign))
-    with m.Else():
-        m.d.comb += o.eq(Cat(rounded, sign))
-    return {"o": o}
