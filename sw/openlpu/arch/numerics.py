@@ -19,25 +19,35 @@ The floating-point rules, wherever a docstring says nothing else:
 Sums and products are formed in float64 and rounded once more to float32. The product of two 24-bit significands has at
 most 48 bits, so it is exact there; and a sum first rounded to 53 bits, which is at least 2 * 24 + 2, ends at the same
 float32 as the exact sum.
+
+The special functions are not correctly rounded but within `special.MAX_ULP` of the exact value; `openlpu.arch.special`
+says how they are computed, and these functions are that method and nothing else.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from openlpu.arch import special
 
 __all__ = [
     "QUIET_NAN",
     "Words",
     "fp32_add",
     "fp32_eq",
+    "fp32_exp",
     "fp32_le",
     "fp32_lt",
     "fp32_max",
     "fp32_min",
     "fp32_mul",
+    "fp32_recip",
+    "fp32_rsqrt",
     "fp32_sub",
+    "fp32_tanh",
     "fp32_to_int32",
     "from_bits",
     "int32_add",
@@ -64,6 +74,10 @@ _SMALLEST_NORMAL: Final = np.int32(0x0080_0000)
 _INFINITY: Final = np.int32(0x7F80_0000)
 # Halfway between 2**-126 and the 24-bit number below it; the tie goes to 2**-126, whose significand is even.
 _FLUSH_BELOW: Final = 2.0**-126 - 2.0**-151
+# Bits of the significand of a special function before it is rounded, and powers of two that no float has.
+_SIGNIFICAND_BITS: Final = special.FRACTION_BITS + special.GUARD_BITS
+_OVERFLOWING: Final = 128
+_VANISHING: Final = -128
 
 
 def to_bits(values: NDArray[np.float32]) -> Words:
@@ -123,6 +137,58 @@ def fp32_eq(a: Words, b: Words) -> Words:
     return _mask(_operand(a) == _operand(b))
 
 
+def fp32_exp(a: Words) -> Words:
+    """e to the power of `a`: of -infinity +0, of +infinity that, and of any zero 1."""
+    exponent, fraction = _parts(a)
+    # |a| * log2(e), below 2**8, with FRACTION_BITS below the point, rounded down.
+    product = (fraction | 1 << 23) * special.LOG2_E
+    below = 23 + special.LOG2_E_BITS - 1 - special.FRACTION_BITS
+    magnitude = product >> np.clip(below - exponent, 0, 63)
+    power = np.where(a < 0, ~magnitude, magnitude)
+    z = power & ((1 << special.FRACTION_BITS) - 1)
+    p = _parabola(z, special.EXP.first_row, special.EXP.index_bits, special.EXP.falling, special.EXP.concave)
+    far = np.where(a < 0, _VANISHING, _OVERFLOWING)
+    scale = np.where(exponent > special.EXP_LARGEST_EXPONENT, far, power >> special.FRACTION_BITS)
+    return np.where(_is_nan(a), np.int32(QUIET_NAN), _packed(np.int32(0), scale, p))
+
+
+def fp32_recip(a: Words) -> Words:
+    """``1 / a``: of a zero the infinity of its sign, and of an infinity the zero of its sign."""
+    exponent, fraction = _parts(a)
+    z = fraction << (special.FRACTION_BITS - 23)
+    p = _parabola(z, special.RECIP.first_row, special.RECIP.index_bits, special.RECIP.falling, special.RECIP.concave)
+    scale = np.where(_is_zero(a), _OVERFLOWING, -exponent - 1)
+    return np.where(_is_nan(a), np.int32(QUIET_NAN), _packed(a & _SIGN, scale, p))
+
+
+def fp32_rsqrt(a: Words) -> Words:
+    """One over the square root of `a`: of a zero the infinity of its sign, of +infinity +0, below zero NaN."""
+    exponent, fraction = _parts(a)
+    z = fraction << (special.FRACTION_BITS - 23)
+    even, odd = special.RSQRT
+    first_row = np.where(exponent & 1, odd.first_row, even.first_row)
+    p = _parabola(z, first_row, even.index_bits, even.falling, even.concave)
+    scale = np.where(_is_zero(a), _OVERFLOWING, np.where(a == _INFINITY, _VANISHING, -(exponent >> 1) - 1))
+    nan = _is_nan(a) | ((a < 0) & ~_is_zero(a))
+    return np.where(nan, np.int32(QUIET_NAN), _packed(a & _SIGN, scale, p))
+
+
+def fp32_tanh(a: Words) -> Words:
+    """The hyperbolic tangent of `a`: of an infinity the one of its sign, and of a zero that."""
+    exponent, fraction = _parts(a)
+    z = fraction << (special.FRACTION_BITS - 23)
+    first_row = np.full_like(exponent, special.LIMIT.first_row)
+    index_bits = np.full_like(exponent, special.LIMIT.index_bits)
+    for binade, span in special.TANH.items():
+        first_row = np.where(exponent == binade, span.first_row, first_row)
+        index_bits = np.where(exponent == binade, span.index_bits, index_bits)
+    small = exponent < 0
+    # m / 2, and the unit that the table lacks.
+    added = np.where(small, (1 << special.FRACTION_BITS - 1) + (z >> 1) + 1, 0)
+    p = _parabola(z, first_row, index_bits, small, concave=True, added=added)
+    return np.where(_is_nan(a), np.int32(QUIET_NAN), _packed(a & _SIGN, np.where(small, exponent, -1), p))
+
+
 def int32_to_fp32(a: Words) -> Words:
     """The integer `a` as a float, rounded to nearest even. 0 gives +0."""
     return to_bits(np.asarray(a, np.int32).astype(np.float32))
@@ -180,9 +246,67 @@ def int32_eq(a: Words, b: Words) -> Words:
     return _mask(np.equal(a, b))
 
 
+@cache
+def _coefficients() -> NDArray[np.int64]:
+    """The table of the special functions: constants, linear and quadratic coefficients."""
+    return np.array([(row.constant, row.linear, row.quadratic) for row in special.table()], np.int64).T
+
+
+def _parts(words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Exponent without bias, and fraction."""
+    wide = np.asarray(words, np.int64)
+    return (wide >> 23 & 0xFF) - 127, wide & 0x7F_FFFF
+
+
+def _parabola(
+    z: NDArray[np.int64],
+    first_row: NDArray[np.int64] | int,
+    index_bits: NDArray[np.int64] | int,
+    falling: NDArray[np.bool_] | bool,
+    concave: bool,
+    added: NDArray[np.int64] | int = 0,
+) -> NDArray[np.int64]:
+    """The significand p at the reduced argument `z`, in units of 2**-_SIGNIFICAND_BITS: `special`, steps 2 and 3.
+
+    `added` is what the table lacks, in units of its constants.
+    """
+    constant, linear, quadratic = _coefficients()[:, first_row + (z >> (special.FRACTION_BITS - index_bits))]
+    offset = (z << index_bits & ((1 << special.FRACTION_BITS) - 1)) >> (special.FRACTION_BITS - special.OFFSET_BITS)
+    lower = offset >> special.DISTANCE_BITS == 0
+    distance = np.where(lower, ~offset, offset) & ((1 << special.DISTANCE_BITS) - 1)
+    down = lower ^ falling
+    bend = quadratic * distance >> special.STEP_SHIFT
+    middle, half = linear << special.GUARD_BITS, 1 << special.GUARD_BITS - 1
+    slope = (middle + np.where(down ^ concave, ~bend, bend) + half) >> special.GUARD_BITS
+    half_step, step = slope >> special.HALF_STEP_SHIFT, slope * distance >> special.STEP_SHIFT
+    p = (constant + added << special.GUARD_BITS) + np.where(down, ~step, step) + np.where(down, ~half_step, half_step)
+    return np.asarray(p & ((1 << _SIGNIFICAND_BITS) - 1))
+
+
+def _packed(sign: Words | np.int32, exponent: NDArray[np.int64], p: NDArray[np.int64]) -> Words:
+    """The float 2p * 2**exponent with a sign; `p` is in [1/4, 1), in units of 2**-_SIGNIFICAND_BITS."""
+    below_half = p >> (_SIGNIFICAND_BITS - 1) == 0
+    normalised = np.where(below_half, p << 1, p)
+    lost = _SIGNIFICAND_BITS - 24
+    # Half a unit less its last bit, and the last bit kept: ties go to even.
+    rounded = normalised + (1 << lost - 1) - 1 + (normalised >> lost & 1) >> lost
+    pattern = (exponent - below_half + 126 << 23) + rounded
+    finite = np.where(pattern < _SMALLEST_NORMAL, 0, np.minimum(pattern, _INFINITY))
+    return np.asarray(finite.astype(np.int32) | sign)
+
+
+def _is_nan(words: Words) -> NDArray[np.bool_]:
+    return np.asarray((words & _MAGNITUDE) > _INFINITY)
+
+
+def _is_zero(words: Words) -> NDArray[np.bool_]:
+    """Zero or a subnormal."""
+    return np.asarray((words & _MAGNITUDE) < _SMALLEST_NORMAL)
+
+
 def _flush(words: Words) -> Words:
     """`words` with every subnormal replaced by the zero of its sign."""
-    return np.where((words & _MAGNITUDE) < _SMALLEST_NORMAL, words & _SIGN, words)
+    return np.where(_is_zero(words), words & _SIGN, words)
 
 
 def _operand(words: Words) -> NDArray[np.float64]:
@@ -202,8 +326,8 @@ def _arithmetic(operation: Callable[..., NDArray[np.float64]], a: Words, b: Word
 
 def _select(choose: Callable[..., Words], a: Words, b: Words) -> Words:
     """`choose` between flushed operands by their place on the number line, -0 before +0; NaN if either is."""
-    nan = ((a & _MAGNITUDE) > _INFINITY) | ((b & _MAGNITUDE) > _INFINITY)
-    return np.where(nan, np.int32(QUIET_NAN), _mirror(choose(_mirror(_flush(a)), _mirror(_flush(b)))))
+    chosen = _mirror(choose(_mirror(_flush(a)), _mirror(_flush(b))))
+    return np.where(_is_nan(a) | _is_nan(b), np.int32(QUIET_NAN), chosen)
 
 
 def _mirror(words: Words) -> Words:
