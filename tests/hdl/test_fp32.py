@@ -3,13 +3,12 @@
 # Copyright 2026 The OpenLPU authors
 """The units of the VXM in Amaranth's simulator: depth measured, then results compared with `numerics` bit for bit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
+from tests.hdl.units import CORNERS, Stimulus, run_datapath, words
 
 from openlpu.arch import numerics
 from openlpu.arch.numerics import Words
@@ -19,23 +18,11 @@ from openlpu.hdl.pipeline import Datapath, Step, registers_after
 SEED = 20261123
 RANDOM = 1200
 
-# Exponents of the corner patterns: zero and subnormal, the ends of the normal range, halves of it (for products), both
-# sides of 1 and of the ends of int32, infinity and NaN.
-_EXPONENTS = (0, 1, 2, 63, 64, 103, 125, 126, 127, 128, 149, 150, 151, 157, 158, 253, 254, 255)
-_FRACTIONS = (0, 1, 0x40_0000, 0x7F_FFFF)
-CORNERS = [s << 31 | e << 23 | f for s in (0, 1) for e in _EXPONENTS for f in _FRACTIONS]
 # Factors whose product stands at the tie just below the smallest normal, or beside it.
 _TIES = [(0x842108, 0xF80000), (0x868A84, 0xF38DCA), (0x81E0A5, 0xFC4C9B), (0x800001, 0xFFFFFE)]
 INTEGERS = [
     (s * (1 << p) + d) & 0xFFFF_FFFF for s in (1, -1) for p in (0, 1, 8, 23, 24, 25, 30, 31) for d in (-1, 0, 1)
 ]
-
-
-def words(patterns: Sequence[int]) -> Words:
-    return np.array(patterns, np.uint32).view(np.int32)
-
-
-Stimulus = dict[str, Words]
 
 
 def float_pairs(seed: int) -> tuple[Words, Words]:
@@ -138,26 +125,6 @@ CASES = [
 ]
 
 
-def run(unit: Datapath, stimulus: Stimulus) -> Words:
-    """Feed a row of `stimulus` every cycle, then drain; returns what stood at the output before each edge."""
-    rows = len(stimulus["a"])
-    results: list[int] = []
-
-    async def bench(ctx: Any) -> None:
-        ports = [(getattr(unit, name), [int(word) for word in column]) for name, column in stimulus.items()]
-        for row in range(rows + unit.depth):
-            for port, column in ports:
-                ctx.set(port, column[row] if row < rows else 0)
-            results.append(ctx.get(unit.o))
-            await ctx.tick()
-
-    simulator = Simulator(unit)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return words(results)
-
-
 @pytest.mark.parametrize(
     ("case", "depth"),
     [pytest.param(case, depth, id=f"{case.unit.__name__}-{depth}") for case in CASES for depth in case.depths],
@@ -165,7 +132,7 @@ def run(unit: Datapath, stimulus: Stimulus) -> Words:
 def test_equals_numerics_at_every_depth(case: Case, depth: int) -> None:
     seed = SEED + depth
     stimulus, expected = case.work(seed)
-    got = run(case.unit(depth=depth), stimulus)[depth:]
+    got = run_datapath(case.unit(depth=depth), stimulus)[depth:]
     for row in np.flatnonzero(got != expected)[:1]:
         operands = {name: hex(int(column[row]) & 0xFFFF_FFFF) for name, column in stimulus.items()}
         pytest.fail(f"{operands} gave {got[row]:#x}, expected {expected[row]:#x} (row {row}, seed {seed})")
@@ -183,7 +150,7 @@ def test_impulse_arrives_after_depth_cycles(case: Case, depth: int) -> None:
     impulse["a"][quiet_time] = 0x4120_0000
     if "b" in impulse:
         impulse["b"][quiet_time] = 0x3F80_0000
-    got = run(case.unit(depth=depth), impulse)
+    got = run_datapath(case.unit(depth=depth), impulse)
     assert np.flatnonzero(got).tolist() == [quiet_time + depth]
 
 
@@ -246,7 +213,7 @@ def test_a_value_is_carried_to_its_last_reader() -> None:
 
     a, b = words(list(range(40))), words(list(range(100, 140)))
     for depth in (1, 2, 3, 4, 6):
-        assert run(Chain(depth=depth), {"a": a, "b": b})[depth:].tolist() == ((a + 2) << 8 | b).tolist()
+        assert run_datapath(Chain(depth=depth), {"a": a, "b": b})[depth:].tolist() == ((a + 2) << 8 | b).tolist()
 
 
 @pytest.mark.parametrize("unit", [case.unit for case in CASES])

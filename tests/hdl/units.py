@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""A bench for one unit: instructions and stream contents by cycle in, productions and faults by cycle out."""
+"""Benches for one unit.
 
+`UnitBench`: instructions and stream contents by cycle in, productions and faults by cycle out. `run_datapath`:
+operands in, results out.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +18,18 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Queue, Stream
 from openlpu.arch.isa import Instruction, Value, instruction
+from openlpu.arch.numerics import Words
 from openlpu.hdl.decode import part
+from openlpu.hdl.pipeline import Datapath
 
 Vector = npt.NDArray[Any]
+Stimulus = dict[str, Words]
+
+# Exponents of the corner patterns: zero and subnormal, the ends of the normal range, halves of it (for products), both
+# sides of 1 and of the ends of int32, infinity and NaN.
+_EXPONENTS = (0, 1, 2, 63, 64, 103, 125, 126, 127, 128, 149, 150, 151, 157, 158, 253, 254, 255)
+_FRACTIONS = (0, 1, 0x40_0000, 0x7F_FFFF)
+CORNERS = [s << 31 | e << 23 | f for s in (0, 1) for e in _EXPONENTS for f in _FRACTIONS]
 
 
 def pack(vector: Vector) -> int:
@@ -88,3 +102,27 @@ class UnitBench:
         simulator.add_clock(1e-6)
         simulator.add_testbench(bench)
         simulator.run()
+
+
+def words(patterns: Sequence[int]) -> Words:
+    return np.array(patterns, np.uint32).view(np.int32)
+
+
+def run_datapath(unit: Datapath, stimulus: Stimulus) -> Words:
+    """Feed a row of `stimulus` every cycle, then drain; returns what stood at the output before each edge."""
+    rows = len(stimulus["a"])
+    results: list[int] = []
+
+    async def bench(ctx: Any) -> None:
+        ports = [(getattr(unit, name), [int(word) for word in column]) for name, column in stimulus.items()]
+        for row in range(rows + unit.depth):
+            for port, column in ports:
+                ctx.set(port, column[row] if row < rows else 0)
+            results.append(ctx.get(unit.o))
+            await ctx.tick()
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return words(results)
