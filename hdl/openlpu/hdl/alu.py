@@ -25,6 +25,7 @@ from .decode import delayed, select
 from .fp32 import Compare, CompareOp, FpAdd, FpToInt, IntToFp, Mul
 from .pipeline import Datapath, Step
 from .shared import SharedComponent
+from .special import Special, SpecialOp
 
 __all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu"]
 
@@ -88,6 +89,7 @@ _UNITS: Mapping[str, Callable[..., Datapath]] = {
     "add": FpAdd,
     "compare": Compare,
     "multiply": Mul,
+    "special": Special,
 }
 
 _OPERATIONS: Mapping[str, _Operation] = {
@@ -113,6 +115,10 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "feq": _Operation("compare", {"op": CompareOp.EQ}),
     "fmul": _Operation("multiply", {"integer": False}),
     "imul": _Operation("multiply", {"integer": True}),
+    "exp": _Operation("special", {"op": SpecialOp.EXP}),
+    "recip": _Operation("special", {"op": SpecialOp.RECIP}),
+    "rsqrt": _Operation("special", {"op": SpecialOp.RSQRT}),
+    "tanh": _Operation("special", {"op": SpecialOp.TANH}),
 }
 
 

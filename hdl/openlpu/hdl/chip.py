@@ -16,7 +16,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from openlpu.arch.config import ChipConfig, OpClass
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
@@ -242,11 +242,9 @@ class Chip(wiring.Component):
 
 def refuse_unsupported(config: ChipConfig) -> None:
     """Raise ValueError, naming the field, when the config asks for something that has no RTL yet."""
-    special = [alu for alu in config.alus if OpClass.SPECIAL in alu.classes]
-    for name, asked in (("ecc", config.ecc), ("c2c_links", config.c2c_links), ("alus", special)):
+    for name, asked in (("ecc", config.ecc), ("c2c_links", config.c2c_links)):
         if asked:
-            what = f"class '{OpClass.SPECIAL}'" if name == "alus" else f"{asked!r}"
-            raise ValueError(f"config field '{name}': {what} has no RTL yet, only the tables and the model know it")
+            raise ValueError(f"config field '{name}': {asked!r} has no RTL yet, only the tables and the model know it")
     if config.lanes > MOST_LANES:
         raise ValueError(
             f"config field 'lanes': {config.lanes} are more than the {MOST_LANES} that Amaranth elaborates in "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from openlpu.arch.config import OpClass
 from openlpu.arch.geometry import QueueKind, Stream
+from openlpu.arch.special import MAX_ULP
 
 
 class Format(enum.IntEnum):
@@ -363,9 +364,7 @@ _VXM_FIELDS = (
 )
 
 
-def _alu(
-    mnemonic: str, opcode: int, op_class: OpClass | None, arity: int, effect: str, *, implemented: bool = True
-) -> Spec:
+def _alu(mnemonic: str, opcode: int, op_class: OpClass | None, arity: int, effect: str) -> Spec:
     return Spec(
         mnemonic,
         (QueueKind.VXM,),
@@ -376,7 +375,6 @@ def _alu(
         produces=("d",),
         op_class=op_class,
         arity=arity,
-        implemented=implemented,
     )
 
 
@@ -403,10 +401,10 @@ _VXM = (
     _alu("feq", 38, OpClass.FADD, 2, "d = x == y ? -1 : 0 (fp32; 0 if either is NaN)"),
     _alu("fmul", 40, OpClass.FMUL, 2, "d = x * y (fp32)"),
     _alu("imul", 41, OpClass.FMUL, 2, "d = x * y (int32, modulo 2^32)"),
-    _alu("exp", 48, OpClass.SPECIAL, 1, "d = e to the power of x (fp32)", implemented=False),
-    _alu("recip", 49, OpClass.SPECIAL, 1, "d = 1 / x (fp32)", implemented=False),
-    _alu("rsqrt", 50, OpClass.SPECIAL, 1, "d = 1 / square root of x (fp32)", implemented=False),
-    _alu("tanh", 51, OpClass.SPECIAL, 1, "d = hyperbolic tangent of x (fp32)", implemented=False),
+    _alu("exp", 48, OpClass.SPECIAL, 1, f"d = e to the power of x (fp32, within {MAX_ULP['exp']:g} ulp)"),
+    _alu("recip", 49, OpClass.SPECIAL, 1, f"d = 1 / x (fp32, within {MAX_ULP['recip']:g} ulp)"),
+    _alu("rsqrt", 50, OpClass.SPECIAL, 1, f"d = 1 / square root of x (fp32, within {MAX_ULP['rsqrt']:g} ulp)"),
+    _alu("tanh", 51, OpClass.SPECIAL, 1, f"d = hyperbolic tangent of x (fp32, within {MAX_ULP['tanh']:g} ulp)"),
 )
 
 _SXM = (

@@ -152,6 +152,10 @@ VXM: dict[str, Operation] = {
     "feq": _word(2, numerics.fp32_eq),
     "fmul": _word(2, numerics.fp32_mul),
     "imul": _word(2, numerics.int32_mul),
+    "exp": _word(1, numerics.fp32_exp),
+    "recip": _word(1, numerics.fp32_recip),
+    "rsqrt": _word(1, numerics.fp32_rsqrt),
+    "tanh": _word(1, numerics.fp32_tanh),
 }
 """The ALUs' operations by mnemonic: every implemented one."""
 
