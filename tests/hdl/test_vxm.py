@@ -35,7 +35,7 @@ from openlpu.hdl.alu import LaneAlu
 from openlpu.hdl.vxm import Vxm
 
 SEED = 20261124
-INT, CVT, FADD, FMUL = OpClass.INT, OpClass.CVT, OpClass.FADD, OpClass.FMUL
+INT, CVT, FADD, FMUL, SPECIAL = OpClass.INT, OpClass.CVT, OpClass.FADD, OpClass.FMUL, OpClass.SPECIAL
 Words = NDArray[np.int32]
 Bytes = NDArray[np.int8]
 
@@ -49,21 +49,21 @@ SHALLOW = dataclasses.replace(
     alus=(
         AluConfig(classes=(INT,)),
         AluConfig(classes=(FMUL, CVT), reads=False),
-        AluConfig(classes=(FADD,)),
+        AluConfig(classes=(FADD, SPECIAL)),
         AluConfig(classes=(CVT,), writes=False),
         AluConfig(classes=(FMUL, CVT)),
     ),
     chain_reach=2,
-    pipeline=PipelineConfig(dispatch=0, alu_int=1, alu_cvt=1, alu_fadd=2, alu_fmul=3),
+    pipeline=PipelineConfig(dispatch=0, alu_int=1, alu_cvt=1, alu_fadd=2, alu_fmul=3, alu_special=1),
 )
 DEEP = dataclasses.replace(
     NANO,
     name="deep",
     lanes=2,
     weight_streams=2,
-    alus=(AluConfig(classes=(FADD, FMUL, CVT, INT)), AluConfig(classes=(CVT,)), AluConfig(classes=(INT,))),
+    alus=(AluConfig(classes=(FADD, FMUL, CVT, INT)), AluConfig(classes=(CVT, SPECIAL)), AluConfig(classes=(INT,))),
     chain_reach=1,
-    pipeline=PipelineConfig(dispatch=2, alu_int=4, alu_cvt=7, alu_fadd=9, alu_fmul=5),
+    pipeline=PipelineConfig(dispatch=2, alu_int=4, alu_cvt=7, alu_fadd=9, alu_fmul=5, alu_special=5),
 )
 CONFIGS = pytest.mark.parametrize("config", [NANO, SHALLOW, DEEP], ids=lambda config: config.name)
 
@@ -90,6 +90,10 @@ MEANING: Mapping[str, Callable[[Words, Words], Words]] = {
     "feq": numerics.fp32_eq,
     "fmul": numerics.fp32_mul,
     "imul": numerics.int32_mul,
+    "exp": lambda x, y: numerics.fp32_exp(x),
+    "recip": lambda x, y: numerics.fp32_recip(x),
+    "rsqrt": lambda x, y: numerics.fp32_rsqrt(x),
+    "tanh": lambda x, y: numerics.fp32_tanh(x),
 }
 
 SPECS = [spec for spec in for_kind(QueueKind.VXM) if not spec.control and spec.implemented]
