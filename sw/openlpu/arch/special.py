@@ -35,7 +35,7 @@ The coefficients come from `decimal`, which is correctly rounded, so they are th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
 from typing import Final
 
@@ -89,7 +89,7 @@ LOG2_E_BITS: Final = 36
 EXP_LARGEST_EXPONENT: Final = 6
 """From 2**7 on, exp overflows or vanishes."""
 
-_PRECISION = 40
+_CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _SQRT_3_4 = Decimal("0.8660254037844386467637231707529361834714")
 _HALF = Decimal("0.5")
 
@@ -177,7 +177,7 @@ SPANS: Final = tuple(sorted((RECIP, *RSQRT, EXP, *TANH.values(), LIMIT), key=lam
 
 
 def _log2_e() -> int:
-    with localcontext(prec=_PRECISION):
+    with localcontext(_CONTEXT):
         return round((1 << LOG2_E_BITS - 1) / Decimal(2).ln())
 
 
@@ -188,7 +188,7 @@ LOG2_E: Final = _log2_e()
 @cache
 def table() -> tuple[Row, ...]:
     """The coefficients of every row, by address; rows past the last span are not there."""
-    with localcontext(prec=_PRECISION):
+    with localcontext(_CONTEXT):
         return tuple(_fitted(span, index) for span in SPANS for index in range(1 << span.index_bits))
 
 
