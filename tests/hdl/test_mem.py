@@ -130,7 +130,8 @@ def test_windows(config: ChipConfig) -> None:
         bench.put(sampled, stream, lane_map)
         return base + offset % (1 << n)
 
-    for cycle in range(4 * config.mem_words if config.mem_words < 100 else 200):
+    writes = min(4 * config.mem_words, 200)
+    for cycle in range(writes):
         n = int(rng.choice(sizes))
         lane_map, source = (write.consumes[i] for i in rng.permutation(len(write.consumes))[:2])
         base, vector = window(n), rng.integers(-128, 128, config.lanes)
@@ -141,7 +142,7 @@ def test_windows(config: ChipConfig) -> None:
             bench.at(cycle, write, "write", a=base, s=source)
         bench.put(cycle + scattering.skew, source, vector)
         memory[base] = vector.tolist()
-    first, expected = cycle + 8, {}
+    first, expected = writes + 8, {}
     for cycle in range(first, first + 150):
         n = int(rng.choice(sizes))
         lane_map = read.consumes[rng.integers(len(read.consumes))]

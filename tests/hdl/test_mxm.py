@@ -178,8 +178,8 @@ def test_transposed_loads_and_installs_on_the_way(config: ChipConfig, installs: 
             for i, stream in enumerate(plane.weights.consumes):
                 plane.put(cycle + skew, stream, rows[g * together + i])
         if installs != "with the last load":
-            plane.at(cycle + 1, plane.weights, "iw")
-        first = cycle + loaded - timing(config).weights_used
+            plane.at(k * period + groups, plane.weights, "iw")
+        first = k * period + groups - 1 + loaded - timing(config).weights_used
         for entry in range(first, first + period):
             vector = rng.integers(-128, 128, config.lanes)
             stands = plane.accumulate(plane.multiply(entry, vector), "acc_set_out", 0, 0)

@@ -102,10 +102,10 @@ def test_groups_and_masks(config: ChipConfig) -> None:
         assert row.func is not None
         return row.skew, row.func
 
-    def group(direction: Direction) -> Stream:
+    def any_group(direction: Direction) -> Stream:
         return Stream(direction, GROUP * int(rng.integers(config.streams // GROUP)))
 
-    def stream(direction: Direction) -> Stream:
+    def any_stream(direction: Direction) -> Stream:
         return Stream(direction, int(rng.integers(config.streams)))
 
     # The units share their hop, so each has a direction to itself.
@@ -115,16 +115,16 @@ def test_groups_and_masks(config: ChipConfig) -> None:
         skew, func = latency(shift, mnemonic)
         sampled, stands = cycle + skew, cycle + func
         if mnemonic == "rotate":
-            s, d = group(Direction.WEST), group(Direction.EAST)
+            s, d = any_group(Direction.WEST), any_group(Direction.EAST)
             bench.at(cycle, shift, "rotate", s=s, d=d, n=distance)
             for source, target in zip(s.planes, d.planes, strict=True):
                 expected[target, stands] = np.roll(inputs[source, sampled], distance).tolist()
         elif mnemonic == "select":
-            s, mask, d = stream(Direction.WEST), stream(Direction.EAST), stream(Direction.EAST)
+            s, mask, d = any_stream(Direction.WEST), any_stream(Direction.EAST), any_stream(Direction.EAST)
             bench.at(cycle, shift, "select", s=s, m=mask, d=d)
             expected[d, stands] = np.where(inputs[mask, sampled] != 0, inputs[s, sampled], 0).tolist()
         else:
-            s, d = stream(Direction.EAST), stream(Direction.EAST)
+            s, d = any_stream(Direction.EAST), any_stream(Direction.EAST)
             bench.at(cycle, shift, "shift", s=s, d=d, n=distance)
             padded = np.concatenate([np.zeros(lanes, int), inputs[s, sampled], np.zeros(lanes, int)])
             expected[d, stands] = padded[lanes - distance :][:lanes].tolist()
@@ -133,7 +133,7 @@ def test_groups_and_masks(config: ChipConfig) -> None:
         skew, func = latency(permute, mnemonic)
         sampled, stands = cycle + skew, cycle + func
         if mnemonic == "transpose":
-            s, d = group(Direction.EAST), group(Direction.WEST)
+            s, d = any_group(Direction.EAST), any_group(Direction.WEST)
             bench.at(cycle, permute, "transpose", s=s, d=d)
             blocks = np.zeros((GROUP, -(-lanes // GROUP) * GROUP), int)
             blocks[:, :lanes] = [inputs[plane, sampled] for plane in s.planes]
@@ -141,7 +141,7 @@ def test_groups_and_masks(config: ChipConfig) -> None:
             for plane, target in enumerate(d.planes):
                 expected[target, stands] = turned[plane, :lanes].tolist()
         else:
-            s, d, lane = stream(Direction.EAST), stream(Direction.WEST), int(rng.integers(lanes))
+            s, d, lane = any_stream(Direction.EAST), any_stream(Direction.WEST), int(rng.integers(lanes))
             bench.at(cycle, permute, "distribute", s=s, d=d, n=lane)
             expected[d, stands] = [int(inputs[s, sampled][lane])] * lanes
     bench.run(12 * lanes + 20)
