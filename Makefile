@@ -54,7 +54,13 @@ docs: $(DEV) ## regenerate the generated parts of docs/
 docs-check: $(DEV) ## fail when a generated part of docs/ is stale
 	$(BIN)/python -m openlpu.arch.docs --check
 
-bench: $(SIM) ## time a matrix product on the golden model and on the RTL
+bench: $(SIM) ## matrix products against their limits, and how fast everything is
+	$(LPU) bench gemm --m 128 --k 576 --n 1536 --config lab32
+	$(LPU) bench gemm --m 512 --k 512 --n 512 --config lab32
+	$(LPU) bench gemv --k 96 --n 128 --config lab32
+	$(LPU) bench gemv --k 576 --n 1536 --config lab32
+	$(LPU) bench gemv --k 1024 --n 3200 --config lab32
+	$(LPU) bench gemm --m 1024 --k 1024 --n 1024 --config tsp1
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend golden
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend rtl
 
