@@ -22,6 +22,7 @@ from openlpu.arch.isa import BY_MNEMONIC, Format, Instruction, Operand, instruct
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program
 from openlpu.arch.timing import timing
+from openlpu.model import semantics
 from openlpu.model.golden import GoldenChip, GoldenError
 from openlpu.model.link import check
 from openlpu.model.violation import CheckError
@@ -535,3 +536,34 @@ def test_defined_words_matter_not_the_program_that_defined_them(build: Build) ->
     chip = loaded(dataclasses.replace(program, image={}))
     with pytest.raises(GoldenError):
         chip.run()
+
+
+def test_weights_changed_between_runs(build: Build) -> None:
+    """By the host after the second run, and by the program itself (row 0) in every run."""
+    reads = {f"mem_e{i}.read": {1 if i >= 2 else 0: f"read a=0 d=e{i}"} for i in range(4)}
+    schedule = {
+        **reads,
+        "mem_e0.read": {0: "read a=0 d=e0", 3: "read a=1 d=e0"},
+        "mxm_e0.weights": {5: "lw_iw g=0"},
+        "mxm_e0.acts": {8: "abc s=e0"},
+        "mxm_e0.accs": {10: "acc_set_out a=0 d=w4"},
+        "mem_e3.read": {1: "read a=0 d=e3", 2: "read a=2 d=w1"},
+        "mem_e0.write": {5: "write a=0 s=w1"},
+    }
+    chip = loaded(build(schedule, image=random_words(8)))
+    for step in range(4):
+        if step == 2:
+            chip.write_memory(1, 0, np.array([[1, -2, 3, -4]], np.int8))
+        weights = np.stack([chip.read_memory(i, 0, 1)[0] for i in range(4)]).astype(np.int32)
+        activations = chip.read_memory(0, 1, 1)[0].astype(np.int32)
+        chip.run()
+        assert chip.trace is not None
+        planes = [
+            chip.trace.vectors[p.vector] for p in chip.trace.productions if p.dispatch.queue.name == "mxm_e0.accs"
+        ]
+        np.testing.assert_array_equal(np.stack(planes, axis=-1).view(np.int32)[:, 0], activations @ weights)
+
+
+def test_offsets_have_sixteen_bits() -> None:
+    maps = np.array([[5, 0, 9, 9], [-1, 0, 0, 0], [0, 1, 0, 0], [-2, -128, 0, 0]], np.int8)
+    assert semantics.offsets(maps).tolist() == [5, 255, 256, 254 + 256 * 128]
