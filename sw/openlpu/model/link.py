@@ -292,11 +292,12 @@ class _Resolution:
         return self._stands(dispatch, place, cycle)
 
     def _read(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
-        maps, cycle = self._samples(dispatch, row), dispatch.cycle + _given(row.skew)
+        cycle = dispatch.cycle + _given(row.skew)
+        if dispatch.instruction.spec.mnemonic == "read":
+            return (self._sampled_word(dispatch, _window(dispatch)[0], cycle),)
+        (lane_map,) = self._samples(dispatch, row)
         window = self._window_vectors(dispatch, cycle, self._sampled_word)
-        if window is None or None in maps:
-            return (None,)
-        return (self.values.gathered(_given(maps[0]), window) if maps else window[0],)
+        return (None if window is None or lane_map is None else self.values.gathered(lane_map, window),)
 
     def _write(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
         *maps, source = self._samples(dispatch, row)
