@@ -63,6 +63,7 @@ bench: $(SIM) ## matrix products against their limits, and how fast everything i
 	$(LPU) bench gemm --m 1024 --k 1024 --n 1024 --config tsp1
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend golden
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend rtl
+	$(BIN)/python -m openlpu.verif.bench
 
 regress: $(DEV) ## run many random programs on the golden model and on the RTL (PROGRAMS=200)
 	OPENLPU_REGRESS_PROGRAMS=$(PROGRAMS) $(BIN)/pytest -n $(JOBS) -m regress

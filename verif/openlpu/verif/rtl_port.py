@@ -78,12 +78,12 @@ class RtlChip:
 
     def run(self) -> RunStatus:
         """Release the barrier and wait until every queue has halted."""
-        return self._status(self._finished(self._ask("run", self._limit)))
+        return run_status(self._config, self._finished(self._ask("run", self._limit)))
 
     def trace(self) -> tuple[RunStatus, list[host.Snapshot]]:
         """As `run`, with the stream registers of every program cycle."""
         status, snapshots = self._finished(self._ask("trace", self._limit))
-        return self._status(status), snapshots
+        return run_status(self._config, status), snapshots
 
     def close(self) -> None:
         """End the simulation."""
@@ -96,12 +96,6 @@ class RtlChip:
                 self._process.wait()
             self._connection.close()
             self._folder.cleanup()
-
-    def _status(self, status: host.Status) -> RunStatus:
-        cycles, queue, fault_cycle, illegal, faults = status
-        if queue is None:
-            return RunStatus(cycles)
-        return RunStatus(cycles, Fault(geometry(self._config).queues[queue].name, fault_cycle, illegal, faults))
 
     def _finished(self, answer: Any) -> Any:
         if answer is None:
@@ -133,3 +127,11 @@ class RtlChip:
     def _log(self) -> str:
         log = Path(self._folder.name) / "simulation.log"
         return log.read_text(errors="replace")[-4000:] if log.is_file() else "no log"
+
+
+def run_status(config: ChipConfig, status: host.Status) -> RunStatus:
+    """How a run ended, from the chip's registers."""
+    cycles, queue, fault_cycle, illegal, faults = status
+    if queue is None:
+        return RunStatus(cycles)
+    return RunStatus(cycles, Fault(geometry(config).queues[queue].name, fault_cycle, illegal, faults))

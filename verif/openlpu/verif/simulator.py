@@ -35,6 +35,7 @@ import find_libpython
 from openlpu.verif import toolchain
 
 _EXECUTABLE = "simulation"
+_MODEL = "Vtop"  # the class which cocotb's main() instantiates
 _LOG_TAIL = 60  # lines of a tool's output worth showing in an error
 
 _VERILATOR_FLAGS = (
@@ -43,7 +44,7 @@ _VERILATOR_FLAGS = (
     "--vpi",
     "--assert",
     "--prefix",
-    "Vtop",  # the class which cocotb's main() instantiates
+    _MODEL,
     "--x-assign",
     "fast",
     "--x-initial",
@@ -180,12 +181,32 @@ def build(verilog: str, *, top: str, public: Sequence[tuple[str, str]], waivers:
     """
     if not public:
         raise ValueError("no public signal: name at least the clock, or cocotb cannot drive the design")
-    tools = toolchain.find()
-    control = _control_file(waivers, public)
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     libraries = cocotb_tools.config.libs_dir
     link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
-    ingredients = [verilog, control, top, _VERILATOR_FLAGS, tools.version, tools.make_arguments, link, main.read_text()]
+    executable = compile_model(verilog, main.read_text(), top=top, public=public, waivers=waivers, link=link)
+    return Build(top=top, executable=executable)
+
+
+def compile_model(
+    verilog: str,
+    main: str,
+    *,
+    top: str,
+    public: Sequence[tuple[str, str]] = (),
+    waivers: str = "",
+    link: str = "",
+) -> Path:
+    """Compile Verilog text and the C++ `main` that drives it, or find the executable compiled before.
+
+    `main` finds the model as class `Vtop` in `Vtop.h`, with the ports of the top module as members. `public` and
+    `waivers` are as in `build`, `link` are options of the linker.
+
+    Raises SimulationError when Verilator or the C++ compiler fails, ToolchainError when one is missing.
+    """
+    tools = toolchain.find()
+    control = _control_file(waivers, public)
+    ingredients = [verilog, control, top, _VERILATOR_FLAGS, tools.version, tools.make_arguments, link, main]
     key = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
 
     cache = cache_dir() / "verilator"
@@ -198,24 +219,34 @@ def build(verilog: str, *, top: str, public: Sequence[tuple[str, str]], waivers:
             shutil.rmtree(partial, ignore_errors=True)
             objects = partial / "objects"
             objects.mkdir(parents=True)
+            driver = partial / "main.cpp"
+            driver.write_text(main)
             sources = _write_sources(partial, verilog, control, top)
             _call(
                 [
                     *(str(tools.verilator), *_VERILATOR_FLAGS, "--top-module", top),
-                    *("-Mdir", str(objects), "-o", _EXECUTABLE, "-LDFLAGS", link, str(main), *sources),
+                    *(
+                        "-Mdir",
+                        str(objects),
+                        "-o",
+                        _EXECUTABLE,
+                        *(["-LDFLAGS", link] if link else []),
+                        str(driver),
+                        *sources,
+                    ),
                 ],
                 tools.environment,
                 f"Verilator refused {top!r}",
             )
             _call(
-                ["make", f"-j{os.cpu_count() or 1}", "-C", str(objects), "-f", "Vtop.mk", *tools.make_arguments],
+                ["make", f"-j{os.cpu_count() or 1}", "-C", str(objects), "-f", f"{_MODEL}.mk", *tools.make_arguments],
                 tools.environment,
                 f"compiling the Verilated {top!r} failed",
             )
             (objects / _EXECUTABLE).rename(partial / _EXECUTABLE)
             shutil.rmtree(objects)
             partial.rename(finished)
-    return Build(top=top, executable=finished / _EXECUTABLE)
+    return finished / _EXECUTABLE
 
 
 def lint(verilog: str, *, top: str, waivers: str = "") -> str:
