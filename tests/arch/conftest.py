@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import encoding
-from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
+from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Instruction, Operand, Spec, for_kind
 from openlpu.arch.presets import PRESETS
 
@@ -19,7 +19,7 @@ Case = tuple[ChipConfig, Queue, Instruction]
 def streams(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> tuple[Stream, ...]:
     """Streams that a field may name, before alignment."""
     if spec.control:
-        return geometry(config).streams()
+        return queue.fetches
     return queue.produces if f.name in spec.produces else queue.consumes
 
 
@@ -35,6 +35,9 @@ def values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Any] 
         case FieldKind.SOURCE | FieldKind.DEST:
             operands = [Operand(Format.BYTE, s) for s in reach] + [Operand(Format.WORD, s) for s in groups]
             if f.kind is FieldKind.DEST:
+                both = [s for s in reach if s.direction is Direction.EAST and s.opposite in reach]
+                operands += [Operand(Format.BYTE_BOTH, s) for s in both]
+                operands += [Operand(Format.WORD_BOTH, s) for s in both if s.index % GROUP == 0]
                 return [*operands, NOTHING]
             if f.name == "y" and spec.arity == 1:
                 return [NOTHING]
@@ -63,6 +66,9 @@ def legal_instructions(draw: st.DrawFn) -> Case:
         else:
             space = values(config, queue, spec, f)
             drawn.append(draw(st.sampled_from(space) if isinstance(space, list) else space))
+        if f.kind is FieldKind.WINDOW:
+            # The address before it is a multiple of the window's size.
+            drawn[-2] &= -(1 << drawn[-1])
     return config, queue, Instruction(spec, tuple(drawn))
 
 

@@ -53,7 +53,7 @@ def test_the_digest_is_of_everything_but_the_name(config: ChipConfig) -> None:
         "imem_words": config.imem_words + 1,
         "ecc": not config.ecc,
         "clock_mhz": config.clock_mhz + 0.5,
-        "alus": (*config.alus[:-1], AluConfig(classes=(OpClass.SPECIAL,))),
+        "alus": (*config.alus[:-1], AluConfig(classes=(OpClass.FADD, OpClass.SPECIAL))),
         "pipeline": dataclasses.replace(config.pipeline, sram=config.pipeline.sram + 1),
     }
     digests = {dataclasses.replace(config, **{name: value}).digest for name, value in changes.items()}
@@ -80,7 +80,8 @@ def test_presets_are_distinct_and_known_by_name() -> None:
         ({"weight_streams": 3}, "config field 'weight_streams': 3 does not divide lanes=4"),
         ({"weight_streams": 9}, "config field 'weight_streams': 9 is not a whole number in 1..8"),
         ({"acc_depth": 0}, "config field 'acc_depth': 0"),
-        ({"chain_reach": 5}, "config field 'chain_reach': 5 is not a whole number in 0..4"),
+        ({"act_depth": 0}, "config field 'act_depth': 0"),
+        ({"chain_reach": 6}, "config field 'chain_reach': 6 is not a whole number in 0..5"),
         ({"alus": ()}, "config field 'alus': 0 ALUs"),
         ({"imem_words": 3}, "config field 'imem_words': 3"),
         ({"mem_reach": "all"}, "'all' is not a valid Reach"),

@@ -22,7 +22,7 @@ def test_nano_as_drawn() -> None:
         "sxm_e.shift": 3,
         "sxm_e.permute": 3,
         **{f"mxm_e0.{part}": 4 for part in ("weights", "acts", "accs")},
-        **{f"vxm.alu{i}": 0 for i in range(5)},
+        **{f"vxm.alu{i}": 0 for i in range(6)},
     }
     assert (chip.hops, chip.vxm_hop) == (5, 0)
     assert chip.mem_slices == ("mem_e0", "mem_e1", "mem_e2", "mem_e3")

@@ -30,6 +30,7 @@ from openlpu.arch.isa import (
 from openlpu.arch.program import Program
 from openlpu.arch.timing import timing
 from openlpu.compiler.assemble import assemble
+from openlpu.compiler.timeline import Run
 
 _CORNER_BYTES = (0x00, 0x01, 0x7F, 0x80, 0xFF)
 _CORNER_WORDS = (
@@ -102,10 +103,11 @@ class _Generator:
             for cycle, inst in entries
         ]
         cycles = max(retire)
+        runs = {name: [Run(cycle, inst) for cycle, inst in entries] for name, entries in self.out.items()}
         return Program(
             name=f"random_{self.seed}",
             config=self.config,
-            text=assemble(self.out, cycles, self.config),
+            text=assemble(runs, cycles, self.config),
             image=self.image,
             cycles=cycles,
         )
