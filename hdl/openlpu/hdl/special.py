@@ -166,6 +166,11 @@ def _scale(m: Module, x: data.View, op: Value, whole_power: Value) -> dict[str, 
     zero, nan = is_zero(word), is_nan(word)
     exponent = Signal(signed(10))
     sign, invalid, infinite = Signal(), Signal(), Signal()
+    inverse_root = op == SpecialOp.RSQRT
+    m.d.comb += [
+        invalid.eq(inverse_root & x.sign & ~zero),
+        infinite.eq((inverse_root | (op == SpecialOp.RECIP)) & zero),
+    ]
     with m.Switch(op):
         with m.Case(SpecialOp.EXP):
             beyond = x.exponent > BIAS + special.EXP_LARGEST_EXPONENT
@@ -173,16 +178,11 @@ def _scale(m: Module, x: data.View, op: Value, whole_power: Value) -> dict[str, 
                 Mux(beyond, Mux(x.sign, _VANISHING, INFINITE_EXPONENT), whole_power + BIAS),
             )
         with m.Case(SpecialOp.RECIP):
-            m.d.comb += [exponent.eq(2 * BIAS - 1 - x.exponent), sign.eq(x.sign), infinite.eq(zero)]
+            m.d.comb += [exponent.eq(2 * BIAS - 1 - x.exponent), sign.eq(x.sign)]
         with m.Case(SpecialOp.RSQRT):
             # Half of the exponent, rounded down, with the bias off and on again.
             halved = BIAS + BIAS // 2 - 1 - x.exponent[1:] + ~x.exponent[0]
-            m.d.comb += [
-                exponent.eq(Mux(is_infinite(word), _VANISHING, halved)),
-                sign.eq(x.sign),
-                invalid.eq(x.sign & ~zero),
-                infinite.eq(zero),
-            ]
+            m.d.comb += [exponent.eq(Mux(is_infinite(word), _VANISHING, halved)), sign.eq(x.sign)]
         with m.Default():
             m.d.comb += [exponent.eq(Mux(x.exponent < BIAS, x.exponent, BIAS - 1)), sign.eq(x.sign)]
     return {"exponent": exponent, "sign": sign, "nan": nan | invalid, "infinite": infinite}
