@@ -63,13 +63,13 @@ Chips = Callable[[ChipConfig], RtlChip]
 BATCH = 10
 
 
-@pytest.mark.parametrize("batch", range(10))
+@pytest.mark.parametrize("batch", range(20))
 def test_nano_runs_as_the_golden_model(rtl_chip: Chips, batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         compare(random_program(NANO, seed), rtl_chip(NANO))
 
 
-@pytest.mark.parametrize("batch", range(2))
+@pytest.mark.parametrize("batch", range(5))
 def test_ulx3s_runs_as_the_golden_model(rtl_chip: Chips, batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         compare(random_program(ULX3S, seed), rtl_chip(ULX3S))
@@ -88,13 +88,12 @@ def test_many_programs_run_as_the_golden_model(rtl_chip: Chips, config: ChipConf
         compare(random_program(config, seed, length=200), rtl_chip(config))
 
 
-def test_random_programs_use_every_implemented_instruction() -> None:
+def test_random_programs_use_every_instruction_but_text_fetch() -> None:
     used: Counter[str] = Counter()
     for seed in range(20):
         for text in random_program(NANO, seed).text.values():
             used.update(inst.spec.mnemonic for inst in text)
-    missing = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.mnemonic not in used]
-    assert not missing
+    assert [spec.mnemonic for spec in INSTRUCTIONS if spec.mnemonic not in used] == ["ifetch"]
 
 
 @pytest.mark.parametrize("config", [NANO, ULX3S, LAB32], ids=lambda config: config.name)

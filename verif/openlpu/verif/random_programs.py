@@ -15,11 +15,12 @@ import numpy as np
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import encoding
-from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
+from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
     BY_MNEMONIC,
     IMMEDIATE,
     NOTHING,
+    FieldKind,
     Format,
     Instruction,
     Operand,
@@ -76,7 +77,12 @@ class _Generator:
         """SRAM words that may be read, with the cycle from which they may be sampled."""
         self.sampled: set[tuple[int, int, int]] = set()
         """(slice, address, cycle) of every read."""
-        self.rows: dict[int, set[int]] = {plane.index: set() for plane in self.chip.of_kind(QueueKind.MXM_WEIGHTS)}
+        self.loaded: dict[int, tuple[str, set[int]]] = {
+            plane.index: ("", set()) for plane in self.chip.of_kind(QueueKind.MXM_WEIGHTS)
+        }
+        """By plane, whether rows or columns of the shadow buffer were loaded last, and the groups since."""
+        self.buffered: dict[tuple[int, int], int] = {}
+        """Words of the activation buffers, with the cycle from which they may be replayed."""
         self.installed: dict[int, int] = {}
         """Planes with weights, and the cycle from which they stand."""
         self.sums: set[tuple[int, int]] = set()
@@ -88,11 +94,13 @@ class _Generator:
         for cycle in range(self.length):
             self._advance(cycle)
             if self.random.random() < 0.25:
-                self.random.choice((self._plan_weights, self._plan_word))(cycle)
+                self.random.choice((self._plan_weights, self._plan_word, self._plan_group))(cycle)
             queues = list(self.chip.queues)
             self.random.shuffle(queues)
             for queue in queues:
                 chosen = self.planned.pop((queue.name, cycle), None)
+                if chosen is not None and chosen.spec.mnemonic == "iw" and not self._whole(queue):
+                    chosen = None
                 if chosen is None and self.random.random() < 0.5:
                     chosen = self._choose(queue, cycle)
                 if chosen is not None:
@@ -132,16 +140,36 @@ class _Generator:
                 self.sampled.add((place, inst.number("a"), cycle + (latency.skew or 0)))
             case "write":
                 self.written[place, inst.number("a")] = state
-            case "lw":
-                self.rows[place].add(inst.number("g"))
+            case "scatter":
+                for address in _window(inst):
+                    self.written[place, address] = state
+            case "gather":
+                self.sampled |= {(place, address, cycle + (latency.skew or 0)) for address in _window(inst)}
+            case "lw" | "lwt" | "lw_iw" | "lwt_iw":
+                self._load(place, inst)
+                if inst.spec.mnemonic.endswith("_iw"):
+                    self.installed[place] = state
             case "iw":
                 self.installed[place] = state
-            case "abc":
+            case "abc" | "abr":
                 self.sums.add((place, state))
+            case "abl":
+                self.buffered[place, inst.number("a")] = state
             case "acc_set" | "acc_set_out":
                 self.accumulators.add((place, inst.number("a")))
         if queue.kind is QueueKind.VXM:
             self.results.add((place, state))
+
+    def _load(self, plane: int, inst: Instruction) -> None:
+        """Note a group of the shadow buffer; an array of rows and columns mixed is never installed."""
+        kind = inst.spec.mnemonic.removesuffix("_iw")
+        if self.loaded[plane][0] != kind:
+            self.loaded[plane] = (kind, set())
+        self.loaded[plane][1].add(inst.number("g"))
+
+    def _whole(self, queue: Queue) -> bool:
+        """Whether all of a plane's shadow buffer was loaded, in rows or in columns."""
+        return len(self.loaded[queue.index][1]) == self.config.lanes // self.config.weight_streams
 
     def _claim(self, queue: Queue, cycle: int, stream: Stream, func: int) -> None:
         self.productions.setdefault(cycle + func, set()).add((queue.hop, stream))
@@ -167,7 +195,43 @@ class _Generator:
         return choices[queue.kind](queue, cycle)
 
     def _read(self, queue: Queue, cycle: int) -> Instruction | None:
+        if self.random.random() < 0.2:
+            return self._gather(queue, cycle)
         return self._read_onto(queue, cycle, self._pick(queue.produces))
+
+    def _gather(self, queue: Queue, cycle: int) -> Instruction | None:
+        spec = BY_MNEMONIC["gather"]
+        lane_map, stream = self._pick(self._at(queue)), self._pick(queue.produces)
+        if lane_map is None or stream is None or not self._free(queue, cycle, spec, (stream,)):
+            return None
+        base, bits = self._random_window()
+        inst = instruction("gather", a=base, n=bits, m=lane_map, d=stream)
+        sample = cycle + (self.timing.latency(spec, queue).skew or 0)
+        return inst if self._defined(queue, inst, sample) else None
+
+    def _scatter(self, queue: Queue, cycle: int) -> Instruction | None:
+        lane_map, stream = self._pick(self._at(queue)), self._pick(self._at(queue))
+        if lane_map is None or stream is None:
+            return None
+        base, bits = self._random_window()
+        inst = instruction("scatter", a=base, n=bits, m=lane_map, s=stream)
+        lands = cycle + (self.timing.latency(inst.spec, queue).state or 0)
+        planned = self._planned_reads(cycle)
+        clash = any(
+            (queue.index, address) in planned or (queue.index, address, lands - 1) in self.sampled
+            for address in _window(inst)
+        )
+        return None if clash or not self._defined(queue, inst, lands) else inst
+
+    def _random_window(self) -> tuple[int, int]:
+        """The first word of a window that lies aligned in a slice, and the logarithm of its size."""
+        _, largest = self.encoding.limits(FieldKind.WINDOW, QueueKind.MEM_READ)
+        bits = min(self.random.choice((0, 0, 1, 1, 2, 3, largest)), largest)
+        return self.random.randrange(self.config.mem_words >> bits) << bits, bits
+
+    def _defined(self, queue: Queue, inst: Instruction, cycle: int) -> bool:
+        """Whether every word of a window holds something by `cycle`."""
+        return all(self.written.get((queue.index, address), cycle + 1) <= cycle for address in _window(inst))
 
     def _read_onto(self, queue: Queue, cycle: int, stream: Stream | None) -> Instruction | None:
         """A read of some word that stands by then, onto `stream`."""
@@ -179,6 +243,8 @@ class _Generator:
         return None if not words else instruction("read", a=self.random.choice(words), d=stream)
 
     def _write(self, queue: Queue, cycle: int) -> Instruction | None:
+        if self.random.random() < 0.3:
+            return self._scatter(queue, cycle)
         stream = self._pick(self._at(queue))
         address = self.random.randrange(self.config.mem_words)
         edge = cycle + (self.timing.latency(BY_MNEMONIC["write"], queue).state or 0) - 1
@@ -197,18 +263,30 @@ class _Generator:
 
     def _weights(self, queue: Queue, cycle: int) -> Instruction | None:
         groups = self.config.lanes // self.config.weight_streams
+        kind, loaded = self.loaded[queue.index]
         if set(self._at(queue)) == set(queue.consumes):
-            return instruction("lw", g=self.random.randrange(groups))
-        if len(self.rows[queue.index]) == groups and self.random.random() < 0.1:
+            group = self.random.randrange(groups)
+            mnemonic = self.random.choice(("lw", "lwt", kind or "lw"))
+            completes = (mnemonic == kind and len(loaded | {group}) == groups) or groups == 1
+            if completes and self.random.random() < 0.4:
+                mnemonic += "_iw"
+            return instruction(mnemonic, g=group)
+        if self._whole(queue) and self.random.random() < 0.1:
             return instruction("iw")
         return None
 
     def _activations(self, queue: Queue, cycle: int) -> Instruction | None:
         stream = self._pick(self._at(queue))
+        if stream is not None and self.random.random() < 0.3:
+            return instruction("abl", a=self.random.randrange(self.config.act_depth), s=stream)
         stands = self.installed.get(queue.index)
-        if stream is None or stands is None or stands > cycle + self.timing.weights_used:
+        if stands is None or stands > cycle + self.timing.weights_used:
             return None
-        return instruction("abc", s=stream)
+        sample = cycle + (self.timing.latency(BY_MNEMONIC["abr"], queue).skew or 0)
+        words = [a for (plane, a), ready in self.buffered.items() if plane == queue.index and ready <= sample]
+        if words and self.random.random() < 0.5:
+            return instruction("abr", a=self.random.choice(words))
+        return None if stream is None else instruction("abc", s=stream)
 
     def _accumulate(self, queue: Queue, cycle: int) -> Instruction | None:
         sample = cycle + (self.timing.latency(BY_MNEMONIC["acc_set"], queue).skew or 0)
@@ -268,20 +346,28 @@ class _Generator:
             options.append(Operand(Format.BYTE, stream))
         if group is not None and self._free(queue, cycle, spec, group.planes):
             options.append(Operand(Format.WORD, group))
+        for form in (Format.BYTE_BOTH, Format.WORD_BOTH):
+            stream = self._pick(self._groups(queue.produces) if form is Format.WORD_BOTH else queue.produces)
+            both = None if stream is None else Operand(form, Stream(Direction.EAST, stream.index))
+            if both and set(both.streams) <= set(queue.produces) and self._free(queue, cycle, spec, both.streams):
+                options.append(both)
         return self.random.choice(options)
 
     def _lanes(self, queue: Queue, cycle: int) -> Instruction | None:
         specs = [spec for spec in for_kind(queue.kind) if spec.implemented and not spec.control]
         spec = self.random.choice(specs)
         values: dict[str, Stream | int] = {}
+        here = self._at(queue)
+        words = [group for group in self._groups(here) if set(group.planes) <= set(here)]
         for field in spec.fields:
+            grouped = field.kind is FieldKind.GROUP
             if field.name in spec.produces:
-                stream = self._pick(queue.produces)
-                if stream is None or not self._free(queue, cycle, spec, (stream,)):
+                stream = self._pick(self._groups(queue.produces) if grouped else queue.produces)
+                if stream is None or not self._free(queue, cycle, spec, stream.planes if grouped else (stream,)):
                     return None
                 values[field.name] = stream
             elif field.name in spec.consumes:
-                source = self._pick(self._at(queue))
+                source = self._pick(words if grouped else here)
                 if source is None:
                     return None
                 values[field.name] = source
@@ -296,15 +382,23 @@ class _Generator:
         """Reads that bring whole weight tiles to a plane, and the loads and the installation that take them."""
         queue = self.random.choice(self.chip.of_kind(QueueKind.MXM_WEIGHTS))
         groups = self.config.lanes // self.config.weight_streams
-        latency = self.timing.latency(BY_MNEMONIC["lw"], queue)
+        mnemonic = self.random.choice(("lw", "lwt"))
+        latency = self.timing.latency(BY_MNEMONIC[mnemonic], queue)
         at = cycle + 2 + self.chip.hops + self.random.randrange(4)
         for group in range(groups):
             reads = self._aligned_reads(queue.consumes, queue.hop, at + group + (latency.skew or 0), cycle)
             if reads is None or (queue.name, at + group) in self.planned:
                 return
             self._plan(reads)
-            self.planned[queue.name, at + group] = instruction("lw", g=group)
+            self.planned[queue.name, at + group] = instruction(mnemonic, g=group)
         self.planned.setdefault((queue.name, at + groups), instruction("iw"))
+
+    def _plan_group(self, cycle: int) -> None:
+        """Reads that bring four streams of a group to the SXM together."""
+        queue = self.random.choice(self.chip.of_kind(QueueKind.SXM_SHIFT))
+        group = self.random.choice(self._groups(queue.consumes))
+        arrival = cycle + 4 + self.chip.hops + self.random.randrange(4)
+        self._plan(self._aligned_reads(group.planes, queue.hop, arrival, cycle) or {})
 
     def _plan_word(self, cycle: int) -> None:
         """Reads that bring four streams of a group to the VXM together."""
@@ -366,3 +460,8 @@ class _Generator:
 
     def _random_word(self) -> int:
         return self.random.choice(_CORNER_WORDS) if self.random.random() < 0.4 else self.random.getrandbits(32)
+
+
+def _window(inst: Instruction) -> range:
+    """The addresses that a gather or scatter may touch."""
+    return range(inst.number("a"), inst.number("a") + (1 << inst.number("n")))
