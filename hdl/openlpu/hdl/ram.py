@@ -6,7 +6,7 @@ What a read returns while its word is being written is left open: the schedule n
 answer costs nothing beside itself. In the Verilog a size is a module of its own, so that a memory macro can stand in.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from amaranth.hdl import Module, unsigned
 from amaranth.lib import memory, wiring
@@ -30,7 +30,8 @@ class Ram(SharedComponent):
     def __init__(self, *, depth: int, width: int) -> None:
         self._depth = depth
         self._width = width
-        address, word = ceil_log2(depth), unsigned(width)
+        # The stubs tie the shape of a port's signature to a type that only a port has.
+        address, word = ceil_log2(depth), cast(Any, unsigned(width))
         super().__init__(
             {
                 "read": Out(memory.ReadPort.Signature(addr_width=address, shape=word)),
