@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""The graph between front ends and back end: a network of exact integer operations on int8 matrices.
+"""The graph between front ends and back end: a network of operations on matrices, int8 where it was quantised.
 
 A front end has already decided every constant, so nothing here depends on ONNX and nothing is left to taste: two
-evaluations of a graph give equal bytes. A tensor is a matrix of `rows` x `lanes` (the product of the leading
-dimensions x the last one). Activations are stored as int8: a uint8 tensor holds `value - 128`, and its zero point is
-shifted alike, so neither the chip nor the back end knows uint8.
+evaluations of a graph give equal bytes, but for the order in which `Reduce` adds. A tensor is a matrix of `rows` x
+`lanes` (the product of the leading dimensions x the last one). Quantised activations are stored as int8: a uint8 tensor
+holds `value - 128`, and its zero point is shifted alike, so neither the chip nor the back end knows uint8. Where a
+network computes in floats, tensors are float32.
 
 Arithmetic. `fl(.)` is one IEEE binary32 operation, rounded to nearest even. There is no fused multiply-add: each
 product and each sum rounds on its own. `x`, `a`, `b` are stored int8 values, n is the lane.
@@ -33,13 +34,26 @@ rounding, with the bounds `lo - zero_point` and `hi - zero_point` (exact in fp32
     Mul      acc = (lhs - lhs_zero_point) * (rhs - rhs_zero_point), exact in int32 (and in fp32); then `requant`.
     Reshape  the same bytes in the same lanes, read as another shape; the last dimension does not change.
 
+A chain of `FloatStep`s turns a float32 `v` into another, each step one operation of `openlpu.arch.numerics` on the
+patterns of v and, where it takes two, of its operand.
+
+    MatMul      with a float32 output: v = fl(acc), then `steps`.
+    Product     acc = sum_k (lhs[k] - lhs_zero_point) * (rhs[k, n] - rhs_zero_point) of two activations, for every
+                matrix of the leading dimensions; then as MatMul, without a bias.
+    Pointwise   v = input, or fl(input - input_zero_point) of an int8 or int32 one; then `steps`; then rounding, zero
+                point and clamp of `requant`, which has no multipliers and no offset, where the output is int8.
+    Reduce      v = sum or maximum of a row, its elements taken in any order and grouping.
+    Rearrange   every element of the output is an element of an input: no arithmetic.
+    Lookup      every row of the output is a row of a constant table.
+    ConstantTensor  the output is a constant.
+
 Zero points in operations are subtracted from *stored* values. One that is 0 costs the back end no instruction.
 
 A `Port` is what the host sees: for a float32 port it quantises or dequantises with the tensor's scale and zero point,
 for a uint8 port it moves the value by 128, and it reshapes between the port's shape and the tensor's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, TypeAlias
@@ -48,13 +62,19 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.compiler.errors import InternalCompilerError
 
 Int8Array: TypeAlias = NDArray[np.int8]
 Int32Array: TypeAlias = NDArray[np.int32]
 Float32Array: TypeAlias = NDArray[np.float32]
-StoredType: TypeAlias = Literal["int8", "int32"]
-OutsideType: TypeAlias = Literal["float32", "int8", "uint8", "int32"]
+StoredType: TypeAlias = Literal["int8", "int32", "float32", "index"]
+"""What an element is on the chip. An index is two bytes, low and high, in lanes 0 and 1 of a row of its own."""
+OutsideType: TypeAlias = Literal["float32", "int8", "uint8", "int32", "int64"]
+FloatFunction: TypeAlias = Literal[
+    "fadd", "fsub", "fmul", "fmax", "fmin", "and", "or", "xor", "exp", "recip", "rsqrt", "tanh"
+]
+"""What a step of a float chain does: VXM operations by their mnemonics."""
 
 INT8_MIN, INT8_MAX = -128, 127
 UINT8_SHIFT = 128
@@ -66,7 +86,7 @@ class Tensor:
     """A matrix on the chip.
 
     `scale` and `zero_point` give a stored value its meaning, `(stored - zero_point) * scale`; `scale` is None when the
-    model states none (int32 results). `outside` is the type of the same tensor in the model.
+    model states none (int32 results, floats). `outside` is the type of the same tensor in the model.
     """
 
     name: str
@@ -112,14 +132,48 @@ class Requantise:
 
 
 @dataclass(frozen=True, eq=False)
+class FloatStep:
+    """`v = function(v)`, or `v = function(v, operand)`.
+
+    An operand is a constant of shape () or (lanes,), float32 (for `and`, `or` and `xor` int32), or the name of a
+    float32 tensor: of the shape of v, or a reduced one (see `Graph.reduced`) with one element for each row of v.
+    """
+
+    function: FloatFunction
+    operand: Float32Array | Int32Array | str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class MatMul:
-    """`output = requant(input @ sum(weights) + bias)`; `bias` is int32 (lanes,) or None."""
+    """`output = finish(input @ sum(weights) + bias)`; `bias` is int32 (lanes,) or None.
+
+    The output is int8, by `requant`; or int32, the sums themselves; or float32, by `steps`.
+    """
 
     output: str
     input: str
     weights: tuple[Int8Array, ...]
     bias: Int32Array | None
     requant: Requantise | None
+    steps: tuple[FloatStep, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """`output[i] = finish(lhs[i] @ rhs[i])` for every index i of the leading dimensions, the same in all three.
+
+    The last two dimensions are those of matrices; those of `rhs` are exchanged first when `transposed`. The output is
+    what it is for a MatMul.
+    """
+
+    output: str
+    lhs: str
+    rhs: str
+    lhs_zero_point: int
+    rhs_zero_point: int
+    transposed: bool
+    requant: Requantise | None
+    steps: tuple[FloatStep, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +221,62 @@ class Reshape:
     input: str
 
 
-Op: TypeAlias = MatMul | Unary | Add | Mul | Reshape
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """A float chain on every element; `requant` is None for a float32 output."""
+
+    output: str
+    input: str
+    input_zero_point: int
+    steps: tuple[FloatStep, ...]
+    requant: Requantise | None
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """One element for every row of a float32 tensor: its sum (`fadd`) or its maximum (`fmax`).
+
+    The last dimension of the output is 1.
+    """
+
+    output: str
+    input: str
+    function: Literal["fadd", "fmax"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rearrange:
+    """Elements in another order, some perhaps left out or repeated: what transposes, concatenates, slices, reshapes.
+
+    `source`, an integer array of the output's shape, holds for each element where it comes from: its place in the
+    flattened inputs, one after the other. All inputs are of the output's type.
+    """
+
+    output: str
+    inputs: tuple[str, ...]
+    source: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """`output[i] = table[indices[i]]`; `table` is int8 or float32 [entries, lanes]. Indices lie in the table."""
+
+    output: str
+    indices: str
+    table: Int8Array | Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantTensor:
+    """A constant that is a tensor like any other: int8, int32 or float32, of the output's shape."""
+
+    output: str
+    values: Int8Array | Int32Array | Float32Array
+
+
+Op: TypeAlias = (
+    MatMul | Product | Unary | Add | Mul | Pointwise | Reduce | Reshape | Rearrange | Lookup | ConstantTensor
+)
 
 
 def operands(op: Op) -> tuple[str, ...]:
@@ -175,8 +284,22 @@ def operands(op: Op) -> tuple[str, ...]:
     match op:
         case Add() | Mul():
             return (op.lhs, op.rhs)
+        case Product():
+            return (op.lhs, op.rhs, *_step_operands(op.steps))
+        case MatMul() | Pointwise():
+            return (op.input, *_step_operands(op.steps))
+        case Rearrange():
+            return op.inputs
+        case Lookup():
+            return (op.indices,)
+        case ConstantTensor():
+            return ()
         case _:
             return (op.input,)
+
+
+def _step_operands(steps: tuple[FloatStep, ...]) -> tuple[str, ...]:
+    return tuple(step.operand for step in steps if isinstance(step.operand, str))
 
 
 @dataclass(frozen=True)
@@ -201,12 +324,32 @@ class Graph:
                 return tensor
         raise KeyError(name)
 
+    def reduced(self) -> frozenset[str]:
+        """Tensors with one element a row that may meet all elements of a row: results of `Reduce`, and what `Pointwise`
+        makes of them alone."""
+        names: set[str] = set()
+        for op in self.ops:
+            alone = isinstance(op, Pointwise) and names.issuperset(operands(op))
+            if isinstance(op, Reduce) or alone:
+                names.add(op.output)
+        return frozenset(names)
+
     def verify(self) -> None:
         """Check every rule of this module; raise InternalCompilerError naming the first one broken."""
         _Verifier(self).run()
 
     def __str__(self) -> str:
         return "\n".join(_dump(self)) + "\n"
+
+
+_OUTSIDE: dict[StoredType, tuple[OutsideType, ...]] = {
+    "int8": ("int8", "uint8"),
+    "int32": ("int32",),
+    "float32": ("float32",),
+    "index": ("int32", "int64"),
+}
+"""What each stored type may be in the model."""
+_BITWISE = ("and", "or", "xor")
 
 
 class _Verifier:
@@ -216,6 +359,7 @@ class _Verifier:
         self.graph = graph
         self.tensors = {tensor.name: tensor for tensor in graph.tensors}
         self.where = f"graph {graph.name!r}"
+        self.reduced = graph.reduced()
 
     def check(self, condition: bool, message: str) -> None:
         if not condition:
@@ -226,8 +370,10 @@ class _Verifier:
         for tensor in self.graph.tensors:
             self.check(all(size > 0 for size in tensor.shape), f"tensor {tensor.name!r} has an empty shape")
             self.check(INT8_MIN <= tensor.zero_point <= INT8_MAX, f"zero point of {tensor.name!r} is not int8")
-            expected = "int32" if tensor.outside == "int32" else "int8"
-            self.check(tensor.dtype == expected, f"{tensor.name!r} is {tensor.outside} outside but {tensor.dtype} here")
+            self.check(
+                tensor.outside in _OUTSIDE[tensor.dtype],
+                f"{tensor.name!r} is {tensor.outside} outside, {tensor.dtype} here",
+            )
         known: set[str] = set()
         for port in self.graph.inputs:
             self._port(port)
@@ -251,7 +397,7 @@ class _Verifier:
         self.check(port.tensor in self.tensors, f"port {port.name!r} has no tensor")
         tensor = self.tensors[port.tensor]
         self.check(prod(port.shape) == prod(tensor.shape), f"port {port.name!r} and its tensor differ in size")
-        if port.dtype == "float32":
+        if port.dtype == "float32" and tensor.dtype != "float32":
             self.check(tensor.scale is not None and tensor.dtype == "int8", f"float port {port.name!r} needs a scale")
         else:
             self.check(port.dtype == tensor.outside, f"port {port.name!r} and its tensor differ in type")
@@ -259,15 +405,42 @@ class _Verifier:
     def _op(self, op: Op) -> None:
         out = self.tensors[op.output]
         sources = [self.tensors[name] for name in operands(op)]
-        self.check(isinstance(op, Reshape) or all(s.dtype == "int8" for s in sources), "reads a tensor not int8")
         match op:
             case MatMul():
+                self._types(sources[:1], "int8")
                 self._matmul(op, sources[0], out)
+            case Product():
+                self._types(sources[:2], "int8")
+                self._product(op, sources[0], sources[1], out)
+            case Pointwise():
+                self.check(sources[0].dtype != "index", "computes with an index")
+                self.check(sources[0].shape == out.shape, "input and output differ in shape")
+                self.check(sources[0].dtype != "float32" or op.input_zero_point == 0, "a float has no zero point")
+                self._zero_point(op.input_zero_point)
+                self._steps(op.steps, out)
+                self._finish(op.requant, out, {0}, "int8" if op.requant else "float32")
+            case Reduce():
+                self._types([*sources, out], "float32")
+                self.check(out.shape == (*sources[0].shape[:-1], 1), "does not leave one element a row")
+            case Rearrange():
+                self._types(sources, out.dtype)
+                elements = sum(prod(source.shape) for source in sources)
+                inside = bool((op.source >= 0).all() and (op.source < elements).all())
+                self.check(op.source.shape == out.shape and inside, "takes elements that are not there")
+            case Lookup():
+                self._types(sources, "index")
+                self.check(op.table.dtype == out.dtype, f"looks {op.table.dtype} up for {out.dtype}")
+                self.check(out.shape == (*sources[0].shape[:-1], op.table.shape[-1]), "and its table differ in shape")
+            case ConstantTensor():
+                self.check(op.values.dtype == out.dtype, f"is {op.values.dtype}, but its output is {out.dtype}")
+                self.check(op.values.shape == out.shape, "and its output differ in shape")
             case Unary():
+                self._types(sources, "int8")
                 self.check(sources[0].shape == out.shape, "input and output differ in shape")
                 self._zero_point(op.input_zero_point)
                 self._requantise(op.requant, out, {1, 2})
             case Add() | Mul():
+                self._types(sources, "int8")
                 self.check(all(s.shape == out.shape for s in sources), "operands and output differ in shape")
                 self._zero_point(op.lhs_zero_point)
                 self._zero_point(op.rhs_zero_point)
@@ -289,11 +462,47 @@ class _Verifier:
         reach = sum(np.abs(w.astype(np.int64)).sum(axis=0) for w in op.weights) * -INT8_MIN
         total = reach + (0 if op.bias is None else np.abs(op.bias.astype(np.int64)))
         self.check(int(np.max(total)) < 2**31, "the sum can leave int32")
-        if op.requant is None:
-            self.check(out.dtype == "int32", "has no requantisation but is not int32")
-        else:
-            self._requantise(op.requant, out, {1})
-            self.check(op.requant.offset is None, "a MatMul has no offset: use the bias")
+        self._finish_sums(op, out)
+
+    def _product(self, op: Product, lhs: Tensor, rhs: Tensor, out: Tensor) -> None:
+        inner, columns = rhs.shape[-2:][::-1] if op.transposed else rhs.shape[-2:]
+        self.check(lhs.shape[:-2] == rhs.shape[:-2], "multiplies different numbers of matrices")
+        self.check(lhs.shape[-1] == inner, "multiplies matrices that do not fit")
+        self.check(out.shape == (*lhs.shape[:-1], columns), "has an output of another shape")
+        self._zero_point(op.lhs_zero_point)
+        self._zero_point(op.rhs_zero_point)
+        self.check(inner * 510 * 510 < 2**31, "the sum can leave int32")
+        self._finish_sums(op, out)
+
+    def _finish_sums(self, op: MatMul | Product, out: Tensor) -> None:
+        self.check(op.requant is None or not op.steps, "is both requantised and a float")
+        self._finish(op.requant, out, {1}, "int8" if op.requant else "float32" if op.steps else "int32")
+        self._steps(op.steps, out)
+
+    def _finish(self, requant: Requantise | None, out: Tensor, factors: set[int], dtype: StoredType) -> None:
+        self.check(out.dtype == dtype, f"computes {dtype}, but its output is {out.dtype}")
+        if requant is not None:
+            self._requantise(requant, out, factors)
+            self.check(requant.offset is None, "adds an offset after its sums are complete")
+
+    def _types(self, tensors: Sequence[Tensor], dtype: StoredType) -> None:
+        for tensor in tensors:
+            self.check(tensor.dtype == dtype, f"takes {dtype}, but {tensor.name!r} is {tensor.dtype}")
+
+    def _steps(self, steps: tuple[FloatStep, ...], out: Tensor) -> None:
+        for step in steps:
+            arity = 1 if step.operand is None else 2
+            self.check(BY_MNEMONIC[step.function].arity == arity, f"{step.function} does not take {arity} operands")
+            match step.operand:
+                case str():
+                    operand = self.tensors[step.operand]
+                    self._types([operand], "float32")
+                    spread = operand.name in self.reduced and operand.rows == out.rows
+                    self.check(spread or operand.shape == out.shape, f"{operand.name!r} differs in shape")
+                case np.ndarray():
+                    dtype = np.int32 if step.function in _BITWISE else np.float32
+                    self.check(step.operand.dtype == dtype, f"{step.function} has a constant of {step.operand.dtype}")
+                    self.check(step.operand.shape in ((), (out.lanes,)), "constant is not one number or one a lane")
 
     def _zero_point(self, zero_point: int) -> None:
         # A zero point may also undo the shift of a uint8 value, and then reaches -128 + -127.
@@ -336,8 +545,20 @@ def _op_text(op: Op) -> str:
         case MatMul():
             weights = " + ".join(_array_text(w) for w in op.weights)
             bias = "" if op.bias is None else f", bias={_array_text(op.bias)}"
-            requant = "raw int32" if op.requant is None else _requantise_text(op.requant)
-            return f"matmul {reads}, weights={weights}{bias}, {requant}"
+            return f"matmul %{op.input}, weights={weights}{bias}, {_finish_text(op.requant, op.steps)}"
+        case Product():
+            rhs = f"(%{op.rhs} - {op.rhs_zero_point}){' transposed' if op.transposed else ''}"
+            return f"product (%{op.lhs} - {op.lhs_zero_point}) @ {rhs}, {_finish_text(op.requant, op.steps)}"
+        case Pointwise():
+            return f"pointwise %{op.input} - {op.input_zero_point}, {_finish_text(op.requant, op.steps)}"
+        case Reduce():
+            return f"reduce {reads} by {op.function}"
+        case Rearrange():
+            return f"rearrange {reads} by {_array_text(op.source)}"
+        case Lookup():
+            return f"lookup {_array_text(op.table)} at {reads}"
+        case ConstantTensor():
+            return f"constant {_array_text(op.values)}"
         case Unary():
             return f"unary {reads} - {op.input_zero_point}, {_requantise_text(op.requant)}"
         case Add():
@@ -352,6 +573,21 @@ def _op_text(op: Op) -> str:
             return f"mul {terms}, {_requantise_text(op.requant)}"
         case Reshape():
             return f"reshape {reads}"
+
+
+def _finish_text(requant: Requantise | None, steps: tuple[FloatStep, ...]) -> str:
+    texts = [_step_text(step) for step in steps] + ([] if requant is None else [_requantise_text(requant)])
+    return " | ".join(texts) or "as it is"
+
+
+def _step_text(step: FloatStep) -> str:
+    match step.operand:
+        case None:
+            return step.function
+        case str():
+            return f"{step.function} %{step.operand}"
+        case constant:
+            return f"{step.function} {_array_text(constant)}"
 
 
 def _requantise_text(requant: Requantise) -> str:
