@@ -356,6 +356,26 @@ def test_a_window_on_a_multiple_of_its_size(build: Build) -> None:
     assert "no window of 4 words" in only(build({"mem_e0.read": {0: "gather a=2 n=2 m=e3 d=e0"}}))
 
 
+def test_a_repeated_window_on_a_multiple_of_its_size() -> None:
+    def repeated(step: int, first: int) -> Program:
+        lines = (
+            "notify",
+            "read a=0 d=e3",
+            "repeat n=1 gap=1 step=0",
+            f"gather a={first} n=2 m=e3 d=e0",
+            f"repeat n=1 gap=1 step={step}",
+            "nop n=9",
+            "halt",
+        )
+        text = {"mem_e0.read": tuple(parse_instruction(line) for line in lines)}
+        image = {(0, address): WORD for address in range(NANO.mem_words)}
+        return Program(name="test", config=NANO, text=text, image=image, cycles=14)
+
+    check(repeated(4, first=56))
+    assert "a=58 n=2: no window of 4 words" in only(repeated(2, first=56))
+    assert "not in 0..63" in only(repeated(4, first=60))
+
+
 def test_an_activation_buffer_word_never_loaded(build: Build) -> None:
     reads = {f"mem_e{i}.read": {1 if i >= 2 else 0: f"read a=0 d=e{i}"} for i in range(4)}
     schedule = {

@@ -16,7 +16,7 @@ from openlpu.arch.assembly import format_instruction
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import EncodingError, encoding
 from openlpu.arch.geometry import Queue
-from openlpu.arch.isa import Instruction
+from openlpu.arch.isa import FieldKind, Instruction
 from openlpu.arch.timing import timing
 from openlpu.model.violation import Violation
 
@@ -209,16 +209,25 @@ def _repeat(
 ) -> Instruction:
     """Dispatch `latest` again as `repeat` says, counted from cycle `base`; return its last form."""
     n, gap, step = repeat.number("n"), repeat.number("gap"), repeat.number("step")
-    strided = latest.spec.stride
+    strided, codec = latest.spec.stride, encoding(config)
+    # A window moves by whole windows only, and inside the slice: what the encoder says of one, it says of all.
+    windowed = any(f.kind is FieldKind.WINDOW for f in latest.spec.fields)
     low = high = start = 0
     if strided is not None:
         kind = next(f.kind for f in latest.spec.fields if f.name == strided)
-        low, high = encoding(config).limits(kind, queue.kind)
+        low, high = codec.limits(kind, queue.kind)
         start = latest.number(strided)
     for k in range(1, n + 1):
         if not low <= (start + k * step if strided else 0) <= high:
             message = f"repetition {k} has {strided}={start + k * step}: not in {low}..{high}"
             out.violations.append(Violation(base + k * gap, queue.name, format_instruction(repeat), message))
             return latest
-        out.dispatches.append(Dispatch(base + k * gap, queue, latest.advanced(k * step), index))
+        advanced = latest.advanced(k * step)
+        if windowed:
+            try:
+                codec.encode(advanced, queue)
+            except EncodingError as error:
+                out.violations.append(Violation(base + k * gap, queue.name, format_instruction(repeat), str(error)))
+                return latest
+        out.dispatches.append(Dispatch(base + k * gap, queue, advanced, index))
     return out.dispatches[-1].instruction
