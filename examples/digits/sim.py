@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -24,6 +23,7 @@ from openlpu.arch.presets import ULX3S
 from openlpu.arch.program import Program
 from openlpu.compiler.pipeline import compile_model
 from openlpu.runtime.driver import Device, DeviceError, open_device
+from openlpu.verif.onnx_reference import onnxruntime_session
 
 HERE = Path(__file__).parent
 MODEL = HERE / "digits.onnx"
@@ -80,8 +80,8 @@ def measure(device: Device, program: Program, images: Images, progress: Progress
 
 
 def reference(images: Images) -> Logits:
-    """What ONNX Runtime computes, on the CPU, with its default options."""
-    session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
+    """What ONNX Runtime computes, on the CPU."""
+    session = onnxruntime_session(str(MODEL))
     (logits,) = session.run(None, {session.get_inputs()[0].name: images})
     return np.asarray(logits, np.float32)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -25,6 +24,8 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
+
+from openlpu.verif.onnx_reference import onnxruntime_session
 
 HERE = Path(__file__).parent
 SEED = 2026
@@ -85,7 +86,7 @@ def quantise(model: onnx.ModelProto, calibration: FloatArray, target: Path) -> N
 
 def accuracy(model: Path, images: FloatArray, labels: NDArray[np.int64]) -> float:
     """Share of `images` that ONNX Runtime, running `model`, assigns to their label."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = onnxruntime_session(str(model))
     logits = np.asarray(session.run(None, {"image": images})[0])
     return float((logits.argmax(axis=1) == labels).mean())
 

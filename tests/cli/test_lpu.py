@@ -16,7 +16,6 @@ from typing import Any, cast
 import click
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
@@ -32,6 +31,7 @@ from openlpu.compiler.reference import evaluate
 from openlpu.compiler.workloads import gemm
 from openlpu.model.golden import GoldenChip
 from openlpu.runtime import driver, program_file
+from openlpu.verif.onnx_reference import onnxruntime_session
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
@@ -111,7 +111,7 @@ def test_compile_run_and_compare_with_onnx_runtime(tmp_path: Path) -> None:
     np.savez(source, image=images)
     compiled = lpu_json("compile", DIGITS, "--config", "ulx3s", "--batch", 5, "-o", program)
     ran = lpu_json("run", program, "--input", source, "-o", sink)
-    session = onnxruntime.InferenceSession(str(DIGITS), providers=["CPUExecutionProvider"])
+    session = onnxruntime_session(str(DIGITS))
     np.testing.assert_array_equal(np.load(sink)["logits"], session.run(None, {"image": images})[0])
     assert ran["cycles"] == ran["predicted_cycles"] == compiled["predicted_cycles"]
     assert ran["lower_bound"] == compiled["lower_bound"] <= ran["cycles"]

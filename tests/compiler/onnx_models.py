@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from openlpu.verif.onnx_reference import onnxruntime_session
 
 ELEMENT = {
     "float32": TensorProto.FLOAT,
@@ -311,10 +312,5 @@ def mixed_add(rng: np.random.Generator, types: tuple[str, str, str], *, constant
 
 def run_onnxruntime(model: ModelProto, feeds: Mapping[str, NDArray[Any]], **config: str) -> list[NDArray[Any]]:
     """The outputs of a model by ONNX Runtime on the CPU; `config` entries have _ for the dots of their keys."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    for key, value in config.items():
-        options.add_session_config_entry(key.replace("_", "."), value)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime_session(model.SerializeToString(), **config)
     return [np.asarray(output) for output in session.run(None, dict(feeds))]

@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -26,6 +27,7 @@ from openlpu.runtime.driver import (
     open_device,
     to_chip,
 )
+from openlpu.verif.onnx_reference import onnxruntime_session
 
 SEED = 20261123
 
@@ -142,8 +144,6 @@ def port(dtype: str, scale: float = 1.0, zero_point: int = 0, cols: int = 6, sli
 @pytest.mark.parametrize("zero_point", [0, 3, -128, 127])
 @pytest.mark.parametrize("scale", [1.0, 0.1, 0.0078125, 3e-7])
 def test_float_inputs_become_what_onnx_runtime_makes_of_them(scale: float, zero_point: int) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    onnx = pytest.importorskip("onnx")
     scale = float(np.float32(scale))
     rng = np.random.default_rng(SEED)
     ties = (np.arange(-300, 300, dtype=np.float32) + np.float32(0.5)) * np.float32(scale)
@@ -163,7 +163,7 @@ def test_float_inputs_become_what_onnx_runtime_makes_of_them(scale: float, zero_
         [helper.make_tensor("s", 1, [], [scale]), helper.make_tensor("z", 3, [], [zero_point])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    codes, reals = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": values})
+    codes, reals = onnxruntime_session(model.SerializeToString()).run(None, {"x": values})
 
     whole = Port("x", values.shape, 1, len(values), (Column((0,), 0),), "float32", scale, zero_point)
     stored = to_chip(whole, values)
