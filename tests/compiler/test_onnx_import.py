@@ -515,7 +515,7 @@ def test_verify_names_what_is_wrong() -> None:
     small(raw, Tensor("y", (2, 4), "int32", "int32")).verify()
     broken = {
         "weights have shape": (raw, Tensor("y", (2, 5), "int32", "int32")),
-        "has no requantisation but is not int32": (raw, Tensor("y", (2, 4), "int8", "int8")),
+        "computes int32, but its output is int8": (raw, Tensor("y", (2, 4), "int8", "int8")),
         "reads 'z', which nothing before it computes": (
             MatMul("y", "z", (weights,), None, None),
             Tensor("y", (2, 4), "int32", "int32"),
