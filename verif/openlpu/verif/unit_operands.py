@@ -47,7 +47,7 @@ def special_pairs(binades: Iterable[int] = BINADES) -> tuple[Words, Words]:
 
 def random_pairs(rng: np.random.Generator, count: int) -> tuple[Words, Words]:
     """`count` pairs, of every kind below as many, in random order."""
-    kinds = (_any, _near, _cancelling, _tying, _at_product_ends, _integers, _halves)
+    kinds = (_any, _near, _cancelling, _tying, _at_product_ends, _at_powers, _integers, _halves)
     share = -(-count // len(kinds))
     drawn = [kind(rng, share) for kind in kinds]
     order = rng.permutation(share * len(kinds))[:count]
@@ -106,6 +106,16 @@ def _at_product_ends(rng: np.random.Generator, count: int) -> tuple[Patterns, Pa
     """Products, and quotients, near the smallest and the largest normal number."""
     a, b = _any(rng, count)
     total = rng.choice([127, 381], count) + rng.integers(-2, 3, count)
+    return a, _with_exponent(b, total - _exponent(a))
+
+
+def _at_powers(rng: np.random.Generator, count: int) -> tuple[Patterns, Patterns]:
+    """Products within a few units of the last place of a power of two; often of the smallest or the largest one."""
+    a, b = _any(rng, count)
+    significand = 1 + (a & _FRACTION) / 2**23
+    nearest = np.rint((2 / significand - 1) * 2**23).astype(np.int64) + rng.integers(-1, 2, count)
+    b = b & _SIGN | nearest.clip(0, int(_FRACTION)).astype(np.uint32)
+    total = np.where(rng.integers(0, 2, count) == 0, rng.choice([126, 127, 380, 381], count), 254)
     return a, _with_exponent(b, total - _exponent(a))
 
 
