@@ -14,7 +14,7 @@ from openlpu.arch.program import Port as ProgramPort
 from openlpu.arch.program import Program
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.graph import Port
-from openlpu.compiler.kernels import Buffer, BufferOperand, Factor, KernelGraph, MatMulKernel, Step, VectorKernel
+from openlpu.compiler.kernels import Buffer, BufferOperand, Factor, KernelGraph, MatMulKernel, Step, Term, VectorKernel
 from openlpu.compiler.meetings import verify_meetings
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import schedule
@@ -34,8 +34,8 @@ def run(graph: KernelGraph, config: ChipConfig, **inputs: npt.NDArray[np.int8]) 
 
     def port(name: str) -> ProgramPort:
         buffer = graph.buffer(name)
-        shape = (buffer.rows, buffer.cols)
-        return ProgramPort(name, shape, *shape, placement.buffers[name], "int32" if buffer.wide else "int8")
+        shape, dtype = (buffer.rows, buffer.cols), "int32" if buffer.wide else "int8"
+        return ProgramPort(name, shape, *shape, placement.buffers[name], dtype, stored=dtype)
 
     program = Program(
         name=graph.name,
@@ -43,7 +43,7 @@ def run(graph: KernelGraph, config: ChipConfig, **inputs: npt.NDArray[np.int8]) 
         text=assemble(scheduled.dispatches, scheduled.cycles, config),
         image=placement.image,
         inputs=tuple(port(name) for _, name in graph.inputs),
-        outputs=tuple(port(name) for _, name in graph.outputs),
+        outputs=tuple(port(view.name) for _, view in graph.outputs),
         cycles=scheduled.cycles,
     )
     verify_meetings(link(program), scheduled.rides)
@@ -55,16 +55,16 @@ def run(graph: KernelGraph, config: ChipConfig, **inputs: npt.NDArray[np.int8]) 
 def graph_of(buffers: list[Buffer], kernels: list[MatMulKernel | VectorKernel], outputs: list[str]) -> KernelGraph:
     written = {kernel.output for kernel in kernels}
 
-    def port(buffer: Buffer) -> tuple[Port, str]:
+    def port(buffer: Buffer) -> Port:
         shape = (buffer.rows, buffer.cols)
-        return Port(buffer.name, buffer.name, "int32" if buffer.wide else "int8", shape), buffer.name
+        return Port(buffer.name, buffer.name, "int32" if buffer.wide else "int8", shape)
 
     return KernelGraph(
         "kernels",
         tuple(buffers),
         tuple(kernels),
-        tuple(port(buffer) for buffer in buffers if buffer.name not in written),
-        tuple(port(buffer) for buffer in buffers if buffer.name in outputs),
+        tuple((port(buffer), buffer.name) for buffer in buffers if buffer.name not in written),
+        tuple((port(buffer), BufferOperand(buffer.name)) for buffer in buffers if buffer.name in outputs),
     )
 
 
@@ -85,7 +85,7 @@ def test_products_of_two_activations(config: ChipConfig, shape: tuple[int, int, 
     ]
     kernels: list[MatMulKernel | VectorKernel] = [
         VectorKernel("factor", BufferOperand("b"), (Step("pass"),)),
-        MatMulKernel("y", "a", Factor("factor", transposed), (Step("pass"),)),
+        MatMulKernel("y", (Term(BufferOperand("a"), Factor("factor", transposed)),), (Step("pass"),)),
     ]
     rng = np.random.default_rng(hash(shape) % 1000)
     a = rng.integers(-128, 128, (m, k), dtype=np.int8)

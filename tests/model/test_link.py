@@ -261,8 +261,10 @@ def test_places_that_the_chip_does_not_have(copy: Program) -> None:
     [
         ({"shape": (3, 4)}, "shape [3, 4] does not hold 2 x 4"),
         ({"cols": 8, "shape": (2, 8)}, "1 columns of 4 lanes do not hold 8"),
-        ({"dtype": "int32"}, "int32 in columns of [1] slices"),
-        ({"dtype": "float64"}, "float64 in columns"),
+        ({"dtype": "int32"}, "int32, stored as int8, in columns of [1] slices"),
+        ({"dtype": "float32", "stored": "float32"}, "float32, stored as float32, in columns of [1] slices"),
+        ({"dtype": "float64"}, "float64, stored as int8, in columns"),
+        ({"dtype": "int64", "stored": "index"}, "shape [2, 4] does not hold 2 x 4"),
         ({"dtype": "float32", "scale": 0.0}, "scale 0.0"),
         ({"dtype": "float32", "scale": float("nan")}, "scale nan"),
     ],

@@ -136,9 +136,16 @@ def test_image_runs_are_as_long_as_they_can_be(copier: Program) -> None:
     assert image_runs({}) == []
 
 
-def port(dtype: str, scale: float = 1.0, zero_point: int = 0, cols: int = 6, slices: tuple[int, ...] = (0,)) -> Port:
+def port(
+    dtype: str,
+    scale: float = 1.0,
+    zero_point: int = 0,
+    cols: int = 6,
+    slices: tuple[int, ...] = (0,),
+    stored: str = "int8",
+) -> Port:
     columns = tuple(Column(slices, 10 * k) for k in range(-(-cols // NANO.lanes)))
-    return Port("p", (2, cols), 2, cols, columns, dtype, scale, zero_point)
+    return Port("p", (2, cols), 2, cols, columns, dtype, scale, zero_point, stored)
 
 
 @pytest.mark.parametrize("zero_point", [0, 3, -128, 127])
@@ -182,15 +189,29 @@ def test_uint8_is_moved() -> None:
     np.testing.assert_array_equal(from_chip(port("uint8"), stored), values)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "float32"])
-def test_ports_lie_in_sram_as_they_say(dtype: str) -> None:
+def test_indices_are_two_bytes_each_and_may_count_from_the_end() -> None:
+    place = Port("i", (2, 2), 4, 2, (Column((0,), 0),), "int64", stored="index", entries=700)
+    stored = to_chip(place, np.array([[0, 699], [-1, -700]]))
+    assert stored.astype(np.uint8).tolist() == [[0, 0], [699 % 256, 2], [699 % 256, 2], [0, 0]]
+    for wrong in (700, -701):
+        with pytest.raises(InputError, match=f"input 'i' holds the index {wrong}, but there are 700 rows"):
+            to_chip(place, np.array([[0, 1], [wrong, 2]]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [("int8", "int8"), ("uint8", "int8"), ("int32", "int32"), ("float32", "int8"), ("float32", "float32")],
+)
+def test_ports_lie_in_sram_as_they_say(dtype: str, stored: str) -> None:
     """Written through the driver, found by address; padding lanes are zero; read back unchanged."""
     rng = np.random.default_rng(SEED)
-    slices = (3, 1, 0, 2) if dtype == "int32" else (1,)
-    place = port(dtype, slices=slices)
+    slices = (1,) if stored == "int8" else (3, 1, 0, 2)
+    place = port(dtype, slices=slices, stored=stored)
     values: NDArray[Any] = rng.integers(-(2**31), 2**31, place.shape).astype(np.int32)
-    if dtype != "int32":
+    if stored == "int8":
         values = (values % 100).astype(dtype)
+    elif stored == "float32":
+        values = rng.normal(0, 1e6, place.shape).astype(np.float32)
     program = Program(
         name="still",
         config=NANO,
@@ -208,7 +229,8 @@ def test_ports_lie_in_sram_as_they_say(dtype: str) -> None:
     np.testing.assert_array_equal(result.outputs["q"], values)
     assert result.outputs["q"].dtype == values.dtype
 
-    expected = values.astype(np.int64) - (128 if dtype == "uint8" else 0)
+    patterns = values.view(np.int32) if stored == "float32" else values.astype(np.int64)
+    expected = patterns - (128 if dtype == "uint8" else 0)
     for row in range(2):
         for lane in range(8):
             for plane, number in enumerate(slices):

@@ -42,7 +42,9 @@ def test_every_kind_of_port_survives(copier: Program, tmp_path: Path) -> None:
     scale = float(np.float32(0.1))
     ports = (
         Port("wide", (2, 3, 1), 2, 3, (Column((0,), 0),), "float32", scale, -5),
-        Port("planes", (7,), 1, 7, planes, "int32"),
+        Port("planes", (7,), 1, 7, planes, "int32", stored="int32"),
+        Port("floats", (7,), 1, 7, planes, "float32", stored="float32"),
+        Port("index", (2, 3), 6, 2, (Column((0,), 0, ((2,),)),), "int64", stored="index", entries=300),
         Port("name ü/0", (), 1, 1, (Column((1,), 0),), "uint8", 1e-30, 127),
     )
     program = dataclasses.replace(copier, inputs=ports, outputs=ports[::-1])
@@ -133,8 +135,8 @@ def test_files_that_are_no_program(copier: Program, tmp_path: Path) -> None:
     with pytest.raises(ProgramFileError, match=r"a\.lpu: not a \.lpu program file"):
         load(path)
     content = to_bytes(copier)
-    path.write_bytes(signed(content[:8] + (2).to_bytes(4, "little") + content[12:-32]))
-    with pytest.raises(ProgramFileError, match="format version 2, but this OpenLPU reads version 1"):
+    path.write_bytes(signed(content[:8] + (3).to_bytes(4, "little") + content[12:-32]))
+    with pytest.raises(ProgramFileError, match="format version 3, but this OpenLPU reads version 2"):
         load(path)
 
 

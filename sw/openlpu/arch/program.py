@@ -38,13 +38,20 @@ class Column:
         """Every set of slices that holds the column."""
         return (self.slices, *self.copies)
 
+    def byte(self, number: int) -> Column:
+        """The column of int8 elements that byte `number` of every element is."""
+        return Column((self.slices[number],), self.base, tuple((copy[number],) for copy in self.copies))
+
+    def from_row(self, row: int) -> Column:
+        """The same column without its first `row` rows."""
+        return Column(self.slices, self.base + row, self.copies)
+
 
 @dataclass(frozen=True)
 class Port:
     """An input or output of a program: a matrix of rows x cols elements in SRAM, and its meaning outside the chip.
 
-    On the chip elements are int8 (or int32, in columns of four slices). Lanes beyond `cols` of the last column are
-    padding: inputs hold zero there, outputs anything.
+    Lanes beyond `cols` of the last column are padding: inputs hold zero there, outputs anything.
     """
 
     name: str
@@ -54,11 +61,17 @@ class Port:
     cols: int
     columns: tuple[Column, ...]
     dtype: str
-    """Outside: "int8", "uint8", "int32" or "float32"."""
+    """Outside: "int8", "uint8", "int32", "int64" or "float32"."""
     scale: float = 1.0
-    """With float32 outside: real = (q - zero_point) * scale, as ONNX QuantizeLinear and DequantizeLinear do it."""
+    """With float32 outside and int8 on the chip: real = (q - zero_point) * scale, as ONNX QuantizeLinear and
+    DequantizeLinear do it."""
     zero_point: int = 0
     """In the chip's int8 (uint8 values are 128 less there)."""
+    stored: str = "int8"
+    """On the chip: "int8"; "int32" or "float32", in columns of four slices; or "index", a whole number in two bytes,
+    low and high, in a row of its own."""
+    entries: int = 0
+    """Of an index: how many rows it chooses from, as ONNX Gather counts them."""
 
 
 @dataclass(frozen=True)

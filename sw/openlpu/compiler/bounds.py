@@ -8,13 +8,32 @@ schedule is from what physics allows. Each counts only what no schedule can avoi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openlpu.arch.config import GROUP, ChipConfig, OpClass
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.timing import timing
-from openlpu.compiler.graph import Add, Graph, MatMul, Mul, Op, Requantise, Reshape, Unary, operands
+from openlpu.compiler.graph import (
+    Add,
+    ConstantTensor,
+    FloatStep,
+    Graph,
+    Lookup,
+    MatMul,
+    Mul,
+    Op,
+    Pointwise,
+    Product,
+    Rearrange,
+    Reduce,
+    Requantise,
+    Reshape,
+    Tensor,
+    Unary,
+    operands,
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +63,16 @@ def lower_bounds(graph: Graph, config: ChipConfig) -> Bounds:
 
 def useful_macs(graph: Graph) -> int:
     """Multiply-accumulates that the network asks for, without padding."""
-    products = [op for op in graph.ops if isinstance(op, MatMul)]
-    return sum(graph.tensor(op.input).rows * weights.size for op in products for weights in op.weights)
+    total = 0
+    for op in graph.ops:
+        match op:
+            case MatMul():
+                total += graph.tensor(op.input).rows * sum(weights.size for weights in op.weights)
+            case Product():
+                total += graph.tensor(op.lhs).rows * graph.tensor(op.lhs).lanes * graph.tensor(op.output).lanes
+            case _:
+                pass
+    return total
 
 
 def _ceil(a: int, b: int) -> int:
@@ -58,22 +85,27 @@ def _resources(graph: Graph, config: ChipConfig) -> dict[str, int]:
     tiles = macs = reads = writes = into_vxm = 0
     work = dict.fromkeys(OpClass, 0)
     for op in graph.ops:
-        if isinstance(op, Reshape):
+        if _needs_no_work(op):
             continue
         out = graph.tensor(op.output)
         vectors = out.rows * _ceil(out.lanes, lanes)
-        writes += vectors * (GROUP if out.dtype == "int32" else 1)
-        for name in operands(op):
-            source = graph.tensor(name)
-            reads += source.rows * _ceil(source.lanes, lanes)
-        into_vxm += vectors * (GROUP if isinstance(op, MatMul) else len(operands(op)))
+        sources = [graph.tensor(name) for name in operands(op)]
+        writes += vectors * _streams(out)
+        reads += sum(source.rows * _ceil(source.lanes, lanes) * _streams(source) for source in sources)
+        products = isinstance(op, MatMul | Product)
+        into_vxm += vectors * (GROUP if products else 0)
+        into_vxm += sum(
+            source.rows * _ceil(source.lanes, lanes) * _streams(source) for source in sources[_multiplied(op) :]
+        )
         for op_class in _operations(op):
             work[op_class] += vectors
-        if isinstance(op, MatMul):
-            source = graph.tensor(op.input)
-            count = len(op.weights) * _ceil(source.lanes, lanes) * _ceil(out.lanes, lanes)
-            tiles += count
-            macs += count * source.rows
+        if isinstance(op, MatMul | Product):
+            source = sources[0]
+            inner = _ceil(source.lanes, lanes)
+            across = _ceil(out.lanes, lanes)
+            matrices = len(op.weights) if isinstance(op, MatMul) else out.rows // out.shape[-2]
+            tiles += matrices * inner * across
+            macs += inner * across * source.rows * (len(op.weights) if isinstance(op, MatMul) else 1)
     reads += tiles * lanes
     inward = 2 if config.hemispheres == 2 else 1
     bounds = {
@@ -90,12 +122,35 @@ def _resources(graph: Graph, config: ChipConfig) -> dict[str, int]:
     return bounds
 
 
+def _needs_no_work(op: Op) -> bool:
+    """What a clever placement does for nothing, or may."""
+    return isinstance(op, Reshape | Rearrange | ConstantTensor)
+
+
+def _streams(tensor: Tensor) -> int:
+    """Streams, and so SRAM words, that one vector of a tensor takes."""
+    return GROUP if tensor.dtype in ("int32", "float32") else 1
+
+
+def _multiplied(op: Op) -> int:
+    """How many of the operands go to the MXM, and not to the VXM."""
+    match op:
+        case MatMul():
+            return 1
+        case Product():
+            return 2
+        case _:
+            return 0
+
+
 def _operations(op: Op) -> list[OpClass]:
     """The VXM operations that one vector of an operation's output goes through, on its longest path."""
     match op:
         case MatMul():
             head = [] if op.bias is None else [OpClass.INT]
-            return head if op.requant is None else head + _requantise(op.requant)
+            return head + _finish(op)
+        case Product():
+            return _finish(op)
         case Unary():
             return [OpClass.INT] * bool(op.input_zero_point) + _requantise(op.requant)
         case Add():
@@ -103,8 +158,21 @@ def _operations(op: Op) -> list[OpClass]:
             return [*head, OpClass.CVT, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
         case Mul():
             return [OpClass.INT] * bool(op.lhs_zero_point) + [OpClass.FMUL] + _requantise(op.requant)
-        case Reshape():
+        case Pointwise():
+            return _steps(op.steps) + ([] if op.requant is None else _requantise(op.requant)[1:])
+        case Reduce() | Reshape() | Rearrange() | Lookup() | ConstantTensor():
             return []
+
+
+def _finish(op: MatMul | Product) -> list[OpClass]:
+    if op.requant is not None:
+        return _requantise(op.requant)
+    return [OpClass.CVT, *_steps(op.steps)] if op.steps else []
+
+
+def _steps(steps: Sequence[FloatStep]) -> list[OpClass]:
+    classes = [BY_MNEMONIC[step.function].op_class for step in steps]
+    return [op_class for op_class in classes if op_class is not None]
 
 
 def _requantise(requant: Requantise) -> list[OpClass]:
@@ -115,14 +183,14 @@ def _requantise(requant: Requantise) -> list[OpClass]:
 def _chain(graph: Graph, config: ChipConfig) -> int:
     done = {port.tensor: 0 for port in graph.inputs}
     for op in graph.ops:
-        start = max(done[name] for name in operands(op))
+        start = max((done[name] for name in operands(op)), default=0)
         done[op.output] = start + _row_latency(op, graph, config)
     return max(done[port.tensor] for port in graph.outputs)
 
 
 def _row_latency(op: Op, graph: Graph, config: ChipConfig) -> int:
     """From a row in SRAM to the row computed from it in SRAM, past the nearest slices."""
-    if isinstance(op, Reshape):
+    if _needs_no_work(op):
         return 0
     places, table = geometry(config), timing(config)
 
@@ -134,11 +202,12 @@ def _row_latency(op: Op, graph: Graph, config: ChipConfig) -> int:
     write_skew, _, write_state = row("write", QueueKind.MEM_WRITE)
     to_write = 1 + write_state - write_skew  # the nearest slice is one hop from the VXM
     cycles = read_func - read_skew + to_write
-    if isinstance(op, MatMul):
+    if isinstance(op, MatMul | Product):
         abc_skew, _, abc_state = row("abc", QueueKind.MXM_ACTS)
         acc_skew, acc_func, _ = row("acc_set_out", QueueKind.MXM_ACCS)
         # From the outermost slices to the MXM, then across the hemisphere to the VXM; a row for each input column.
-        inputs = len(op.weights) * _ceil(graph.tensor(op.input).lanes, config.lanes)
+        inputs = _ceil(graph.tensor(operands(op)[0]).lanes, config.lanes)
+        inputs *= len(op.weights) if isinstance(op, MatMul) else 1
         planes = config.mxm_planes * config.hemispheres
         cycles += 2 + (abc_state - abc_skew) + (acc_func - acc_skew) + config.mem_hops + 2 + _ceil(inputs, planes) - 1
     else:

@@ -78,20 +78,20 @@ def map_chain(
 
 def _executes(step: Step, alu: int, config: ChipConfig) -> bool:
     unit, op_class = config.alus[alu], BY_MNEMONIC[step.mnemonic].op_class
-    needs_stream = step.y is not None and not isinstance(step.y, Immediate)
-    return (op_class is None or op_class in unit.classes) and (unit.reads or not needs_stream)
+    return (op_class is None or op_class in unit.classes) and (unit.reads or not reads_stream(step))
 
 
-def split_chain(steps: Sequence[Step], config: ChipConfig) -> list[tuple[Step, ...]] | None:
+def split_chain(steps: Sequence[Step], config: ChipConfig, *, from_sram: bool = True) -> list[tuple[Step, ...]] | None:
     """Cut a chain into the fewest parts that each map, the first as long as possible; None when some step fits nowhere.
 
-    Between two parts the value goes through SRAM, 32 bits wide.
+    Between two parts the value goes through SRAM, 32 bits wide. The first part begins with a value that is `from_sram`,
+    too, or comes from the MXM.
     """
     parts: list[tuple[Step, ...]] = []
     rest = tuple(steps)
     while True:
         for length in range(len(rest), -1, -1):
-            if (length or not rest) and map_chain(rest[:length], config) is not None:
+            if (length or not rest) and _fits(rest[:length], config, from_sram=from_sram or bool(parts)):
                 break
         else:
             return None
@@ -99,3 +99,16 @@ def split_chain(steps: Sequence[Step], config: ChipConfig) -> list[tuple[Step, .
         rest = rest[length:]
         if not rest:
             return parts
+
+
+def _fits(part: Sequence[Step], config: ChipConfig, *, from_sram: bool) -> bool:
+    if map_chain(part, config) is None:
+        return False
+    # A value and the operand that it meets first may lie in one slice, which can read only one of them at a time.
+    crowded = from_sram and bool(part) and reads_stream(part[0])
+    return not crowded or map_chain([PASS, *part], config) is not None
+
+
+def reads_stream(step: Step) -> bool:
+    """Whether the second operand comes from a stream."""
+    return step.y is not None and not isinstance(step.y, Immediate)

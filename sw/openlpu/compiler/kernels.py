@@ -3,24 +3,27 @@
 """The IR between lowering and scheduling: what the chip is asked to do, before anything has a place or a time.
 
 A *buffer* is a matrix in SRAM, int8 or 32-bit, stored column by column: a column is `lanes` wide. A *kernel* streams
-the rows of its input through the MXM or straight to the VXM, along one *chain* of VXM steps, into its output. The
-operands of a chain are the value that the step before left, and one more: an immediate, a vector of constants, or a
-buffer.
+rows of buffers through the MXM or straight to the VXM, along one *chain* of VXM steps, into rows of its output. The
+operands of a chain are the value that the step before left, and one more: an immediate, a vector of constants, or rows
+of a buffer. Several kernels may fill one buffer, each some of its rows, or one byte of its elements.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
+from openlpu.arch.config import GROUP
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.graph import Port
+
+Content = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,16 @@ class BufferOperand:
     name: str
     first_row: int = 0
     """The row that meets the first one computed."""
+    row_step: int = 1
+    """How much further the row is that meets the next one; 0 for the same again."""
     column: int | None = None
     """The column of `lanes` lanes that meets every column computed."""
     rotate: int = 0
     """Lane i meets what stands in lane (i - rotate) modulo lanes. Only buffers of 32 bits turn."""
+    byte: int | None = None
+    """Of 32-bit elements this byte alone, as an int8."""
+    indices: str | None = None
+    """A buffer of indices: they say which rows of this one, `first_row` and `row_step` which of them."""
 
 
 Operand = Immediate | LaneConstants | BufferOperand
@@ -85,22 +94,57 @@ class Step:
     y: Operand | None = None
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where in its output a kernel writes: rows `first_row`, `first_row + row_step`, ..., `rows` in all, or every row
+    when that is None; of 32-bit elements all four bytes, or the low byte of the result as byte number `byte`."""
+
+    first_row: int = 0
+    row_step: int = 1
+    rows: int | None = None
+    byte: int | None = None
+
+    def count(self, buffer: Buffer) -> int:
+        """How many rows."""
+        return buffer.rows if self.rows is None else self.rows
+
+    def members(self, buffer: Buffer) -> slice:
+        """Which rows."""
+        return slice(self.first_row, self.first_row + self.row_step * self.count(buffer), self.row_step)
+
+
+EVERYTHING = Target()
+
+
 @dataclass(frozen=True, eq=False)
-class MatMulKernel:
-    """`output = chain(input @ sum(weights))`; every weight matrix is int8 (input cols, output cols).
+class Term:
+    """`rows @ sum(weights)`: rows of an int8 buffer, all its columns, and matrices int8 (its cols, output cols).
 
     `weights` are constants, or one `Factor`, computed by an earlier kernel.
     """
 
-    output: str
-    input: str
+    rows: BufferOperand
     weights: tuple[npt.NDArray[np.int8], ...] | Factor
-    chain: tuple[Step, ...]
 
     @property
     def matrices(self) -> int:
         """How many matrices are summed."""
         return 1 if isinstance(self.weights, Factor) else len(self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class MatMulKernel:
+    """`output = chain(sum of terms)`."""
+
+    output: str
+    terms: tuple[Term, ...]
+    chain: tuple[Step, ...]
+    target: Target = EVERYTHING
+
+    @property
+    def sources(self) -> tuple[BufferOperand, ...]:
+        """What is multiplied."""
+        return tuple(term.rows for term in self.terms)
 
 
 @dataclass(frozen=True)
@@ -110,11 +154,12 @@ class VectorKernel:
     output: str
     source: BufferOperand
     chain: tuple[Step, ...]
+    target: Target = EVERYTHING
 
     @property
-    def input(self) -> str:
-        """The buffer that the first step reads."""
-        return self.source.name
+    def sources(self) -> tuple[BufferOperand, ...]:
+        """What the first step reads."""
+        return (self.source,)
 
 
 Kernel = MatMulKernel | VectorKernel
@@ -122,68 +167,47 @@ Kernel = MatMulKernel | VectorKernel
 
 @dataclass(frozen=True)
 class KernelGraph:
-    """Buffers, the kernels that fill them in order, and the ports of the network with the buffer behind each."""
+    """Buffers, the kernels that fill them in order, and the ports of the network with the rows behind each."""
 
     name: str
     buffers: tuple[Buffer, ...]
     kernels: tuple[Kernel, ...]
     inputs: tuple[tuple[Port, str], ...]
-    outputs: tuple[tuple[Port, str], ...]
+    outputs: tuple[tuple[Port, BufferOperand], ...]
+    constants: Mapping[str, Content] = field(default_factory=dict)
+    """Buffers that no kernel fills, and what they hold: of the buffer's shape, int8, or int32 patterns."""
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Buffer]:
+        return {buffer.name: buffer for buffer in self.buffers}
 
     def buffer(self, name: str) -> Buffer:
         """The buffer of this name; KeyError when there is none."""
-        for buffer in self.buffers:
-            if buffer.name == name:
-                return buffer
-        raise KeyError(name)
+        return self._by_name[name]
 
     @functools.cached_property
     def factors(self) -> dict[str, Factor]:
         """The buffers that something is multiplied by."""
-        products = [kernel for kernel in self.kernels if isinstance(kernel, MatMulKernel)]
-        return {product.weights.name: product.weights for product in products if isinstance(product.weights, Factor)}
+        return {term.weights.name: term.weights for term in self._terms if isinstance(term.weights, Factor)}
+
+    @functools.cached_property
+    def multiplied(self) -> frozenset[str]:
+        """The buffers whose rows go to the MXM."""
+        return frozenset(term.rows.name for term in self._terms)
+
+    @functools.cached_property
+    def indexed(self) -> dict[str, str]:
+        """The buffers whose rows are looked up, and the indices that say which."""
+        views = (view for kernel in self.kernels for view in views_of(kernel))
+        return {view.name: view.indices for view in views if view.indices is not None}
+
+    @property
+    def _terms(self) -> Iterator[Term]:
+        return (term for kernel in self.kernels if isinstance(kernel, MatMulKernel) for term in kernel.terms)
 
     def verify(self) -> None:
         """Raise InternalCompilerError unless every kernel reads what is there and fits what it writes."""
-        known = {name for _, name in self.inputs}
-        for kernel in self.kernels:
-            source, target = self.buffer(kernel.input), self.buffer(kernel.output)
-            where = f"kernel {kernel.output!r}"
-            operands = [step.y for step in kernel.chain]
-            views = [y for y in operands if isinstance(y, BufferOperand)]
-            reads = {kernel.input} | {view.name for view in views}
-            if isinstance(kernel, MatMulKernel) and isinstance(kernel.weights, Factor):
-                reads.add(kernel.weights.name)
-                _require(not self.buffer(kernel.weights.name).wide, f"{where} multiplies by a buffer that is not int8")
-            _require(reads <= known, f"{where} reads {sorted(reads - known)} before it is there")
-            _require(target.name not in known, f"{where} is computed twice")
-            if isinstance(kernel, MatMulKernel):
-                _require(source.rows == target.rows, f"{where} changes the number of rows")
-                shapes = self._weight_shapes(kernel)
-                _require(shapes == {(source.cols, target.cols)}, f"{where} has weights of shapes {shapes}")
-                _require(not source.wide, f"{where} multiplies a buffer that is not int8")
-            else:
-                views.append(kernel.source)
-            for view in views:
-                read = self.buffer(view.name)
-                _require(view.first_row + target.rows <= read.rows, f"{where} has more rows than %{view.name}")
-                _require(view.column is not None or read.cols == target.cols, f"{where} changes the number of columns")
-                _require(view.rotate == 0 or read.wide, f"{where} turns %{view.name}, which is not 32 bits wide")
-            for step in kernel.chain:
-                arity = BY_MNEMONIC[step.mnemonic].arity
-                _require(arity == (1 if step.y is None else 2), f"{where}: {step.mnemonic} takes {arity} operands")
-                if isinstance(step.y, LaneConstants):
-                    _require(step.y.values.shape == (target.cols,), f"{where}: constants {step.y.name!r} do not fit")
-            known.add(target.name)
-        _require({name for _, name in self.outputs} <= known, "an output is never computed")
-
-    def _weight_shapes(self, kernel: MatMulKernel) -> set[tuple[int, ...]]:
-        match kernel.weights:
-            case Factor(name, transposed):
-                rows, cols = self.buffer(name).rows, self.buffer(name).cols
-                return {(cols, rows) if transposed else (rows, cols)}
-            case matrices:
-                return {weights.shape for weights in matrices}
+        _Verifier(self).run()
 
     def __str__(self) -> str:
         return "\n".join(self._lines()) + "\n"
@@ -192,20 +216,94 @@ class KernelGraph:
         yield f"kernels {self.name}"
         for port, name in self.inputs:
             yield f"  input  {port.name} = {self._buffer_text(name)}"
+        for name, content in self.constants.items():
+            yield f"  constant {self._buffer_text(name)} = {_array_text(content)}"
         for kernel in self.kernels:
-            head = f"  {self._buffer_text(kernel.output)} = "
+            head = f"  {self._buffer_text(kernel.output)}{_target_text(kernel.target)} = "
             if isinstance(kernel, VectorKernel):
                 head += _view_text(kernel.source)
             else:
-                head += f"%{kernel.input}"
-                head += "".join(f" @ {text}" for text in _weight_texts(kernel))
+                head += " + ".join(_term_text(term) for term in kernel.terms)
             yield head + "".join(f" | {_step_text(step)}" for step in kernel.chain)
-        for port, name in self.outputs:
-            yield f"  output {port.name} = %{name}"
+        for port, view in self.outputs:
+            yield f"  output {port.name} = {_view_text(view)}"
 
     def _buffer_text(self, name: str) -> str:
         buffer = self.buffer(name)
         return f"%{name}:{'w32' if buffer.wide else 'i8'}[{buffer.rows},{buffer.cols}]"
+
+
+def views_of(kernel: Kernel) -> tuple[BufferOperand, ...]:
+    """The rows of buffers that a kernel reads, those of indices and factors aside."""
+    return (*kernel.sources, *(step.y for step in kernel.chain if isinstance(step.y, BufferOperand)))
+
+
+class _Verifier:
+    """One verification: what has been written so far, by buffer, row and byte."""
+
+    def __init__(self, graph: KernelGraph) -> None:
+        self.graph = graph
+        self.there = {b.name: np.zeros((b.rows, GROUP if b.wide else 1), np.bool_) for b in graph.buffers}
+        for name in [*(name for _, name in graph.inputs), *graph.constants]:
+            self.there[name][:] = True
+
+    def run(self) -> None:
+        for name, content in self.graph.constants.items():
+            buffer = self.graph.buffer(name)
+            _require(content.shape == (buffer.rows, buffer.cols), f"constant {name!r} is {content.shape}")
+        for kernel in self.graph.kernels:
+            where = f"kernel {kernel.output!r}"
+            target, rows = self.graph.buffer(kernel.output), kernel.target.count(self.graph.buffer(kernel.output))
+            for view in views_of(kernel):
+                self.reads(view, rows, where)
+            views = list(views_of(kernel))
+            if isinstance(kernel, MatMulKernel):
+                for term in kernel.terms:
+                    self.multiplies(term, target, where)
+                views = views[len(kernel.terms) :]
+            for view in views:
+                same = view.column is not None or self.graph.buffer(view.name).cols == target.cols
+                _require(same, f"{where} changes the number of columns")
+            for step in kernel.chain:
+                arity = BY_MNEMONIC[step.mnemonic].arity
+                _require(arity == (1 if step.y is None else 2), f"{where}: {step.mnemonic} takes {arity} operands")
+                if isinstance(step.y, LaneConstants):
+                    _require(step.y.values.shape == (target.cols,), f"{where}: constants {step.y.name!r} do not fit")
+            self.writes(kernel, target, where)
+        for _, view in self.graph.outputs:
+            _require(bool(self.there[view.name].all()), "an output is never computed")
+
+    def reads(self, view: BufferOperand, rows: int, where: str) -> None:
+        read = self.graph.buffer(view.name)
+        _require(view.rotate == 0 or read.wide, f"{where} turns %{view.name}, which is not 32 bits wide")
+        _require(view.byte is None or read.wide, f"{where} takes a byte of %{view.name}, which is int8")
+        name = view.name if view.indices is None else view.indices
+        last = view.first_row + view.row_step * (rows - 1)
+        _require(max(view.first_row, last) < len(self.there[name]), f"{where} has more rows than %{name}")
+        wanted = self.there[name][view.first_row + view.row_step * np.arange(rows)]
+        _require(bool(wanted.all()), f"{where} reads %{name} before it is there")
+
+    def multiplies(self, term: Term, target: Buffer, where: str) -> None:
+        source = self.graph.buffer(term.rows.name)
+        _require(not source.wide or term.rows.byte is not None, f"{where} multiplies a buffer that is not int8")
+        match term.weights:
+            case Factor(name, transposed):
+                factor = self.graph.buffer(name)
+                _require(not factor.wide, f"{where} multiplies by a buffer that is not int8")
+                _require(bool(self.there[name].all()), f"{where} reads %{name} before it is there")
+                shapes = {(factor.cols, factor.rows) if transposed else (factor.rows, factor.cols)}
+            case matrices:
+                shapes = {weights.shape for weights in matrices}
+        _require(shapes == {(source.cols, target.cols)}, f"{where} has weights of shapes {shapes}")
+
+    def writes(self, kernel: Kernel, target: Buffer, where: str) -> None:
+        _require(kernel.target.byte is None or target.wide, f"{where} writes a byte of int8 elements")
+        last = kernel.target.first_row + kernel.target.row_step * (kernel.target.count(target) - 1)
+        _require(last < target.rows, f"{where} writes beyond its last row")
+        which = slice(None) if kernel.target.byte is None else kernel.target.byte
+        written = self.there[target.name][kernel.target.members(target), which]
+        _require(not written.any(), f"{where} is computed twice")
+        written[:] = True
 
 
 def _require(condition: bool, message: str) -> None:
@@ -226,14 +324,29 @@ def _step_text(step: Step) -> str:
 
 
 def _view_text(view: BufferOperand) -> str:
-    row = f" from row {view.first_row}" if view.first_row else ""
-    column = "" if view.column is None else f" column {view.column}"
-    return f"%{view.name}{row}{column}" + (f" turned by {view.rotate}" if view.rotate else "")
+    text = f"%{view.name}" + ("" if view.byte is None else f" byte {view.byte}")
+    text += "" if view.indices is None else f" at %{view.indices}"
+    text += f" from row {view.first_row}" if view.first_row else ""
+    text += f" by {view.row_step}" if view.row_step != 1 else ""
+    text += "" if view.column is None else f" column {view.column}"
+    return text + (f" turned by {view.rotate}" if view.rotate else "")
 
 
-def _weight_texts(kernel: MatMulKernel) -> list[str]:
-    match kernel.weights:
+def _target_text(target: Target) -> str:
+    if target == EVERYTHING:
+        return ""
+    rows = "" if target.rows is None else f" rows {target.first_row} by {target.row_step}, {target.rows} of them"
+    return rows + ("" if target.byte is None else f" byte {target.byte}")
+
+
+def _term_text(term: Term) -> str:
+    match term.weights:
         case Factor(name, transposed):
-            return [f"%{name}{' transposed' if transposed else ''}"]
+            texts = [f"%{name}{' transposed' if transposed else ''}"]
         case matrices:
-            return [f"int8{list(weights.shape)}#{crc32(weights.tobytes()):08x}" for weights in matrices]
+            texts = [_array_text(weights) for weights in matrices]
+    return " + ".join(f"{_view_text(term.rows)} @ {text}" for text in texts)
+
+
+def _array_text(array: npt.NDArray[np.generic]) -> str:
+    return f"{array.dtype}{list(array.shape)}#{crc32(array.tobytes()):08x}"

@@ -4,19 +4,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.numerics import to_bits
 from openlpu.compiler.chain import map_chain, split_chain
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.graph import INT8_MAX, INT8_MIN, Add, Graph, MatMul, Mul, Requantise, Reshape, Unary
+from openlpu.compiler.graph import (
+    INT8_MAX,
+    INT8_MIN,
+    Add,
+    ConstantTensor,
+    Float32Array,
+    FloatStep,
+    Graph,
+    Int8Array,
+    Int32Array,
+    Lookup,
+    MatMul,
+    Mul,
+    Op,
+    Pointwise,
+    Product,
+    Rearrange,
+    Reduce,
+    Requantise,
+    Reshape,
+    Unary,
+)
 from openlpu.compiler.kernels import (
+    EVERYTHING,
     Buffer,
     BufferOperand,
+    Content,
+    Factor,
     Immediate,
     Kernel,
     KernelGraph,
@@ -24,8 +49,14 @@ from openlpu.compiler.kernels import (
     MatMulKernel,
     Operand,
     Step,
+    Target,
+    Term,
     VectorKernel,
 )
+from openlpu.compiler.rearrange import Selection, Source, Transposition, selections, transposition
+
+_MINUS_INFINITY = -0x0080_0000
+"""Its pattern, as an int32."""
 
 
 def lower(graph: Graph, config: ChipConfig) -> KernelGraph:
@@ -58,8 +89,10 @@ def _float(value: npt.ArrayLike) -> Immediate:
     return Immediate(int(to_bits(np.array(value, np.float32))))
 
 
-def _constant(name: str, values: npt.NDArray[np.float32]) -> Operand:
-    return _float(values[()]) if values.ndim == 0 else LaneConstants(name, to_bits(values))
+def _constant(name: str, values: npt.NDArray[np.float32] | npt.NDArray[np.int32]) -> Operand:
+    """A constant of any number, or one a lane, as 32-bit patterns."""
+    patterns = np.ascontiguousarray(values).view(np.int32)
+    return Immediate(int(patterns.item())) if values.size == 1 else LaneConstants(name, patterns)
 
 
 def _plus(offset: int) -> list[Step]:
@@ -71,88 +104,274 @@ class _Lowering:
         self.graph, self.config = graph, config
         self.buffers: list[Buffer] = []
         self.kernels: list[Kernel] = []
-        # A reshape moves nothing: its output is another name of the same buffer.
-        self.alias: dict[str, str] = {}
+        self.constants: dict[str, Content] = {}
+        self.reduced = graph.reduced()
+        self.views: dict[str, BufferOperand] = {}
+        """Where each tensor is: not always in a buffer of its own."""
         for port in graph.inputs:
             self.declare(port.tensor)
 
+    # Buffers
+
     def declare(self, tensor_name: str) -> str:
+        """A buffer for a tensor."""
         tensor = self.graph.tensor(tensor_name)
-        self.buffers.append(Buffer(tensor_name, tensor.rows, tensor.lanes, tensor.dtype == "int32"))
+        cols = 2 if tensor.dtype == "index" else tensor.lanes
+        self.buffers.append(Buffer(tensor_name, tensor.rows, cols, tensor.dtype in ("int32", "float32")))
+        # A reduced tensor has its one element in every lane.
+        self.views[tensor_name] = BufferOperand(tensor_name, column=0 if tensor_name in self.reduced else None)
         return tensor_name
 
-    def source(self, tensor_name: str) -> str:
-        return self.alias.get(tensor_name, tensor_name)
+    def buffer(self, name: str, rows: int, cols: int, *, wide: bool) -> str:
+        """A buffer for something that is no tensor."""
+        self.buffers.append(Buffer(name, rows, cols, wide))
+        return name
 
-    def op(self, op: MatMul | Unary | Add | Mul | Reshape) -> None:
+    def temporary(self, name: str, output: str) -> str:
+        """A 32-bit buffer as large as the tensor `output`."""
+        tensor = self.graph.tensor(output)
+        return self.buffer(name, tensor.rows, tensor.lanes, wide=True)
+
+    def constant(self, name: str, content: Content) -> str:
+        """A buffer that is there from the start."""
+        rows, cols = content.shape
+        self.constants[name] = content
+        return self.buffer(name, rows, cols, wide=content.dtype == np.int32)
+
+    # Operations
+
+    def op(self, op: Op) -> None:
         match op:
             case Reshape():
-                self.alias[op.output] = self.source(op.input)
+                self.views[op.output] = self.views[op.input]
             case MatMul():
-                self.matmul(op)
+                steps = [] if op.bias is None else [Step("iadd", LaneConstants(f"{op.output}.bias", op.bias))]
+                steps += self.finish(op)
+                self.products(op.output, [((Term(self.views[op.input], op.weights),), EVERYTHING)], steps)
+            case Product():
+                self.product(op)
             case Unary():
                 steps = [*_plus(-op.input_zero_point), *requantise_steps(op.output, op.requant)]
-                self.vector(op.output, self.source(op.input), steps)
+                self.vector(op.output, self.views[op.input], steps)
+            case Pointwise():
+                self.pointwise(op)
             case Add():
                 self.add(op)
             case Mul():
                 self.mul(op)
+            case Reduce():
+                self.reduce(op)
+            case Rearrange():
+                self.rearrange(op)
+            case Lookup():
+                self.look_up(op)
+            case ConstantTensor():
+                tensor = self.graph.tensor(op.output)
+                self.constant(op.output, _content(op.values).reshape(tensor.rows, tensor.lanes))
+                self.views[op.output] = BufferOperand(op.output)
 
-    def matmul(self, op: MatMul) -> None:
-        steps = [] if op.bias is None else [Step("iadd", LaneConstants(f"{op.output}.bias", op.bias))]
+    def pointwise(self, op: Pointwise) -> None:
+        steps = self.float_steps(op.output, op.steps)
+        if self.graph.tensor(op.input).dtype != "float32":
+            steps = [*_plus(-op.input_zero_point), Step("i2f"), *steps]
         if op.requant is not None:
-            steps += requantise_steps(op.output, op.requant)
-        first, *rest = self.parts(op.output, steps)
-        source, weights = self.source(op.input), op.weights
-        if not rest:
-            self.kernels.append(MatMulKernel(self.declare(op.output), source, weights, first))
-            return
-        spilled = self.temporary(f"{op.output}.part0", op.output)
-        self.kernels.append(MatMulKernel(spilled, source, weights, first))
-        self.vector_parts(op.output, spilled, rest, number=1)
+            steps += requantise_steps(op.output, op.requant)[1:]
+        self.vector(op.output, self.views[op.input], steps)
 
     def add(self, op: Add) -> None:
         rhs = [*_plus(-op.rhs_zero_point), Step("i2f"), Step("fmul", _float(op.rhs_multiplier))]
         if op.offset is not None:
             rhs.append(Step("fadd", _float(op.offset)))
-        addend = self.wide_temporary(op.output, self.source(op.rhs), rhs)
+        addend = self.wide_temporary(op.output, self.views[op.rhs], rhs)
         lhs = [*_plus(-op.lhs_zero_point), Step("i2f"), Step("fmul", _float(op.lhs_multiplier))]
         # Of the requantisation only what follows the sum is left: it has no multipliers of its own.
         tail = requantise_steps(op.output, op.requant)[1:]
-        self.vector(op.output, self.source(op.lhs), [*lhs, Step("fadd", BufferOperand(addend)), *tail])
+        self.vector(op.output, self.views[op.lhs], [*lhs, Step("fadd", addend), *tail])
 
     def mul(self, op: Mul) -> None:
-        rhs = self.source(op.rhs)
+        rhs = self.views[op.rhs]
         factor = self.wide_temporary(op.output, rhs, _plus(-op.rhs_zero_point)) if op.rhs_zero_point else rhs
-        product = [*_plus(-op.lhs_zero_point), Step("imul", BufferOperand(factor))]
-        self.vector(op.output, self.source(op.lhs), [*product, *requantise_steps(op.output, op.requant)])
+        product = [*_plus(-op.lhs_zero_point), Step("imul", factor)]
+        self.vector(op.output, self.views[op.lhs], [*product, *requantise_steps(op.output, op.requant)])
 
-    def vector(self, output: str, source: str, steps: list[Step]) -> None:
+    def reduce(self, op: Reduce) -> None:
+        """Columns onto one another, then the lanes of that one column round and round."""
+        tensor, lanes, source = self.graph.tensor(op.input), self.config.lanes, self.views[op.input]
+        columns = -(-tensor.lanes // lanes)
+
+        def column(number: int) -> BufferOperand:
+            return dataclasses.replace(source, column=number)
+
+        def into(name: str, view: BufferOperand, steps: list[Step]) -> BufferOperand:
+            for i, part in enumerate(self.parts(op.output, steps)):
+                target = self.buffer(f"{op.output}.{name}.part{i}", tensor.rows, lanes, wide=True)
+                self.kernels.append(VectorKernel(target, view, part))
+                view = BufferOperand(target, column=0)
+            return view
+
+        used = tensor.lanes - (columns - 1) * lanes
+        steps = [Step(op.function, column(number)) for number in range(columns - 1)]
+        if used < lanes:
+            # What stands beyond the last column must not count.
+            inside = np.arange(lanes) < used
+            nothing = np.where(inside, 0, _MINUS_INFINITY if op.function == "fmax" else 0).astype(np.int32)
+            mask = LaneConstants(f"{op.output}.inside", np.where(inside, -1, 0).astype(np.int32))
+            outside = [Step("or", LaneConstants(f"{op.output}.outside", nothing))] if nothing.any() else []
+            steps = [Step("and", mask), *outside, *steps]
+        combined = into("columns", column(columns - 1), steps) if steps else column(0)
+        turns = list(_turns(lanes, overlap=op.function == "fmax"))
+        views = {1: combined}
+        count = 1
+        for i, (added, distance) in enumerate(turns):
+            turned = Step(op.function, dataclasses.replace(views[count], rotate=distance))
+            count += added
+            if i == len(turns) - 1:
+                self.vector(op.output, views[added], [turned])
+            else:
+                views[count] = into(f"turn{i}", views[added], [turned])
+
+    def look_up(self, op: Lookup) -> None:
+        name = self.constant(f"{op.output}.table", _content(op.table))
+        self.vector(op.output, BufferOperand(name, indices=self.views[op.indices].name), [])
+
+    # Products
+
+    def product(self, op: Product) -> None:
+        """Every right-hand matrix is laid out as weights; zero points become products with constants."""
+        lhs, rhs = (self.graph.tensor(name) for name in (op.lhs, op.rhs))
+        depth, tall = lhs.lanes, rhs.shape[-2]
+        columns = tall if op.transposed else rhs.lanes
+        m = lhs.shape[-2] if len(lhs.shape) > 1 else 1
+        bias = depth * op.lhs_zero_point * op.rhs_zero_point
+        rest = _matrices(-op.rhs_zero_point, (depth, columns)) if op.rhs_zero_point else ()
+        shifts = [
+            self.constant(f"{op.output}.zero{i}", matrix)
+            for i, matrix in enumerate(_matrices(-op.lhs_zero_point, (1, depth)) if op.lhs_zero_point else ())
+        ]
+        # Where rows become columns of the array, the lanes behind the last one are multiplied, too.
+        mask = LaneConstants(f"{op.output}.inside", np.full(rhs.lanes, -1, np.int32))
+        layout = [Step("and", mask)] if op.transposed and rhs.lanes % self.config.lanes else []
+        passes = []
+        for number in range(lhs.rows // m):
+            factor = Factor(f"{op.output}.factor{number}", op.transposed)
+            self.buffer(factor.name, tall, rhs.lanes, wide=False)
+            (part,) = self.parts(op.output, layout)
+            self.kernels.append(VectorKernel(factor.name, _from(self.views[op.rhs], number * tall), part))
+            rows = _from(self.views[op.lhs], number * m)
+            terms = [Term(rows, factor), *(Term(BufferOperand(name, row_step=0), factor) for name in shifts)]
+            terms += [Term(rows, rest)] if rest else []
+            passes.append((tuple(terms), Target(number * m, 1, m)))
+        self.products(op.output, passes, [*_plus(bias), *self.finish(op)])
+
+    def finish(self, op: MatMul | Product) -> list[Step]:
+        """From int32 sums to the output."""
+        if op.requant is not None:
+            return requantise_steps(op.output, op.requant)
+        return [Step("i2f"), *self.float_steps(op.output, op.steps)] if op.steps else []
+
+    def products(self, output: str, passes: Sequence[tuple[tuple[Term, ...], Target]], steps: list[Step]) -> None:
+        """Products for the rows of an output, each followed by `steps`."""
+        first, *rest = self.parts(output, steps, from_sram=False)
+        name = self.temporary(f"{output}.part0", output) if rest else self.declare(output)
+        for terms, target in passes:
+            chain = tuple(_moved(step, target.first_row) for step in first)
+            self.kernels.append(MatMulKernel(name, terms, chain, target))
+        if rest:
+            self.vector_parts(output, BufferOperand(name), rest, number=1)
+
+    # Moves
+
+    def rearrange(self, op: Rearrange) -> None:
+        out = self.graph.tensor(op.output)
+        source = op.source.reshape(out.rows, out.lanes)
+        turned = transposition(source)
+        if turned is not None:
+            self.transpose(op, turned)
+            return
+        tensors = [self.graph.tensor(name) for name in op.inputs]
+        moves = selections(source, [(tensor.rows, tensor.lanes) for tensor in tensors])
+        if len(moves) == 1 and _whole(moves[0]) and moves[0].sources[0].rows.step == 1:
+            (origin,) = moves[0].sources
+            self.views[op.output] = _from(self.views[op.inputs[origin.number]], origin.rows.first)
+            return
+        target = self.declare(op.output)
+        for move in moves:
+            self.select(op, move, target)
+
+    def select(self, op: Rearrange, move: Selection, target: str) -> None:
+        """Rows through the VXM where they are whole, and through the MXM, byte by byte, where they are not."""
+        rows = Target(move.target.first, move.target.step, move.count)
+        views = [
+            _from(self.views[op.inputs[source.number]], source.rows.first, source.rows.step) for source in move.sources
+        ]
+        if _whole(move):
+            (part,) = self.parts(op.output, [])
+            self.kernels.append(VectorKernel(target, views[0], part, rows))
+            return
+        for byte in self.bytes_of(op.output):
+            terms = tuple(
+                Term(dataclasses.replace(view, byte=byte, column=None), (_selector(source, self.graph, op),))
+                for view, source in zip(views, move.sources, strict=True)
+            )
+            (part,) = self.parts(op.output, [])
+            self.kernels.append(MatMulKernel(target, terms, part, dataclasses.replace(rows, byte=byte)))
+
+    def transpose(self, op: Rearrange, turned: Transposition) -> None:
+        """Rows of the identity meet rows of the matrix, loaded as columns."""
+        target, view = self.declare(op.output), self.views[op.inputs[0]]
+        identity = BufferOperand(self.constant(f"{op.output}.identity", np.eye(turned.cols, dtype=np.int8)))
+        mask = LaneConstants(f"{op.output}.inside", np.full(turned.cols, -1, np.int32))
+        layout = [Step("and", mask)] if turned.cols % self.config.lanes else []
+        (laid_out,), (straight,) = self.parts(op.output, layout), self.parts(op.output, [])
+        for byte in self.bytes_of(op.output):
+            for number in range(turned.matrices):
+                factor = Factor(f"{op.output}.factor{number}" + ("" if byte is None else f".byte{byte}"), True)
+                self.buffer(factor.name, turned.rows, turned.cols, wide=False)
+                rows = dataclasses.replace(_from(view, number * turned.rows), byte=byte)
+                self.kernels.append(VectorKernel(factor.name, rows, laid_out))
+                goal = Target(number * turned.cols, 1, turned.cols, byte)
+                self.kernels.append(MatMulKernel(target, (Term(identity, factor),), straight, goal))
+
+    def bytes_of(self, tensor: str) -> Iterable[int | None]:
+        """The bytes of an element, as the MXM takes them one by one."""
+        return range(GROUP) if self.graph.tensor(tensor).dtype in ("int32", "float32") else (None,)
+
+    # Chains
+
+    def float_steps(self, output: str, steps: Sequence[FloatStep]) -> list[Step]:
+        lowered = []
+        for i, step in enumerate(steps):
+            match step.operand:
+                case None:
+                    operand: Operand | None = None
+                case str():
+                    operand = self.views[step.operand]
+                case constant:
+                    operand = _constant(f"{output}.step{i}", constant)
+            lowered.append(Step(step.function, operand))
+        return lowered
+
+    def vector(self, output: str, source: BufferOperand, steps: list[Step]) -> None:
         self.vector_parts(output, source, self.parts(output, steps), number=0)
 
-    def vector_parts(self, output: str, source: str, parts: Sequence[tuple[Step, ...]], number: int) -> None:
+    def vector_parts(self, output: str, source: BufferOperand, parts: Sequence[tuple[Step, ...]], number: int) -> None:
+        column = 0 if output in self.reduced else None
         for i, part in enumerate(parts[:-1]):
             target = self.temporary(f"{output}.part{number + i}", output)
-            self.kernels.append(VectorKernel(target, BufferOperand(source), part))
-            source = target
-        self.kernels.append(VectorKernel(self.declare(output), BufferOperand(source), parts[-1]))
+            self.kernels.append(VectorKernel(target, source, part))
+            source = BufferOperand(target, column=column)
+        self.kernels.append(VectorKernel(self.declare(output), source, parts[-1]))
 
-    def wide_temporary(self, output: str, source: str, steps: list[Step]) -> str:
+    def wide_temporary(self, output: str, source: BufferOperand, steps: list[Step]) -> BufferOperand:
         """A 32-bit buffer with the result of `steps` on `source`."""
-        name = f"{output}.rhs"
         for i, part in enumerate(self.parts(output, steps)):
-            target = self.temporary(f"{name}{i}", output)
-            self.kernels.append(VectorKernel(target, BufferOperand(source), part))
-            source = target
+            target = self.temporary(f"{output}.rhs{i}", output)
+            self.kernels.append(VectorKernel(target, source, part))
+            source = BufferOperand(target)
         return source
 
-    def temporary(self, name: str, output: str) -> str:
-        tensor = self.graph.tensor(output)
-        self.buffers.append(Buffer(name, tensor.rows, tensor.lanes, wide=True))
-        return name
-
-    def parts(self, output: str, steps: list[Step]) -> list[tuple[Step, ...]]:
-        parts = split_chain(steps, self.config)
+    def parts(self, output: str, steps: list[Step], *, from_sram: bool = True) -> list[tuple[Step, ...]]:
+        parts = split_chain(steps, self.config, from_sram=from_sram)
         if parts is not None:
             return parts
         lonely = [step.mnemonic for step in steps if map_chain([step], self.config) is None]
@@ -166,6 +385,60 @@ class _Lowering:
             self.graph.name,
             tuple(self.buffers),
             tuple(self.kernels),
-            tuple((port, self.source(port.tensor)) for port in self.graph.inputs),
-            tuple((port, self.source(port.tensor)) for port in self.graph.outputs),
+            tuple((port, port.tensor) for port in self.graph.inputs),
+            tuple((port, self.views[port.tensor]) for port in self.graph.outputs),
+            self.constants,
         )
+
+
+def _turns(lanes: int, *, overlap: bool) -> Iterable[tuple[int, int]]:
+    """How a combination of one lane grows into one of all `lanes`, by (how many lanes the combination to be added has,
+    by how much the grown one is turned first): doubling, with single lanes in between unless lanes may count twice."""
+    count = 1
+    if overlap:
+        while count < lanes:
+            yield count, count
+            count *= 2
+        return
+    for bit in f"{lanes:b}"[1:]:
+        yield count, count
+        count *= 2
+        if bit == "1":
+            yield 1, 1
+            count += 1
+
+
+def _matrices(value: int, shape: tuple[int, int]) -> tuple[Int8Array, ...]:
+    """Int8 matrices whose sum is `value` everywhere."""
+    matrices: list[Int8Array] = []
+    while value or not matrices:
+        part = min(max(value, INT8_MIN), INT8_MAX)
+        matrices.append(np.full(shape, part, np.int8))
+        value -= part
+    return tuple(matrices)
+
+
+def _content(values: Int8Array | Int32Array | Float32Array) -> Content:
+    """What a buffer holds: floats as their patterns."""
+    if values.dtype == np.float32:
+        return to_bits(values.astype(np.float32, copy=False))
+    return values.astype(np.int8) if values.dtype == np.int8 else values.astype(np.int32)
+
+
+def _selector(source: Source, graph: Graph, op: Rearrange) -> Int8Array:
+    lanes = graph.tensor(op.inputs[source.number]).lanes
+    return np.eye(lanes, dtype=np.int8) if source.matrix is None else source.matrix
+
+
+def _whole(move: Selection) -> bool:
+    return len(move.sources) == 1 and move.sources[0].matrix is None
+
+
+def _from(view: BufferOperand, first: int, step: int = 1) -> BufferOperand:
+    """Rows `first`, `first + step`, ... of a view."""
+    return dataclasses.replace(view, first_row=view.first_row + view.row_step * first, row_step=view.row_step * step)
+
+
+def _moved(step: Step, rows: int) -> Step:
+    """The step for rows that lie further by `rows`."""
+    return Step(step.mnemonic, _from(step.y, rows)) if isinstance(step.y, BufferOperand) else step

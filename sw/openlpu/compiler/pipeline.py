@@ -19,6 +19,7 @@ from openlpu.arch.program import Port, Program
 from openlpu.compiler import graph as ir
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.bounds import lower_bounds, useful_macs
+from openlpu.compiler.kernels import BufferOperand
 from openlpu.compiler.lower import lower
 from openlpu.compiler.meetings import verify_meetings
 from openlpu.compiler.onnx_import import import_onnx
@@ -62,8 +63,8 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
         config=config,
         text=text,
         image=placement.image,
-        inputs=tuple(_port(port, graph, placement, name) for port, name in kernels.inputs),
-        outputs=tuple(_port(port, graph, placement, name) for port, name in kernels.outputs),
+        inputs=tuple(_port(port, graph, placement, BufferOperand(name)) for port, name in kernels.inputs),
+        outputs=tuple(_port(port, graph, placement, view) for port, view in kernels.outputs),
         cycles=scheduled.cycles,
         macs=useful_macs(graph),
         resource_bound=bounds.resources[bounds.busiest],
@@ -75,15 +76,18 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
     return program
 
 
-def _port(port: ir.Port, graph: ir.Graph, placement: Placement, buffer: str) -> Port:
+def _port(port: ir.Port, graph: ir.Graph, placement: Placement, view: BufferOperand) -> Port:
     tensor = graph.tensor(port.tensor)
+    tables = [op.table for op in graph.ops if isinstance(op, ir.Lookup) and op.indices == port.tensor]
     return Port(
         name=port.name,
         shape=port.shape,
         rows=tensor.rows,
-        cols=tensor.lanes,
-        columns=placement.buffers[buffer],
+        cols=2 if tensor.dtype == "index" else tensor.lanes,
+        columns=tuple(column.from_row(view.first_row) for column in placement.buffers[view.name]),
         dtype=port.dtype,
+        stored=tensor.dtype,
+        entries=min((len(table) for table in tables), default=0),
         scale=1.0 if tensor.scale is None else float(tensor.scale),
         zero_point=tensor.zero_point,
     )

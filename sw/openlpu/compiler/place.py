@@ -17,8 +17,9 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.kernels import Buffer, Factor, KernelGraph, LaneConstants, MatMulKernel
+from openlpu.compiler.kernels import Buffer, Content, Factor, KernelGraph, LaneConstants, MatMulKernel
 
 
 class _Zone(enum.Enum):
@@ -47,6 +48,14 @@ class Stripe:
     first: int
     step: int
     count: int
+
+
+class Inner(NamedTuple):
+    """Which tile of an output column: of which term, of which of its matrices, for which column of its rows."""
+
+    term: int
+    matrix: int
+    input_column: int
 
 
 @dataclass(frozen=True)
@@ -79,28 +88,44 @@ class Placement:
         self._zones = self._zones_of_slices()
         self.buffers: dict[str, tuple[Column, ...]] = {}
         """The columns of each buffer, in the east, with a copy in the west where that is needed."""
-        self.weights: dict[tuple[str, int], tuple[Plane, int]] = {}
-        """By kernel output and tile number: the plane that multiplies, and the first address in all of its feeders."""
+        self.tiles: dict[int, tuple[tuple[Inner, ...], ...]] = {}
+        """Of each product, by its place among the kernels: for each round of output columns, one a plane, the inner
+        tiles that are not zero in all of them."""
+        self.weights: dict[tuple[int, int, Inner], int] = {}
+        """By place of the kernel, output column and inner tile: the first address in all feeders of the plane."""
+        self._stored: dict[tuple[int, bytes], int] = {}
+        """Constant tiles by plane and content: equal ones are stored once."""
         self.constants: dict[tuple[str, int], Column] = {}
         """By name and column number: one row of 32-bit constants."""
         self.stripes: dict[tuple[str, int], tuple[Stripe, ...]] = {}
         """By name of a factor and column number: where its rows lie."""
-        products = [kernel for kernel in graph.kernels if isinstance(kernel, MatMulKernel)]
-        for product in products:
-            self._place_weights(product)
-        multiplied = {kernel.input for kernel in products}
+        self.windows: dict[str, int] = {}
+        """By name of a table whose rows are looked up: the binary logarithm of the words in its window."""
+        self._graph = graph
+        products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
+        for number, product in products:
+            self._place_weights(number, product)
         computed = {kernel.output for kernel in graph.kernels}
+        # What indices choose from has to lie aligned, and its indices beside it.
+        looked_up = {*graph.indexed, *graph.indexed.values()}
+        for table in graph.indexed:
+            self._place_table(graph.buffer(table))
+        for indices in dict.fromkeys(graph.indexed.values()):
+            tables = [table for table, chosen_by in graph.indexed.items() if chosen_by == indices]
+            self._place_indices(graph.buffer(indices), [c for table in tables for c in self.buffers[table]])
         for buffer in graph.buffers:
             if buffer.name in graph.factors:
-                self._place_factor(buffer, [product for product in products if _multiplies_by(product, buffer)])
-                continue
-            mirrored = config.hemispheres == 2 and buffer.name in multiplied
-            self._place_buffer(buffer, _Zone.NEAR if buffer.name in computed else _Zone.FAR, mirrored)
+                self._place_factor(buffer, products)
+            elif buffer.name not in looked_up:
+                mirrored = config.hemispheres == 2 and buffer.name in graph.multiplied
+                self._place_buffer(buffer, _Zone.NEAR if buffer.name in computed else _Zone.FAR, mirrored)
+        for name, content in graph.constants.items():
+            self._fill(self.buffers[name], content)
         for kernel in graph.kernels:
             for step in kernel.chain:
-                if isinstance(step.y, LaneConstants):
+                if isinstance(step.y, LaneConstants) and (step.y.name, 0) not in self.constants:
                     # Constants are read with every row of the last input column: better not from its slice.
-                    self._place_constants(step.y, avoid=self.buffers[kernel.input][-1])
+                    self._place_constants(step.y, avoid=self.buffers[kernel.sources[-1].name][-1])
 
     def streams(self, column: Column) -> range:
         """The indices of the streams that the slices of a column speak on, and hear on, in either direction."""
@@ -123,8 +148,8 @@ class Placement:
             f"  {name} column {i}: slices {list(c.slices)} at {c.base}" for (name, i), c in self.constants.items()
         ]
         lines += [
-            f"  weights of %{name} tile {i}: plane {plane.index} from {base}"
-            for (name, i), (plane, base) in self.weights.items()
+            f"  kernel {number}, column {column}, tile {tuple(inner)}: plane {self.plane_of(column).index} from {base}"
+            for (number, column, inner), base in self.weights.items()
         ]
         return "\n".join(lines) + "\n"
 
@@ -218,6 +243,45 @@ class Placement:
             columns.append(Column(home, base, copies(home)))
         self.buffers[buffer.name] = tuple(columns)
 
+    def _place_table(self, table: Buffer) -> None:
+        """A table whose rows are looked up: every column in a window of its own."""
+        what = f"the table '{table.name}' ({table.rows} x {table.cols})"
+        self.windows[table.name] = (table.rows - 1).bit_length()
+        window = 1 << self.windows[table.name]
+        homes = self._groups(what) if table.wide else [(mem_slice,) for mem_slice in self._slices]
+        columns = []
+        for _ in range(-(-table.cols // self.config.lanes)):
+            home = min(homes, key=lambda home: self._rank(home, home, 2 * window, _Zone.FAR))
+            start = self._fullest(home)
+            base = self._allocate(home, -start % window + window, what) + -start % window
+            columns.append(Column(home, base))
+            for mem_slice in home:
+                # The rest of a window must hold something: an index might point there.
+                for address in range(base + table.rows, base + window):
+                    self.image[mem_slice, address] = np.zeros(self.config.lanes, np.int8)
+        self.buffers[table.name] = tuple(columns)
+
+    def _place_indices(self, indices: Buffer, columns: Sequence[Column]) -> None:
+        """Indices: a copy in every slice of what they choose from."""
+        slices = sorted({mem_slice for column in columns for mem_slice in column.slices})
+        base = self._allocate(slices, indices.rows, f"'{indices.name}'")
+        first, *copies = ((mem_slice,) for mem_slice in slices)
+        self.buffers[indices.name] = (Column(first, base, tuple(copies)),)
+
+    def _fill(self, columns: Sequence[Column], content: Content) -> None:
+        """Put constants where a buffer lies, and its copies."""
+        lanes = self.config.lanes
+        padded = np.zeros((len(content), len(columns) * lanes), content.dtype)
+        padded[:, : content.shape[1]] = content
+        for number, column in enumerate(columns):
+            part = np.ascontiguousarray(padded[:, number * lanes : (number + 1) * lanes])
+            planes = part.astype(part.dtype.newbyteorder("<"), copy=False).view(np.int8)
+            planes = planes.reshape(len(content), lanes, len(column.slices))
+            for slices in column.places:
+                for plane, mem_slice in enumerate(slices):
+                    for row in range(len(content)):
+                        self.image[mem_slice, column.base + row] = planes[row, :, plane].copy()
+
     def _place_constants(self, constants: LaneConstants, avoid: Column) -> None:
         lanes = self.config.lanes
         count = -(-len(constants.values) // lanes)
@@ -234,36 +298,66 @@ class Placement:
             holders[slices] += 1
             column = Column(slices, self._allocate(slices, 1, f"'{constants.name}'"))
             self.constants[constants.name, i] = column
-            planes = row.astype("<i4").view(np.int8).reshape(lanes, GROUP)
-            for plane, mem_slice in enumerate(column.slices):
-                self.image[mem_slice, column.base] = planes[:, plane].copy()
+            self._fill((column,), row[None])
 
-    def _place_weights(self, kernel: MatMulKernel) -> None:
-        width, what = self.config.weight_streams, f"the weights of '{kernel.output}'"
-        groups = self.config.lanes // width
-        if isinstance(kernel.weights, Factor):
-            return
-        for number, (column, tile) in enumerate(weight_tiles(kernel.weights, self.config.lanes)):
-            plane = self.planes[column % len(self.planes)]
-            base = self._allocate(plane.feeders, groups, what)
-            self.weights[kernel.output, number] = plane, base
+    def plane_of(self, column: int) -> Plane:
+        """The plane that computes an output column."""
+        return self.planes[column % len(self.planes)]
+
+    def _place_weights(self, number: int, kernel: MatMulKernel) -> None:
+        lanes, what = self.config.lanes, f"the weights of '{kernel.output}'"
+        outputs = -(-self._graph.buffer(kernel.output).cols // lanes)
+        stacks: dict[Inner, npt.NDArray[np.int8] | None] = {}
+        for i, term in enumerate(kernel.terms):
+            inputs = -(-self._graph.buffer(term.rows.name).cols // lanes)
+            matrices = (None,) if isinstance(term.weights, Factor) else term.weights
+            for j, matrix in enumerate(matrices):
+                padded = None if matrix is None else _padded(matrix, lanes)
+                for k in range(inputs):
+                    stacks[Inner(i, j, k)] = None if padded is None else padded[k * lanes : (k + 1) * lanes]
+        rounds = []
+        for first in range(0, outputs, len(self.planes)):
+            members = range(first, min(first + len(self.planes), outputs))
+            span = slice(first * lanes, members.stop * lanes)
+            used = [inner for inner, stack in stacks.items() if stack is None or stack[:, span].any()]
+            rounds.append(tuple(used or list(stacks)[:1]))
+            for column, inner in itertools.product(members, rounds[-1]):
+                stack = stacks[inner]
+                if stack is not None:
+                    tile = np.ascontiguousarray(stack[:, column * lanes : (column + 1) * lanes])
+                    self.weights[number, column, inner] = self._store_tile(self.plane_of(column), tile, what)
+        self.tiles[number] = tuple(rounds)
+
+    def _store_tile(self, plane: Plane, tile: npt.NDArray[np.int8], what: str) -> int:
+        """The address of a constant tile in the feeders of a plane."""
+        key = plane.index, tile.tobytes()
+        if key not in self._stored:
+            width = self.config.weight_streams
+            base = self._stored[key] = self._allocate(plane.feeders, self.config.lanes // width, what)
             for row, vector in enumerate(tile):
                 self.image[plane.feeders[row % width], base + row // width] = vector.copy()
+        return self._stored[key]
 
-    def _place_factor(self, buffer: Buffer, products: Sequence[MatMulKernel]) -> None:
+    def _place_factor(self, buffer: Buffer, products: Sequence[tuple[int, MatMulKernel]]) -> None:
         """Tiles of a factor where weights would be. All products that use it take the same tiles."""
         lanes, width = self.config.lanes, self.config.weight_streams
         groups = lanes // width
         tall, broad = -(-buffer.rows // lanes), -(-buffer.cols // lanes)
-        transposed = any(isinstance(product.weights, Factor) and product.weights.transposed for product in products)
+        uses = [
+            (number, i, term.weights.transposed)
+            for number, product in products
+            for i, term in enumerate(product.terms)
+            if isinstance(term.weights, Factor) and term.weights.name == buffer.name
+        ]
+        transposed = any(turned for _, _, turned in uses)
         stripes: dict[int, list[Stripe]] = {column: [] for column in range(broad)}
         for down in range(tall):
             for across in range(broad):
-                inner, output, inputs = (across, down, broad) if transposed else (down, across, tall)
-                plane = self.planes[output % len(self.planes)]
+                inner, output = (across, down) if transposed else (down, across)
+                plane = self.plane_of(output)
                 base = self._allocate(plane.feeders, groups, f"'{buffer.name}' as weights")
-                for product in products:
-                    self.weights[product.output, output * inputs + inner] = plane, base
+                for number, i, _ in uses:
+                    self.weights[number, output, Inner(i, 0, inner)] = base
                 for offset in range(lanes):
                     if down * lanes + offset >= buffer.rows:
                         place = plane.feeders[offset % width], base + offset // width
@@ -278,19 +372,8 @@ class Placement:
         self.buffers[buffer.name] = tuple(Column((), 0) for _ in range(broad))
 
 
-def _multiplies_by(product: MatMulKernel, buffer: Buffer) -> bool:
-    return isinstance(product.weights, Factor) and product.weights.name == buffer.name
-
-
-def weight_tiles(matrices: Sequence[npt.NDArray[np.int8]], lanes: int) -> Iterator[tuple[int, npt.NDArray[np.int8]]]:
-    """The L x L tiles of weights, zero-padded, by output column, then matrix, then input column; each with the number
-    of its output column."""
-    padded = []
-    for weights in matrices:
-        k, n = (-(-size // lanes) * lanes for size in weights.shape)
-        padded.append(np.zeros((k, n), np.int8))
-        padded[-1][: weights.shape[0], : weights.shape[1]] = weights
-    for n0 in range(0, padded[0].shape[1], lanes):
-        for matrix in padded:
-            for k0 in range(0, matrix.shape[0], lanes):
-                yield n0 // lanes, matrix[k0 : k0 + lanes, n0 : n0 + lanes]
+def _padded(matrix: npt.NDArray[np.int8], lanes: int) -> npt.NDArray[np.int8]:
+    """The matrix with zeros up to whole tiles."""
+    padded = np.zeros([-(-size // lanes) * lanes for size in matrix.shape], np.int8)
+    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return padded

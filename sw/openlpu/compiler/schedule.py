@@ -14,69 +14,45 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from openlpu.arch.config import GROUP, ChipConfig
-from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
-from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, Format, Operand, Value, instruction
+from openlpu.arch.geometry import QueueKind, Stream, geometry
+from openlpu.arch.isa import Format, Operand, instruction
 from openlpu.arch.program import Column
-from openlpu.arch.timing import Latency, timing
+from openlpu.arch.timing import timing
 from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.kernels import (
-    BufferOperand,
-    Factor,
-    Immediate,
-    Kernel,
-    KernelGraph,
-    LaneConstants,
-    MatMulKernel,
-    Step,
-    VectorKernel,
-)
-from openlpu.compiler.place import Placement, Plane
+from openlpu.compiler.journeys import Journey, Landing, Router, Rows, after
+from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Step, Term, VectorKernel
+from openlpu.compiler.place import Inner, Placement, Plane
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
-
-EAST, WEST = Direction.EAST, Direction.WEST
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows that departures meet one after the other: `first`, `first + step`, ..."""
-
-    first: int
-    step: int
-
-
-@dataclass
-class Journey:
-    """One row on its way: what it does, what it waits for, and when its result may be read."""
-
-    flight: Flight = field(default_factory=Flight)
-    awaits: list[tuple[str, int, Rows, int]] = field(default_factory=list)
-    """(buffer, column, rows, offset): the first of the rows must be in SRAM by this time after the start."""
-    loads: tuple[str, int, int, int] | None = None
-    """(factor, column, row, offset): the tile whose first row that is must be in SRAM by this time after the start."""
-    results: dict[int, int] = field(default_factory=dict)
-    """By output column: the time after the start from which the row written to it may be sampled."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One weight tile of a kernel, and the rows that pass it: `inner` counts it within its output column."""
+    """One weight tile of a kernel, and the rows that pass it."""
 
-    kernel: MatMulKernel
     number: int
-    inner: int
+    """Which of the kernels."""
+    kernel: MatMulKernel
+    inner: Inner
+    first: bool
+    """Its sums are the first of its output column."""
     last: bool
-    input_column: int
     output_column: int
     first_row: int
+    """Of the rows that the kernel computes."""
     rows: int
     replayed: bool
     """The rows come from the activation buffer, not from streams."""
+
+    @property
+    def term(self) -> Term:
+        """What it is part of."""
+        return self.kernel.terms[self.inner.term]
 
 
 @dataclass(frozen=True)
@@ -143,12 +119,10 @@ class _Scheduler:
         self.ready = {
             (buffer.name, i): np.zeros(buffer.rows, np.int64)
             for buffer in graph.buffers
-            for i in range(len(placement.buffers[buffer.name]))
+            for i in range(self.columns(buffer.name))
         }
         """By buffer column and row: the first cycle in which a read may sample it."""
-        self.mem_read = self.geometry.of_kind(QueueKind.MEM_READ)
-        self.mem_write = self.geometry.of_kind(QueueKind.MEM_WRITE)
-        self.alus = self.geometry.of_kind(QueueKind.VXM)
+        self.router = Router(placement, config)
         self.groups = config.lanes // config.weight_streams
         """Loads that fill the shadow buffer."""
         self.planes = [
@@ -167,12 +141,12 @@ class _Scheduler:
     def run(self) -> None:
         for plane in self.planes:
             self.load_next(plane)
-        for kernel in self.graph.kernels:
+        for number, kernel in enumerate(self.graph.kernels):
             match kernel:
                 case MatMulKernel() if self.replays(kernel):
-                    self.replay(kernel)
+                    self.replay(number, kernel)
                 case MatMulKernel():
-                    self.stream(kernel)
+                    self.stream(number, kernel)
                 case VectorKernel() if kernel.output in self.graph.factors:
                     for column in range(len(self.placement.buffers[kernel.output])):
                         self.lay_out(kernel, column)
@@ -183,45 +157,57 @@ class _Scheduler:
 
     # Tiles
 
+    def rows(self, kernel: Kernel) -> int:
+        """How many rows a kernel computes."""
+        return kernel.target.count(self.graph.buffer(kernel.output))
+
+    def columns(self, buffer: str) -> int:
+        """How many columns a buffer has."""
+        return len(self.placement.buffers[buffer])
+
     def replays(self, kernel: MatMulKernel) -> bool:
         """Whether the rows go through the activation buffer: they fit, and a tile takes longer to load than to use."""
-        rows = self.graph.buffer(kernel.input).rows
-        words = rows * len(self.placement.buffers[kernel.input])
+        rows = self.rows(kernel)
+        words = rows * sum(self.columns(source.name) for source in kernel.sources)
         return words <= self.config.act_depth and rows <= self.groups
 
-    def steps(self, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
+    def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
-        rows = self.graph.buffer(kernel.input).rows
-        inputs, outputs = (len(self.placement.buffers[name]) for name in (kernel.input, kernel.output))
-        inner_count = inputs * kernel.matrices
-        replayed = self.replays(kernel)
+        rows, outputs, replayed = self.rows(kernel), self.columns(kernel.output), self.replays(kernel)
         for first_row in range(0, rows, self.config.acc_depth):
-            for first_output in range(0, outputs, len(self.planes)):
-                for inner in range(inner_count):
+            for round_number, inners in enumerate(self.placement.tiles[number]):
+                first_output = round_number * len(self.planes)
+                members = range(first_output, min(first_output + len(self.planes), outputs))
+                for position, inner in enumerate(inners):
                     yield [
                         (
                             plane,
                             Tile(
+                                number,
                                 kernel,
-                                number=output * inner_count + inner,
-                                inner=inner,
-                                last=inner == inner_count - 1,
-                                input_column=inner % inputs,
+                                inner,
+                                first=position == 0,
+                                last=position == len(inners) - 1,
                                 output_column=output,
                                 first_row=first_row,
                                 rows=min(self.config.acc_depth, rows - first_row),
                                 replayed=replayed,
                             ),
                         )
-                        for plane, output in enumerate(
-                            range(first_output, min(first_output + len(self.planes), outputs))
-                        )
+                        for plane, output in enumerate(members)
                     ]
 
     def tiles_of(self, plane: int) -> Iterator[Tile]:
         """The tiles of one plane, over all kernels."""
-        products = (kernel for kernel in self.graph.kernels if isinstance(kernel, MatMulKernel))
-        return (tile for kernel in products for step in self.steps(kernel) for number, tile in step if number == plane)
+        products = (entry for entry in enumerate(self.graph.kernels) if isinstance(entry[1], MatMulKernel))
+        return (
+            tile
+            for index, kernel in products
+            if isinstance(kernel, MatMulKernel)
+            for step in self.steps(index, kernel)
+            for number, tile in step
+            if number == plane
+        )
 
     # Weights
 
@@ -230,7 +216,7 @@ class _Scheduler:
         tile = next(plane.tiles, None)
         if tile is None:
             return
-        factor = tile.kernel.weights
+        factor = tile.term.weights
         if isinstance(factor, Factor) and factor.name not in self.computed:
             plane.postponed = tile
         else:
@@ -246,8 +232,8 @@ class _Scheduler:
 
     def loading(self, plane: _PlaneState, tile: Tile, group: int, *, install: bool) -> Journey:
         """One load of weights, from the plane's feeders to its shadow buffer."""
-        _, base = self.placement.weights[tile.kernel.output, tile.number]
-        factor = tile.kernel.weights
+        base = self.placement.weights[tile.number, tile.output_column, tile.inner]
+        factor = tile.term.weights
         mnemonic = "lwt" if isinstance(factor, Factor) and factor.transposed else "lw"
         mnemonic += "_iw" if install else ""
         if (plane, mnemonic) not in self.loads:
@@ -255,7 +241,7 @@ class _Scheduler:
         pattern, read_at = self.loads[plane, mnemonic]
         journey = Journey(pattern.reading_from(base + group))
         if isinstance(factor, Factor):
-            down, across = tile.input_column, tile.output_column
+            down, across = tile.inner.input_column, tile.output_column
             if factor.transposed:
                 down, across = across, down
             journey.loads = (factor.name, across, down * self.config.lanes, read_at)
@@ -264,10 +250,10 @@ class _Scheduler:
     def first_load(self, plane: _PlaneState, mnemonic: str, group: int) -> tuple[Flight, int]:
         """A load from word 0 of the feeders, and the time by which the words must be in SRAM."""
         flight = Flight()
-        skew = after(self.latency(plane.weights, mnemonic).skew)
+        skew = after(self.router.latency(plane.weights, mnemonic).skew)
         flight.dispatch(plane.weights, 0, instruction(mnemonic, g=group), step=1)
         read_at = [
-            self.read(flight, mem_slice, 0, stream, plane.weights.hop, skew, 1)
+            self.router.read(flight, mem_slice, 0, stream, plane.weights.hop, skew, 1)
             for stream, mem_slice in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
         ]
         return flight, min(read_at)
@@ -282,20 +268,20 @@ class _Scheduler:
     def may_install(self, plane: _PlaneState, mnemonic: str) -> int:
         """The first cycle in which the rows of the tile before have used the old weights by the time the new ones
         stand."""
-        stands = after(self.latency(plane.weights, mnemonic).state)
+        stands = after(self.router.latency(plane.weights, mnemonic).state)
         return max(plane.loaded, plane.last_rows + self.timing.weights_used - stands + 1)
 
     def may_use(self, plane: _PlaneState, mnemonic: str) -> int:
         """The first cycle in which rows may be sent to weights that `mnemonic` has installed."""
-        stands = after(self.latency(plane.weights, mnemonic).state)
+        stands = after(self.router.latency(plane.weights, mnemonic).state)
         return max(plane.installed + stands - self.timing.weights_used, plane.last_rows + 1)
 
     # Rows that stream: all planes take the same rows in the same cycles
 
-    def stream(self, kernel: MatMulKernel) -> None:
+    def stream(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles, installed long after they were loaded."""
-        for step in self.steps(kernel):
-            tiles = [(self.planes[number], tile) for number, tile in step]
+        for step in self.steps(number, kernel):
+            tiles = [(self.planes[plane], tile) for plane, tile in step]
             flight = Flight()
             for plane, _ in tiles:
                 if plane.postponed:
@@ -309,17 +295,21 @@ class _Scheduler:
 
     # Rows that are replayed: every plane at its own pace
 
-    def replay(self, kernel: MatMulKernel) -> None:
+    def replay(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles as fast as they can be loaded."""
-        inputs = len(self.placement.buffers[kernel.input])
-        rows = self.graph.buffer(kernel.input).rows
-        base = self.take_words(rows * inputs)
-        for step in self.steps(kernel):
-            planes = [self.planes[number] for number, _ in step]
+        rows = self.rows(kernel)
+        counts = [self.columns(source.name) for source in kernel.sources]
+        base = self.take_words(rows * sum(counts))
+        firsts = [base + rows * sum(counts[:term]) for term in range(len(counts))]
+        filled: set[int] = set()
+        for step in self.steps(number, kernel):
+            planes = [self.planes[plane] for plane, _ in step]
             for (_, tile), plane in zip(step, planes, strict=True):
-                first = base + tile.input_column * rows
+                first = firsts[tile.inner.term] + tile.inner.input_column * rows
                 words = slice(first, first + rows)
-                if tile.number < inputs:
+                if first not in filled:
+                    # All planes of a round take the words as they pass; later rounds have no others.
+                    filled.add(first)
                     self.fill_buffers(planes, tile, first)
                 if plane.postponed:
                     self.load(plane, plane.postponed)
@@ -340,8 +330,8 @@ class _Scheduler:
         for hemisphere in sorted({plane.plane.hemisphere for plane in planes}):
             here = [plane for plane in planes if plane.plane.hemisphere == hemisphere]
             journey = Journey()
-            load, replay = (self.latency(here[0].acts, mnemonic) for mnemonic in ("abl", "abr"))
-            stream = self.activations(journey, here[0], tile.kernel.input, tile.input_column, 0, after(load.skew))
+            load, replay = (self.router.latency(here[0].acts, mnemonic) for mnemonic in ("abl", "abr"))
+            stream = self.activations(journey, here[0], tile, after(load.skew))
             for plane in here:
                 journey.flight.dispatch(plane.acts, 0, instruction("abl", a=first, s=stream), step=1)
             words = slice(first, first + tile.rows)
@@ -367,46 +357,44 @@ class _Scheduler:
             journey = Journey()
             for plane, member in tiles:
                 self.multiply(journey, plane, member, 0, word)
-                mnemonic = "acc_set" if member.inner == 0 else "acc_add"
+                mnemonic = "acc_set" if member.first else "acc_add"
                 offset = self.acc_offset(plane, mnemonic)
                 journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0), step=1)
         start, gap = self.depart_rows(journey, tile.rows, earliest)
         for plane, _ in tiles:
             plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
-        self.written(journey, tile.kernel.output, slice(tile.first_row, tile.first_row + tile.rows), start, gap)
+        self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows)
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
-        rows = self.graph.buffer(kernel.output).rows
+        rows, landing = self.rows(kernel), self.router.landing(kernel.output, column, kernel.target)
         journey = self.best(
             kernel,
             rows,
             len(self.planes),
             0,
-            lambda chains: (
-                self.vector_row(kernel, column, chain, Rows(0, 1), self.placement.buffers[kernel.output][column])
-                for chain in chains
-            ),
+            lambda chains: (self.vector_row(kernel, column, chain, Rows(0, 1), landing) for chain in chains),
         )
         start, gap = self.depart_rows(journey, rows, 0)
-        self.written(journey, kernel.output, slice(0, rows), start, gap)
+        self.written(journey, kernel, 0, start, gap, rows)
 
     def lay_out(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column of a factor through the VXM, stripe by stripe."""
         for stripe in self.placement.stripes[kernel.output, column]:
-            rows, target = Rows(stripe.first, stripe.step), Column((stripe.mem_slice,), stripe.base)
+            rows = Rows(stripe.first, stripe.step)
+            landing = Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 1))
             journey = self.best(
                 kernel,
                 stripe.count,
                 len(self.planes),
                 0,
-                lambda chains, rows=rows, target=target: (  # type: ignore[misc]
-                    self.vector_row(kernel, column, chain, rows, target) for chain in chains
+                lambda chains, rows=rows, landing=landing: (  # type: ignore[misc]
+                    self.vector_row(kernel, column, chain, rows, landing) for chain in chains
                 ),
             )
             start, gap = self.depart_rows(journey, stripe.count, 0)
             members = slice(stripe.first, stripe.first + stripe.step * stripe.count, stripe.step)
-            self.written(journey, kernel.output, members, start, gap)
+            self.ready[kernel.output, column][members] = start + journey.results[column] + gap * np.arange(stripe.count)
 
     def best(
         self,
@@ -461,27 +449,29 @@ class _Scheduler:
                 turn, chain = divmod(first_chain + number, len(chains))
                 group = GROUP * ((first_group + spacing * number) % count)
                 self.multiply(journey, plane, tile, turn, word)
-                mnemonic = "acc_set_out" if tile.inner == 0 else "acc_add_out"
+                mnemonic = "acc_set_out" if tile.first else "acc_add_out"
                 offset = turn + self.acc_offset(plane, mnemonic)
                 out = Stream(plane.inward, group)
                 journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0, d=out), step=1)
-                leaves = offset + after(self.latency(plane.accs, mnemonic).func)
+                leaves = offset + after(self.router.latency(plane.accs, mnemonic).func)
                 arrival = leaves + self.geometry.hops_between(out, plane.accs.hop, self.geometry.vxm_hop)
                 for stream in out.planes:
                     journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
-                x = Operand(Format.WORD, out)
-                target = self.placement.buffers[tile.kernel.output][tile.output_column]
-                rows = Rows(tile.first_row, 1)
-                self.chain(journey, chains[chain], tile.output_column, rows, x, arrival, target, tile.first_row)
+                x, column, first = Operand(Format.WORD, out), tile.output_column, tile.first_row
+                landing = self.router.landing(tile.kernel.output, column, tile.kernel.target, first)
+                self.router.chain(journey, chains[chain], column, Rows(first, 1), x, arrival, landing)
             yield journey
 
     def vector_row(
-        self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, target: Column
+        self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, landing: Landing
     ) -> Journey:
-        """One row of a vector kernel: from SRAM through the chain into SRAM; it starts as the first ALU samples."""
+        """One row of a vector kernel: from SRAM through the chain into SRAM; it starts as the first ALU samples.
+
+        Departures compute `rows` of those that the kernel computes.
+        """
         journey = Journey()
-        x = self.buffer_operand(journey, kernel.source, column, rows, 0)
-        self.chain(journey, chain, column, rows, x, 0, target, 0)
+        x = self.router.buffer_operand(journey, kernel.source, column, rows, 0)
+        self.router.chain(journey, chain, column, rows, x, 0, landing)
         return journey
 
     def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int, word: int) -> None:
@@ -489,149 +479,33 @@ class _Scheduler:
         if tile.replayed:
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word), step=1)
             return
-        sampled = offset + after(self.latency(plane.acts, "abc").skew)
-        stream = self.activations(journey, plane, tile.kernel.input, tile.input_column, tile.first_row, sampled)
+        sampled = offset + after(self.router.latency(plane.acts, "abc").skew)
+        stream = self.activations(journey, plane, tile, sampled)
         journey.flight.dispatch(plane.acts, offset, instruction("abc", s=stream))
 
-    def activations(
-        self, journey: Journey, plane: _PlaneState, buffer: str, column: int, row: int, arrival: int
-    ) -> Stream:
-        """Bring a row of a buffer to a plane, from the copy in its hemisphere; return the stream that it rides."""
-        source = self.placement.buffers[buffer][column]
+    def activations(self, journey: Journey, plane: _PlaneState, tile: Tile, arrival: int) -> Stream:
+        """Bring the rows of a tile to a plane, from the copy in its hemisphere; return the stream that they ride."""
+        view, column = tile.term.rows, tile.inner.input_column
+        source = self.placement.buffers[view.name][column]
+        source = source if view.byte is None else source.byte(view.byte)
         place = dataclasses.replace(source, slices=source.places[plane.plane.hemisphere])
-        rows = Rows(row, 1)
-        stream, read_at = self.bring(journey.flight, place, rows, plane.outward, plane.acts.hop, arrival)
-        journey.awaits.append((buffer, column, rows, read_at))
+        rows = Rows(view.first_row + view.row_step * tile.first_row, view.row_step)
+        stream, read_at = self.router.bring(journey.flight, place, rows, plane.outward, plane.acts.hop, arrival)
+        journey.awaits.append((view.name, column, rows, read_at))
         return stream
 
     def acc_offset(self, plane: _PlaneState, mnemonic: str) -> int:
         """From the dispatch of `abc` to that of the accumulator instruction which takes its sums."""
-        return after(self.latency(plane.acts, "abc").state) - after(self.latency(plane.accs, mnemonic).skew)
-
-    # The chain
-
-    def chain(
-        self,
-        journey: Journey,
-        chain: tuple[Placed, ...],
-        column: int,
-        rows: Rows,
-        x: Operand,
-        sample: int,
-        target: Column,
-        target_row: int,
-    ) -> None:
-        """Run `chain` from the cycle in which its first ALU samples `x`; write to a column, from a row on."""
-        leaves = sample
-        for i, place in enumerate(chain):
-            queue = self.alus[place.alu]
-            latency = self.latency(queue, place.step.mnemonic)
-            values: dict[str, Value] = {"x": x, **self.second_operand(journey, place.step, column, rows, sample)}
-            if i == len(chain) - 1:
-                values["d"] = self.destination(target)
-            dispatch = sample - after(latency.skew)
-            journey.flight.dispatch(queue, dispatch, instruction(place.step.mnemonic, **values))
-            sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
-            x = Operand(Format.ALU, place.alu)
-        journey.results[column] = self.write(journey.flight, target, target_row, self.alus[chain[-1].alu], leaves)
-
-    def second_operand(self, journey: Journey, step: Step, column: int, rows: Rows, sample: int) -> dict[str, Value]:
-        """The fields that bring in a step's operand `y`, read from SRAM in time where it lives there."""
-        match step.y:
-            case None:
-                return {}
-            case Immediate(bits):
-                return {"y": IMMEDIATE, "imm": bits & 0xFFFFFFFF}
-            case LaneConstants(name):
-                source = self.placement.constants[name, column]
-                stream, _ = self.bring(journey.flight, source, Rows(0, 0), WEST, self.geometry.vxm_hop, sample)
-                return {"y": Operand(Format.WORD, stream)}
-            case BufferOperand() as view:
-                return {"y": self.buffer_operand(journey, view, column, rows, sample)}
-
-    def buffer_operand(self, journey: Journey, view: BufferOperand, column: int, rows: Rows, sample: int) -> Operand:
-        """Bring a row of a buffer to the VXM for cycle `sample`, and the operand that meets it there."""
-        number = column if view.column is None else view.column
-        source = self.placement.buffers[view.name][number]
-        read = Rows(view.first_row + rows.first, rows.step)
-        if view.rotate:
-            stream, read_at = self.turn(journey.flight, source, read, view.rotate, sample)
-        else:
-            stream, read_at = self.bring(journey.flight, source, read, WEST, self.geometry.vxm_hop, sample)
-        journey.awaits.append((view.name, number, read, read_at))
-        return Operand(Format.WORD if len(source.slices) > 1 else Format.BYTE, stream)
-
-    def turn(self, flight: Flight, source: Column, rows: Rows, distance: int, sample: int) -> tuple[Stream, int]:
-        """As `bring`, to the VXM in cycle `sample`, by way of the SXM, which turns the lanes."""
-        queue = self.geometry.of_kind(QueueKind.SXM_SHIFT)[-1]
-        latency = self.latency(queue, "rotate")
-        out = Stream(WEST, self.placement.streams(source)[0])
-        stands = sample - self.geometry.hops_between(out, queue.hop, self.geometry.vxm_hop)
-        for stream in out.planes:
-            flight.ride(stream, queue, self.geometry.vxm_hop, sample)
-        dispatch = stands - after(latency.func)
-        back, read_at = self.bring(flight, source, rows, EAST, queue.hop, dispatch + after(latency.skew))
-        flight.dispatch(queue, dispatch, instruction("rotate", s=back, d=out, n=distance))
-        return out, read_at
-
-    def destination(self, target: Column) -> Operand:
-        """How a result meets the streams of the column that it is for."""
-        west = self.mem_write[target.slices[0]].hop < self.geometry.vxm_hop
-        stream = Stream(WEST if west else EAST, self.placement.streams(target)[0])
-        if target.copies:
-            return Operand(Format.WORD_BOTH if len(target.slices) > 1 else Format.BYTE_BOTH, stream)
-        return Operand(Format.WORD if len(target.slices) > 1 else Format.BYTE, stream)
-
-    # SRAM
-
-    def bring(
-        self, flight: Flight, source: Column, rows: Rows, direction: Direction, hop: int, arrival: int
-    ) -> tuple[Stream, int]:
-        """Read rows of a column onto its streams, the first to be at `hop` in cycle `arrival`.
-
-        Returns the (first) stream, and the time by which the row must be in SRAM.
-        """
-        streams = [Stream(direction, index) for index in self.placement.streams(source)]
-        times = [
-            self.read(flight, mem_slice, source.base + rows.first, stream, hop, arrival, rows.step)
-            for mem_slice, stream in zip(source.slices, streams, strict=True)
-        ]
-        return streams[0], min(times)
-
-    def read(
-        self, flight: Flight, mem_slice: int, address: int, stream: Stream, hop: int, arrival: int, step: int
-    ) -> int:
-        """Read a word onto a stream, to be at `hop` in cycle `arrival`; return the cycle that samples the SRAM."""
-        queue = self.mem_read[mem_slice]
-        latency = self.latency(queue, "read")
-        dispatch = flight.ride(stream, queue, hop, arrival) - after(latency.func)
-        flight.dispatch(queue, dispatch, instruction("read", a=address, d=stream), step)
-        return dispatch + after(latency.skew)
-
-    def write(self, flight: Flight, target: Column, row: int, producer: Queue, leaves: int) -> int:
-        """Write an ALU's result, on the target's streams from cycle `leaves`, into a row of a column and its copies.
-
-        Returns the time from which it may be read.
-        """
-        finished = []
-        for slices in target.places:
-            for index, mem_slice in zip(self.placement.streams(target), slices, strict=True):
-                queue = self.mem_write[mem_slice]
-                stream = Stream(WEST if queue.hop < producer.hop else EAST, index)
-                latency = self.latency(queue, "write")
-                arrival = leaves + self.geometry.hops_between(stream, producer.hop, queue.hop)
-                flight.ride(stream, producer, queue.hop, arrival)
-                dispatch = arrival - after(latency.skew)
-                flight.dispatch(queue, dispatch, instruction("write", a=target.base + row, s=stream), step=1)
-                finished.append(dispatch + after(latency.state))
-        return max(finished)
+        return after(self.router.latency(plane.acts, "abc").state) - after(
+            self.router.latency(plane.accs, mnemonic).skew
+        )
 
     # Departure
 
     def awaited(self, journey: Journey, rows: int, gap: int, earliest: int) -> int:
         """The first start, not before `earliest`, at which every row is in SRAM when it is read."""
         for buffer, column, read, offset in journey.awaits:
-            ready = self.ready[buffer, column][read.first :: read.step][:rows]
+            ready = self.ready[buffer, column][read.first + read.step * np.arange(rows)]
             earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
         return earliest
 
@@ -653,17 +527,10 @@ class _Scheduler:
             self.end = max(self.end, run.last + retire)
         return start
 
-    def written(self, journey: Journey, buffer: str, rows: slice, start: int, gap: int) -> None:
-        """Note from when on the rows that a journey writes may be read."""
+    def written(self, journey: Journey, kernel: Kernel, first: int, start: int, gap: int, count: int) -> None:
+        """Note from when on the rows that a journey writes, `count` from the kernel's row `first` on, may be read."""
+        rows = kernel.target.first_row + kernel.target.row_step * (first + np.arange(count))
         for column, finished in journey.results.items():
-            ready = self.ready[buffer, column][rows]
-            ready[:] = start + finished + gap * np.arange(len(ready))
-
-    def latency(self, queue: Queue, mnemonic: str) -> Latency:
-        return self.timing.latency(BY_MNEMONIC[mnemonic], queue)
-
-
-def after(cycles: int | None) -> int:
-    """A latency that the timing table must hold."""
-    assert cycles is not None
-    return cycles
+            # Of bytes the last one counts.
+            ready = self.ready[kernel.output, column]
+            ready[rows] = np.maximum(ready[rows], start + finished + gap * np.arange(count))

@@ -45,14 +45,24 @@ def port_words(port: Port) -> list[tuple[int, int]]:
 
 def _port_problems(config: ChipConfig, port: Port) -> list[str]:
     problems = []
-    if int(np.prod(port.shape, dtype=np.int64)) != port.rows * port.cols:
+    # An index is two bytes, one beside the other.
+    bytes_of_index = 2 if port.stored == "index" else 1
+    if int(np.prod(port.shape, dtype=np.int64)) * bytes_of_index != port.rows * port.cols:
         problems.append(f"shape {list(port.shape)} does not hold {port.rows} x {port.cols} elements")
     if len(port.columns) != -(-port.cols // config.lanes):
         problems.append(f"{len(port.columns)} columns of {config.lanes} lanes do not hold {port.cols} elements a row")
     widths = {len(column.slices) for column in port.columns}
-    allowed = {"int8": {1}, "uint8": {1}, "int32": {GROUP}, "float32": {1, GROUP}}.get(port.dtype, set())
+    allowed = {
+        ("int8", "int8"): {1},
+        ("uint8", "int8"): {1},
+        ("float32", "int8"): {1},
+        ("int32", "int32"): {GROUP},
+        ("float32", "float32"): {GROUP},
+        ("int32", "index"): {1},
+        ("int64", "index"): {1},
+    }.get((port.dtype, port.stored), set())
     if not widths <= allowed or len(widths) > 1:
-        problems.append(f"{port.dtype} in columns of {sorted(widths)} slices")
+        problems.append(f"{port.dtype}, stored as {port.stored}, in columns of {sorted(widths)} slices")
     if not (0 < port.scale <= float(np.finfo(np.float32).max) and np.float32(port.scale) > 0):
         problems.append(f"scale {port.scale!r} is not a positive float32")
     return problems

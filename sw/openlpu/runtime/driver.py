@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import instruction
@@ -136,7 +136,7 @@ class Device:
         return RunResult(outputs, status.cycles)
 
     def _write_matrix(self, port: Port, matrix: NDArray[Any]) -> None:
-        """A matrix of int8 or int32 into the columns of its port, padded with zeros."""
+        """A matrix of int8 or int32 (patterns) into the columns of its port, padded with zeros."""
         lanes = self.port.config.lanes
         for k, column in enumerate(port.columns):
             part = matrix[:, k * lanes : (k + 1) * lanes]
@@ -153,10 +153,10 @@ class Device:
         blocks = []
         for column in port.columns:
             planes = [self.port.read_memory(number, column.base, port.rows) for number in column.slices]
-            stored = np.dtype(_stored_type(port)).newbyteorder("<")
+            stored = np.dtype(_STORED[port.stored]).newbyteorder("<")
             blocks.append(np.stack(planes, axis=-1).view(stored)[..., 0])
         matrix: NDArray[Any] = np.concatenate(blocks, axis=1)[:, : port.cols]
-        return matrix.astype(_stored_type(port))
+        return matrix.astype(_STORED[port.stored])
 
 
 def open_device(backend: str, config: ChipConfig) -> Device:
@@ -188,41 +188,59 @@ BACKENDS: dict[str, Callable[[ChipConfig], ChipPort]] = {"golden": GoldenChip, "
 
 
 def to_chip(port: Port, values: NDArray[Any]) -> NDArray[Any]:
-    """An input as the chip holds it: int8 (or int32) [rows, cols].
+    """An input as the chip holds it: int8 (or int32, patterns of floats among them) [rows, cols].
 
-    float32 becomes saturate(round_half_even(x / scale) + zero_point), a NaN the lowest code, as in ONNX Runtime.
+    float32 that is int8 on the chip becomes saturate(round_half_even(x / scale) + zero_point), a NaN the lowest code,
+    as in ONNX Runtime. Negative indices count from the end.
 
     Raises:
-        InputError: when the array is not of the port's type and shape.
+        InputError: when the array is not of the port's type and shape, or an index points nowhere.
     """
     array = np.asarray(values)
     if array.dtype != np.dtype(port.dtype) or array.shape != port.shape:
         raise InputError(
             f"input '{port.name}' is {port.dtype}{list(port.shape)}, but {array.dtype}{list(array.shape)} was given"
         )
-    match port.dtype:
-        case "float32":
-            limits = np.iinfo(_stored_type(port))
+    match port.dtype, port.stored:
+        case _, "index":
+            stored = _index_bytes(port, array)
+        case "float32", "float32":
+            stored = array.view(np.int32)
+        case "float32", _:
+            limits = np.iinfo(_STORED[port.stored])
             with np.errstate(over="ignore", invalid="ignore"):
                 quotient = array / np.float32(port.scale)
             # In float64, where every bound of int32 is exact; fmax and fmin give a NaN to the bound.
             lowest, highest = limits.min - port.zero_point, limits.max - port.zero_point
             bounded = np.fmin(np.fmax(quotient.astype(np.float64), lowest), highest)
             stored = np.rint(bounded).astype(np.int64) + port.zero_point
-        case "uint8":
+        case "uint8", _:
             stored = array.astype(np.int64) - _UINT8_SHIFT
         case _:
             stored = array
-    return stored.astype(_stored_type(port)).reshape(port.rows, port.cols)
+    return stored.astype(_STORED[port.stored]).reshape(port.rows, port.cols)
+
+
+def _index_bytes(port: Port, array: NDArray[Any]) -> NDArray[Any]:
+    """Low and high byte of each index."""
+    wrong = array[(array < -port.entries) | (array >= port.entries)]
+    if wrong.size:
+        raise InputError(
+            f"input '{port.name}' holds the index {wrong.flat[0]}, but there are {port.entries} rows to choose from"
+        )
+    chosen: NDArray[Any] = np.mod(array, port.entries).astype("<u2").reshape(-1, 1)
+    return chosen.view(np.int8)
 
 
 def from_chip(port: Port, stored: NDArray[Any]) -> NDArray[Any]:
-    """An output as the host sees it, from int8 or int32 [rows, cols]: of the port's type and shape."""
-    match port.dtype:
-        case "float32":
+    """An output as the host sees it, from int8 or int32 (patterns) [rows, cols]: of the port's type and shape."""
+    match port.dtype, port.stored:
+        case "float32", "float32":
+            outside: NDArray[Any] = np.ascontiguousarray(stored).view(np.float32)
+        case "float32", _:
             centred = (stored.astype(np.int64) - port.zero_point).astype(np.float32)
-            outside: NDArray[Any] = centred * np.float32(port.scale)
-        case "uint8":
+            outside = centred * np.float32(port.scale)
+        case "uint8", _:
             outside = (stored.astype(np.int16) + _UINT8_SHIFT).astype(np.uint8)
         case _:
             outside = stored.astype(port.dtype)
@@ -241,8 +259,13 @@ def image_runs(image: Mapping[tuple[int, int], Vector]) -> list[tuple[tuple[int,
     return [(place, np.stack(words)) for place, words in runs]
 
 
-def _stored_type(port: Port) -> type[np.int8] | type[np.int32]:
-    return np.int32 if len(port.columns[0].slices) == GROUP else np.int8
+_STORED: dict[str, type[np.int8] | type[np.int32]] = {
+    "int8": np.int8,
+    "int32": np.int32,
+    "float32": np.int32,
+    "index": np.int8,
+}
+"""What a port's elements are in SRAM."""
 
 
 def _written(program: Program) -> list[tuple[int, int]]:

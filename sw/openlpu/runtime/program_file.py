@@ -34,7 +34,7 @@ from openlpu.runtime.driver import image_runs
 
 SUFFIX = ".lpu"
 MAGIC = b"\x89LPU\r\n\x1a\n"
-VERSION = 1
+VERSION = 2
 _PREFIX = struct.Struct("<8sIIQ")
 _HASH_BYTES = hashlib.sha256().digest_size
 _STRUCTURED = ("config", "text", "image", "inputs", "outputs")

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What one row does on its way: from SRAM through MXM and VXM into SRAM, in cycles relative to a free start.
+
+Nothing here knows what else the chip does; `openlpu.compiler.schedule` finds the start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
+from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, Format, Operand, Value, instruction
+from openlpu.arch.program import Column
+from openlpu.arch.timing import Latency, timing
+from openlpu.compiler.chain import Placed
+from openlpu.compiler.kernels import BufferOperand, Immediate, LaneConstants, Step, Target
+from openlpu.compiler.place import Placement
+from openlpu.compiler.timeline import Flight
+
+EAST, WEST = Direction.EAST, Direction.WEST
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that departures meet one after the other: `first`, `first + step`, ..."""
+
+    first: int
+    step: int
+
+
+@dataclass
+class Journey:
+    """One row on its way: what it does, what it waits for, and when its result may be read."""
+
+    flight: Flight = field(default_factory=Flight)
+    awaits: list[tuple[str, int, Rows, int]] = field(default_factory=list)
+    """(buffer, column, rows, offset): the first of the rows must be in SRAM by this time after the start."""
+    loads: tuple[str, int, int, int] | None = None
+    """(factor, column, row, offset): the tile whose first row that is must be in SRAM by this time after the start."""
+    results: dict[int, int] = field(default_factory=dict)
+    """By output column: the time after the start from which the row written to it may be sampled."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Where a result goes: a column, and the rows of it that departures fill one after the other."""
+
+    column: Column
+    rows: Rows
+
+
+class Router:
+    """Builds journeys on one chip, between the places that a placement has given."""
+
+    def __init__(self, placement: Placement, config: ChipConfig) -> None:
+        self.placement = placement
+        self.geometry, self.timing = geometry(config), timing(config)
+        self.mem_read = self.geometry.of_kind(QueueKind.MEM_READ)
+        self.mem_write = self.geometry.of_kind(QueueKind.MEM_WRITE)
+        self.alus = self.geometry.of_kind(QueueKind.VXM)
+
+    def latency(self, queue: Queue, mnemonic: str) -> Latency:
+        """The timing table's row."""
+        return self.timing.latency(BY_MNEMONIC[mnemonic], queue)
+
+    def landing(self, buffer: str, column: int, target: Target, first: int = 0) -> Landing:
+        """Where the results of a kernel go, from its row number `first` on."""
+        place = self.placement.buffers[buffer][column]
+        place = place if target.byte is None else place.byte(target.byte)
+        return Landing(place, Rows(target.first_row + target.row_step * first, target.row_step))
+
+    def chain(
+        self,
+        journey: Journey,
+        chain: tuple[Placed, ...],
+        column: int,
+        rows: Rows,
+        x: Operand,
+        sample: int,
+        landing: Landing,
+    ) -> None:
+        """Run `chain` from the cycle in which its first ALU samples `x`, for output column `column`.
+
+        Departures compute `rows` of those that the kernel computes.
+        """
+        leaves = sample
+        for i, place in enumerate(chain):
+            queue = self.alus[place.alu]
+            latency = self.latency(queue, place.step.mnemonic)
+            values: dict[str, Value] = {"x": x, **self.second_operand(journey, place.step, column, rows, sample)}
+            if i == len(chain) - 1:
+                values["d"] = self.destination(landing.column)
+            dispatch = sample - after(latency.skew)
+            journey.flight.dispatch(queue, dispatch, instruction(place.step.mnemonic, **values))
+            sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
+            x = Operand(Format.ALU, place.alu)
+        journey.results[column] = self.write(journey.flight, landing, self.alus[chain[-1].alu], leaves)
+
+    def second_operand(self, journey: Journey, step: Step, column: int, rows: Rows, sample: int) -> dict[str, Value]:
+        """The fields that bring in a step's operand `y`, read from SRAM in time where it lives there."""
+        match step.y:
+            case None:
+                return {}
+            case Immediate(bits):
+                return {"y": IMMEDIATE, "imm": bits & 0xFFFFFFFF}
+            case LaneConstants(name):
+                source = self.placement.constants[name, column]
+                stream, _ = self.bring(journey.flight, source, Rows(0, 0), WEST, self.geometry.vxm_hop, sample)
+                return {"y": Operand(Format.WORD, stream)}
+            case BufferOperand() as view:
+                return {"y": self.buffer_operand(journey, view, column, rows, sample)}
+
+    def buffer_operand(self, journey: Journey, view: BufferOperand, column: int, rows: Rows, sample: int) -> Operand:
+        """Bring a row of a buffer to the VXM for cycle `sample`, and the operand that meets it there."""
+        number = column if view.column is None else view.column
+        source = self.placement.buffers[view.name][number]
+        source = source if view.byte is None else source.byte(view.byte)
+        read = Rows(view.first_row + view.row_step * rows.first, view.row_step * rows.step)
+        awaited, place = view.name, number
+        if view.indices is not None:
+            awaited, place = view.indices, 0
+            stream, read_at = self.look_up(journey.flight, view.name, source, view.indices, read, sample)
+        elif view.rotate:
+            stream, read_at = self.turn(journey.flight, source, read, view.rotate, sample)
+        else:
+            stream, read_at = self.bring(journey.flight, source, read, WEST, self.geometry.vxm_hop, sample)
+        journey.awaits.append((awaited, place, read, read_at))
+        return Operand(Format.WORD if len(source.slices) > 1 else Format.BYTE, stream)
+
+    def turn(self, flight: Flight, source: Column, rows: Rows, distance: int, sample: int) -> tuple[Stream, int]:
+        """As `bring`, to the VXM in cycle `sample`, by way of the SXM, which turns the lanes."""
+        queue = self.geometry.of_kind(QueueKind.SXM_SHIFT)[-1]
+        latency = self.latency(queue, "rotate")
+        out = Stream(WEST, self.placement.streams(source)[0])
+        stands = sample - self.geometry.hops_between(out, queue.hop, self.geometry.vxm_hop)
+        for stream in out.planes:
+            flight.ride(stream, queue, self.geometry.vxm_hop, sample)
+        dispatch = stands - after(latency.func)
+        back, read_at = self.bring(flight, source, rows, EAST, queue.hop, dispatch + after(latency.skew))
+        flight.dispatch(queue, dispatch, instruction("rotate", s=back, d=out, n=distance))
+        return out, read_at
+
+    def destination(self, target: Column) -> Operand:
+        """How a result meets the streams of the column that it is for."""
+        west = self.mem_write[target.slices[0]].hop < self.geometry.vxm_hop
+        stream = Stream(WEST if west else EAST, self.placement.streams(target)[0])
+        if target.copies:
+            return Operand(Format.WORD_BOTH if len(target.slices) > 1 else Format.BYTE_BOTH, stream)
+        return Operand(Format.WORD if len(target.slices) > 1 else Format.BYTE, stream)
+
+    def bring(
+        self, flight: Flight, source: Column, rows: Rows, direction: Direction, hop: int, arrival: int
+    ) -> tuple[Stream, int]:
+        """Read rows of a column onto its streams, the first to be at `hop` in cycle `arrival`.
+
+        Returns the (first) stream, and the time by which the row must be in SRAM.
+        """
+        streams = [Stream(direction, index) for index in self.placement.streams(source)]
+        times = [
+            self.read(flight, mem_slice, source.base + rows.first, stream, hop, arrival, rows.step)
+            for mem_slice, stream in zip(source.slices, streams, strict=True)
+        ]
+        return streams[0], min(times)
+
+    def look_up(
+        self, flight: Flight, table: str, source: Column, indices: str, rows: Rows, sample: int
+    ) -> tuple[Stream, int]:
+        """As `bring`, to the VXM in cycle `sample`, the rows of a column of a table that rows of `indices` say.
+
+        The indices lie in the slices of the table itself, and cross no hop.
+        """
+        window = self.placement.windows[table]
+        (beside,) = self.placement.buffers[indices]
+        streams = [Stream(WEST, index) for index in self.placement.streams(source)]
+        times = []
+        for mem_slice, stream in zip(source.slices, streams, strict=True):
+            queue = self.mem_read[mem_slice]
+            latency = self.latency(queue, "gather")
+            dispatch = flight.ride(stream, queue, self.geometry.vxm_hop, sample) - after(latency.func)
+            # The index rides outwards, where no result is on its way to the VXM.
+            lane_map = Stream(EAST, stream.index)
+            address = beside.base + rows.first
+            arrives = dispatch + after(latency.skew)
+            times.append(self.read(flight, mem_slice, address, lane_map, queue.hop, arrives, rows.step))
+            flight.dispatch(queue, dispatch, instruction("gather", a=source.base, n=window, m=lane_map, d=stream))
+        return streams[0], min(times)
+
+    def read(
+        self, flight: Flight, mem_slice: int, address: int, stream: Stream, hop: int, arrival: int, step: int
+    ) -> int:
+        """Read a word onto a stream, to be at `hop` in cycle `arrival`; return the cycle that samples the SRAM."""
+        queue = self.mem_read[mem_slice]
+        latency = self.latency(queue, "read")
+        dispatch = flight.ride(stream, queue, hop, arrival) - after(latency.func)
+        flight.dispatch(queue, dispatch, instruction("read", a=address, d=stream), step)
+        return dispatch + after(latency.skew)
+
+    def write(self, flight: Flight, landing: Landing, producer: Queue, leaves: int) -> int:
+        """Write an ALU's result, on the landing's streams from cycle `leaves`, into its rows, and those of its copies.
+
+        Returns the time from which it may be read.
+        """
+        finished = []
+        target, rows = landing.column, landing.rows
+        for slices in target.places:
+            for index, mem_slice in zip(self.placement.streams(target), slices, strict=True):
+                queue = self.mem_write[mem_slice]
+                stream = Stream(WEST if queue.hop < producer.hop else EAST, index)
+                latency = self.latency(queue, "write")
+                arrival = leaves + self.geometry.hops_between(stream, producer.hop, queue.hop)
+                flight.ride(stream, producer, queue.hop, arrival)
+                dispatch = arrival - after(latency.skew)
+                flight.dispatch(queue, dispatch, instruction("write", a=target.base + rows.first, s=stream), rows.step)
+                finished.append(dispatch + after(latency.state))
+        return max(finished)
+
+
+def after(cycles: int | None) -> int:
+    """A latency that the timing table must hold."""
+    assert cycles is not None
+    return cycles
