@@ -100,6 +100,11 @@ class Coverage:
         """The bins of a group that no program has hit, by name."""
         return [found for found in self.of(group) if not self.hits[found]]
 
+    @property
+    def complete(self) -> bool:
+        """Whether no bin of any group is left."""
+        return all(self.hits[found] for found in self.bins)
+
     def report(self) -> str:
         """Percentages, and every hole by its name."""
         lines = [f"{self.config.name}, {self.programs} programs"]
@@ -199,7 +204,7 @@ def _values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Valu
             return [0, 1, 0xFFFFFFFF]
         case FieldKind.COUNT if spec.mnemonic == "ifetch":
             most = [most for s in queue.fetches for _, most in text_readers(config, queue, s)]
-            return [1, *range(2, max(most, default=1) + 1)]
+            return [*dict.fromkeys((1, min(2, max(most, default=1)), max(most, default=1)))]
         case _:
             low, high = _bounds(config, queue, f)
             plain = min(max(low, 0), high)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What the random programs of the normal tests exercise, and whether coverage would notice what they do not."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from openlpu.arch.assembly import parse_instruction
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+from openlpu.arch.isa import INSTRUCTIONS
+from openlpu.arch.presets import NANO, ULX3S
+from openlpu.arch.program import Program
+from openlpu.verif.coverage import Bin, Coverage, Group, executed
+from openlpu.verif.random_programs import random_program
+
+
+@pytest.mark.parametrize(("config", "programs"), [(NANO, 200), (ULX3S, 50)], ids=["nano", "ulx3s"])
+def test_random_programs_leave_nothing_out(config: ChipConfig, programs: int) -> None:
+    """The same programs as in `test_lockstep`: as soon as some of them hit every bin, all of them do."""
+    coverage = Coverage(config)
+    for seed in range(programs):
+        coverage.add(random_program(config, seed))
+        if coverage.complete:
+            break
+    print(coverage.report())
+    assert {group: [str(hole) for hole in coverage.holes(group)] for group in Group} == {group: [] for group in Group}
+
+
+def names(config: ChipConfig, group: Group) -> set[str]:
+    return {str(found) for found in Coverage(config).of(group)}
+
+
+def test_every_instruction_has_a_bin_in_every_queue_that_has_it() -> None:
+    wanted = {f"{kind}: {spec.mnemonic}" for spec in INSTRUCTIONS for kind in spec.kinds}
+    assert names(NANO, Group.INSTRUCTIONS) == wanted
+
+
+def test_what_a_chip_cannot_do_has_no_bin() -> None:
+    assert names(NANO, Group.INSTRUCTIONS) - names(ULX3S, Group.INSTRUCTIONS) == {
+        f"vxm: {mnemonic}" for mnemonic in ("exp", "recip", "rsqrt", "tanh")
+    }
+    both = {f"vxm: d (dest) {form}_both" for form in ("byte", "word")}
+    mirrored = dataclasses.replace(NANO, hemispheres=2)
+    assert both <= names(mirrored, Group.OPERANDS)
+    assert not both & names(NANO, Group.OPERANDS)
+    # Conversions of ulx3s are in the middle of a chain: nothing but results goes in, and nothing comes out.
+    converting = {name for name in names(ULX3S, Group.CROSSES) if name.startswith("vxm: i2f ")}
+    assert converting == {
+        "vxm: i2f x own result",
+        "vxm: i2f x result of another alu",
+        "vxm: i2f x imm",
+        "vxm: i2f y none",
+        "vxm: i2f d none",
+    }
+
+
+def program(*text: str) -> Program:
+    lines = tuple(parse_instruction(line) for line in text)
+    return Program(name="test", config=NANO, text={"mem_e0.read": lines})
+
+
+def test_holes_have_names() -> None:
+    coverage = Coverage(NANO)
+    coverage.add(program("notify", "read a=0 d=e1", "repeat n=2 gap=1 step=3", "halt"))
+    hit = {str(found) for found in coverage.bins if coverage.hits[found]}
+    assert hit == {
+        *(f"mem_read: {mnemonic}" for mnemonic in ("notify", "read", "repeat", "halt")),
+        "mem_read: a (word_address) lowest",
+        "mem_read: a (word_address) between",
+        "mem_read: d (stream) eastward",
+        "mem_read: read d eastward",
+        "mem_read: repeat step positive",
+        "queue control: repeat n between",
+        "queue control: repeat gap lowest",
+    }
+    hole = Bin(Group.OPERANDS, "queue control: nop n highest")
+    assert hole in coverage.holes(Group.OPERANDS)
+    assert f"never: {hole}" in coverage.report()
+    assert not coverage.complete
+
+
+def test_text_that_a_queue_never_comes_to_does_not_count() -> None:
+    seed = next(s for s in range(3, 50) if "ifetch" in {i.spec.mnemonic for _, i in executed(random_program(NANO, s))})
+    made = random_program(NANO, seed)
+    counted = [(queue.name, inst) for queue, inst in executed(made)]
+    for queue in geometry(NANO).queues:
+        if queue.name in made.text:
+            assert sum(inst.spec.mnemonic == "halt" for name, inst in counted if name == queue.name) == 1
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "openlpu.verif.coverage", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_prints_a_report() -> None:
+    result = command("nano", "--programs", "1", "--first", "7")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("nano, 1 programs\ninstructions: ")
+    assert "\n  never: queue control: nop n highest\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nono"], "coverage: error: no config 'nono': use one of nano"),
+        (["nano", "--programs", "0"], "coverage: error: Invalid value for '--programs'"),
+        ([], "coverage: error: Missing argument 'CONFIG'"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], message: str) -> None:
+    result = command(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
