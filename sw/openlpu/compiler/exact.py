@@ -158,6 +158,22 @@ def find_mul(op: Mul, table: Int32Array) -> Mul | None:
     return None
 
 
+def find_reciprocal(scale: np.float32, zero_point: int) -> np.float32 | None:
+    """A factor that quantises every float32 number to the code that dividing by `scale` gives, or None.
+
+    Both round monotonely, so it is enough to compare them on either side of each tie. The saturated codes are those
+    of `zero_point`, a stored one.
+    """
+    ties = np.arange(INT8_MIN, INT8_MAX + 1).astype(np.float32) - np.float32(zero_point) + np.float32(0.5)
+    values = ((ties * scale)[:, None].view(np.int32) + np.arange(-4, 5, dtype=np.int32)).view(np.float32)
+    codes = np.rint(values / scale)
+    for (step,) in _nudges(1, arity=1):
+        factor = np.float32(_nudge(np.float32(1) / scale, step))
+        if np.array_equal(np.rint(values * factor), codes):
+            return factor
+    return None
+
+
 def _nudges(free: int, arity: int = 2) -> Iterator[tuple[int, ...]]:
     """Steps in the last place for `arity` constants of which the first `free` may move, nearest first."""
     reach = {1: 8, 2: 5, 3: 3}[free]

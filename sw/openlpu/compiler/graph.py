@@ -280,9 +280,9 @@ def operands(op: Op) -> tuple[str, ...]:
         case Add() | Mul():
             return (op.lhs, op.rhs)
         case Product():
-            return (op.lhs, op.rhs, *_step_operands(op.steps))
+            return (op.lhs, op.rhs, *step_operands(op.steps))
         case MatMul() | Pointwise():
-            return (op.input, *_step_operands(op.steps))
+            return (op.input, *step_operands(op.steps))
         case Rearrange():
             return op.inputs
         case Lookup():
@@ -293,7 +293,8 @@ def operands(op: Op) -> tuple[str, ...]:
             return (op.input,)
 
 
-def _step_operands(steps: tuple[FloatStep, ...]) -> tuple[str, ...]:
+def step_operands(steps: tuple[FloatStep, ...]) -> tuple[str, ...]:
+    """Names of the tensors that a float chain reads, in order."""
     return tuple(step.operand for step in steps if isinstance(step.operand, str))
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""ONNX to the graph IR: quantised networks in, exact integer operations out, everything else refused by name.
+"""ONNX to the graph IR: exact integer operations where a network is quantised, floats where it is not.
 
 The importer walks the nodes once, in order, and gives each to the function that `_HANDLERS` names for its operator;
 `openlpu.compiler.frontend` holds these, by kind of operator, and what they share. Problems are collected, not raised,
-so that one error lists them all; a value that depends on a problem is unknown, and silent from there on.
+so that one error lists them all; a value that depends on a problem is unknown, and silent from there on. Whatever the
+chip cannot compute is refused by name.
 
 The arithmetic is that of ONNX Runtime's CPU kernels on x86-64 with AVX2 and VNNI, at its default optimisation level.
 Where ONNX Runtime leaves a group in float that the chip computes in integers, `Graph.notes` says so.
@@ -17,21 +18,26 @@ from typing import TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from openlpu.compiler.errors import CompileError, ModelFileError, UnsupportedModelError
 from openlpu.compiler.frontend.dense import matmul_integer, qgemm, qlinear_matmul
 from openlpu.compiler.frontend.elementwise import qlinear_binary
+from openlpu.compiler.frontend.erf import erf, gelu
+from openlpu.compiler.frontend.lookup import gather
+from openlpu.compiler.frontend.movement import concat, expand, identity, reshape, slice_, split, transpose
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, array, attributes, title
+from openlpu.compiler.frontend.pointwise import cast, divide, extreme, hard_sigmoid, leaky_relu, power, unary
 from openlpu.compiler.frontend.ports import declare_input, declare_output
 from openlpu.compiler.frontend.qdq import dequantize, float_operator, quantize
-from openlpu.compiler.frontend.reshape import reshape
+from openlpu.compiler.frontend.rows import layer_normalization, reduce, softmax
+from openlpu.compiler.frontend.tidy import tidy
 from openlpu.compiler.frontend.values import Arguments, Constant, FloatInput, Value
 from openlpu.compiler.graph import Graph, Port
 
-_MOST_INPUTS = 9
-"""Inputs of QGemm, the operator with the most."""
+_FEWEST_ARGUMENTS = 9
+"""Inputs of QGemm: what an operator outside the ONNX domain may look for."""
 
 
 def import_onnx(path: str | Path, *, batch: int | None = None) -> Graph:
@@ -68,12 +74,13 @@ def import_model(model: ModelProto, *, name: str = "model", batch: int | None = 
         raise ModelFileError(f"{name}: not a valid ONNX model: {_first_line(error)}") from None
     except UnicodeError:
         raise ModelFileError(f"{name}: damaged: a name in it is not text; export it again") from None
-    graph = _walk(model.graph, name, batch)
+    graph = _walk(model, name, batch)
     graph.verify()
     return graph
 
 
-def _walk(graph: GraphProto, name: str, batch: int | None) -> Graph:
+def _walk(model: ModelProto, name: str, batch: int | None) -> Graph:
+    graph = model.graph
     problems = [f"operator {title(node)}: {_advice(node)}" for node in graph.node if _key(node) not in _HANDLERS]
     if _is_float(graph):
         # One clear reason (and the operators that quantising would not help) instead of one a node.
@@ -82,7 +89,7 @@ def _walk(graph: GraphProto, name: str, batch: int | None) -> Graph:
             "with onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)"
         )
         raise UnsupportedModelError(name, [reason, *problems])
-    net = Network(graph)
+    net = Network(graph, _opset(model))
     for initialiser in graph.initializer:
         with _collecting(problems, f"initialiser {initialiser.name!r}: "):
             net.values[initialiser.name] = Constant(array(initialiser))
@@ -94,7 +101,9 @@ def _walk(graph: GraphProto, name: str, batch: int | None) -> Graph:
         handler = _HANDLERS.get(_key(node))
         if handler is not None and all(read in net.values for read in node.input if read):
             with _collecting(problems, f"{title(node)}: "):
-                net.values[node.output[0]] = handler(net, node, _arguments(net, node))
+                given = handler(net, node, _arguments(net, node))
+                results = given if isinstance(given, tuple) else (given,)
+                net.values.update(zip(node.output, results, strict=False))
     outputs: list[Port] = []
     for info in graph.output:
         if info.name in net.values:
@@ -105,10 +114,12 @@ def _walk(graph: GraphProto, name: str, batch: int | None) -> Graph:
         problems = [f"input {name!r} is never quantised or used" for name in waiting if name not in net.inputs]
     if problems:
         raise UnsupportedModelError(name, problems)
+    ports = [port.tensor for port in (*net.inputs.values(), *outputs)]
+    ops = tidy(net.ops, net.tensors, ports)
     return Graph(
         name=graph.name or name,
         tensors=tuple(net.tensors.values()),
-        ops=tuple(net.ops),
+        ops=tuple(ops),
         inputs=tuple(net.inputs.values()),
         outputs=tuple(outputs),
         notes=tuple(net.notes),
@@ -118,7 +129,7 @@ def _walk(graph: GraphProto, name: str, batch: int | None) -> Graph:
 def _arguments(net: Network, node: NodeProto) -> Arguments:
     given = [net.values[name] if name else None for name in node.input]
     # Nobody checks the arity of operators outside the ONNX domain: what is missing reads as left out.
-    return given + [None] * (_MOST_INPUTS - len(given))
+    return given + [None] * (_FEWEST_ARGUMENTS - len(given))
 
 
 @contextmanager
@@ -137,19 +148,40 @@ def _constant(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     return Constant(array(given["value"]))
 
 
-_Handler: TypeAlias = Callable[[Network, NodeProto, Arguments], Value]
+_Handler: TypeAlias = Callable[[Network, NodeProto, Arguments], Value | tuple[Value, ...]]
+"""What an operator gives: the value of its first output, or those of all that it computes."""
+_UNARY = ("Abs", "Exp", "HardSwish", "Neg", "Reciprocal", "Sigmoid", "Sqrt", "Tanh")
 _HANDLERS: Mapping[tuple[str, str], _Handler] = {
     ("", "Constant"): _constant,
     ("", "QuantizeLinear"): quantize,
     ("", "DequantizeLinear"): dequantize,
     ("", "MatMul"): float_operator,
     ("", "Gemm"): float_operator,
-    ("", "Add"): float_operator,
-    ("", "Mul"): float_operator,
-    ("", "Relu"): float_operator,
-    ("", "Clip"): float_operator,
-    ("", "Reshape"): reshape,
-    ("", "Flatten"): reshape,
+    **{("", name): float_operator for name in ("Add", "Sub", "Mul", "Relu", "Clip")},
+    **{("", name): unary for name in _UNARY},
+    **{("", name): reduce for name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")},
+    **{("", name): reshape for name in ("Reshape", "Flatten", "Squeeze", "Unsqueeze")},
+    ("", "Div"): divide,
+    ("", "Pow"): power,
+    ("", "Max"): extreme,
+    ("", "Min"): extreme,
+    ("", "HardSigmoid"): hard_sigmoid,
+    ("", "LeakyRelu"): leaky_relu,
+    ("", "Erf"): erf,
+    ("", "Gelu"): gelu,
+    ("com.microsoft", "Gelu"): gelu,
+    ("", "Softmax"): softmax,
+    ("", "LayerNormalization"): layer_normalization,
+    ("", "RMSNormalization"): layer_normalization,
+    ("", "Cast"): cast,
+    ("", "Identity"): identity,
+    ("", "Transpose"): transpose,
+    ("", "Slice"): slice_,
+    ("", "Split"): split,
+    ("", "Concat"): concat,
+    ("", "Expand"): expand,
+    ("", "Tile"): expand,
+    ("", "Gather"): gather,
     ("", "QLinearMatMul"): qlinear_matmul,
     ("", "MatMulInteger"): matmul_integer,
     ("com.microsoft", "QGemm"): qgemm,
@@ -160,13 +192,22 @@ _HANDLERS: Mapping[tuple[str, str], _Handler] = {
 }
 """What reads each operator, by its domain and name."""
 _QUANTISED = {key for key in _HANDLERS if key[1].startswith(("Quantize", "Dequantize", "Q", "MatMulInteger"))}
+_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")
 SUPPORTED_OPERATORS: tuple[str, ...] = tuple(sorted({".".join(filter(None, key)) for key in _HANDLERS}))
 """The ONNX operators the importer reads, for documentation; those outside the ONNX domain carry theirs."""
 
 _REMEDIES = {
     "Conv": "write it as MatMul, or run it before the network",
-    "Softmax": "apply it on the host, after the network",
+    "GRU": "write its steps with MatMul, Sigmoid and Tanh, or use LSTM",
+    "RNN": "write its steps with MatMul and Tanh, or use LSTM",
+    "Log": "apply it on the host, after the network",
+    "LogSoftmax": "use Softmax, and take its logarithm on the host",
     "ArgMax": "apply it on the host, after the network",
+    "TopK": "apply it on the host, after the network",
+    "BatchNormalization": "fold it into the layer before it, or write it as Mul and Add",
+    "Shape": "export with static shapes and fold constants",
+    "ConstantOfShape": "export with static shapes and fold constants",
+    "Range": "export with static shapes and fold constants",
     "DynamicQuantizeLinear": "quantise statically (onnxruntime.quantization.quantize_static)",
 }
 
@@ -181,8 +222,13 @@ def _key(node: NodeProto) -> tuple[str, str]:
 
 
 def _is_float(graph: GraphProto) -> bool:
-    types = {info.type.tensor_type.elem_type for info in graph.input}
-    return types == {TensorProto.FLOAT} and not any(_key(node) in _QUANTISED for node in graph.node)
+    """Whether a network has products, but none that the chip can compute: those of int8."""
+    products = any(node.op_type in _PRODUCTS for node in graph.node)
+    return products and not any(_key(node) in _QUANTISED for node in graph.node)
+
+
+def _opset(model: ModelProto) -> int:
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
 
 def _first_line(error: Exception) -> str:

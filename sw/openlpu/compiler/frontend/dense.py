@@ -4,7 +4,9 @@
 
 Their constants need no search, for the chip's chain is ONNX Runtime's: int32 sums, times
 `fl(fl(fl(alpha * sx) * sw) / sy)`. Weights lose their zero point here, and the input's moves into the bias. Groups that
-ONNX Runtime leaves in float are imported in integers all the same, with a note.
+ONNX Runtime leaves in float are imported in integers all the same, with a note. A product that stays float is the same
+int32 sums, times `fl(sx * sw)`: more exact than a sum of floats. Products of two activations are those of
+`openlpu.compiler.frontend.product`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from openlpu.compiler.frontend.floats import combine, float_constant
 from openlpu.compiler.frontend.fusion import reason_for_float
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, required, title
@@ -25,12 +28,14 @@ from openlpu.compiler.frontend.parameters import (
     along,
     matrix,
     number_or_lanes,
+    operand,
     outside_type,
     scale_and_zero,
     single,
     weights,
     zero_point,
 )
+from openlpu.compiler.frontend.product import float_product, integer_product, quantised_product
 from openlpu.compiler.frontend.values import (
     Activation,
     Arguments,
@@ -45,9 +50,11 @@ from openlpu.compiler.graph import (
     INT8_MAX,
     INT8_MIN,
     Float32Array,
+    FloatStep,
     Int8Array,
     Int32Array,
     MatMul,
+    OutsideType,
     Requantise,
     Tensor,
 )
@@ -58,11 +65,12 @@ _INT32_MAX = 2**31 - 1
 def qlinear_matmul(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     """QLinearMatMul: x, its scale and zero point, w, its two, those of y."""
     allow(node)
-    x = activation_operand(net, arguments, 0)
-    w = weights(arguments, 3)
     scale, zero = scale_and_zero(arguments, 6)
     result = Result(node.output[0], single(scale, zero, "the output"), outside_type(zero))
-    return _requantised(net, x, w, None, result)
+    right = arguments[3]
+    if isinstance(arguments[0], Activation) and isinstance(right, Constant) and right.array.ndim < 3:
+        return _requantised(net, activation_operand(net, arguments, 0), weights(arguments, 3), None, result)
+    return quantised_product(net, operand(net, arguments, 0), operand(net, arguments, 3), result)
 
 
 def qgemm(net: Network, node: NodeProto, arguments: Arguments) -> Value:
@@ -83,17 +91,29 @@ def matmul_integer(net: Network, node: NodeProto, arguments: Arguments) -> Value
     """MatMulInteger: the int32 sums themselves."""
     allow(node)
     one = np.ones((1, 1), np.float32)
-    source = activation(net, arguments[0], "A")
-    outside = net.tensors[source.tensor].outside
-    zero = zero_point(arguments, 2, implied=outside)
-    if outside_type(zero) != outside:
-        raise UnsupportedError(f"the zero point of A is {zero.dtype}, A itself {outside}")
+    source, _, zero = _integer_operand(net, arguments, 0, "A")
+    if isinstance(arguments[1], Activation):
+        right, _, right_zero = _integer_operand(net, arguments, 1, "B")
+        rhs = Dequantised(right.tensor, single(one, right_zero, "B"))
+        return integer_product(net, Dequantised(source.tensor, single(one, zero, "A")), rhs, node.output[0])
     codes = matrix(required(arguments[1], "B"))
     weight_zero = along(zero_point(arguments, 3, implied=codes.dtype), codes.shape, 1)
     x = Dequantised(source.tensor, single(one, zero, "A"))
     sums = _accumulate(net, x, DequantisedConstant(codes, one, weight_zero), None)
     output = Tensor(node.output[0], sums.shape, "int32", "int32")
     return net.emit(MatMul(output.name, x.tensor, sums.weights, sums.bias, None), output)
+
+
+def _integer_operand(
+    net: Network, arguments: Arguments, index: int, what: str
+) -> tuple[Activation, OutsideType, NDArray[Any]]:
+    """An activation of MatMulInteger, its type and its zero point."""
+    source = activation(net, arguments[index], what)
+    outside = net.tensors[source.tensor].outside
+    zero = zero_point(arguments, index + 2, implied=outside)
+    if outside_type(zero) != outside:
+        raise UnsupportedError(f"the zero point of {what} is {zero.dtype}, {what} itself {outside}")
+    return source, outside, zero
 
 
 def is_dense(base: Expression) -> bool:
@@ -103,26 +123,101 @@ def is_dense(base: Expression) -> bool:
     )
 
 
+def is_exact_dense(net: Network, base: Expression) -> bool:
+    """Whether int32 sums can stand for a dense layer: nothing in it but codes, and constants for a bias."""
+    product, bias = _split_bias(base)
+    x, w = product.arguments[:2]
+    if _is_matrix_product(x, w):
+        return bias is None
+    alone = base is product or net.flow.reads(product.node.output[0]) == 1
+    match bias:
+        case None:
+            fits = True
+        case DequantisedConstant():
+            fits = is_number_or_vector(bias.codes)
+        case Constant():
+            fits = is_number_or_vector(bias.array)
+        case _:
+            fits = False
+    return alone and fits and isinstance(x, Dequantised) and isinstance(w, DequantisedConstant)
+
+
+def _is_matrix_product(x: Value, w: Value) -> bool:
+    """Whether a product is one of activations, or of a constant that must be a tensor like one."""
+    codes = isinstance(x, Dequantised | DequantisedConstant) and isinstance(w, Dequantised | DequantisedConstant)
+    weights = isinstance(x, Dequantised) and isinstance(w, DequantisedConstant) and w.codes.ndim == 2
+    return codes and not weights
+
+
 def product_shape(net: Network, node: NodeProto, operands: Sequence[Value]) -> tuple[int, ...]:
     """The shape that MatMul or Gemm gives."""
     x, w = net.shape(operands[0]), net.shape(operands[1])
-    if len(w) != 2:
-        raise UnsupportedError(f"weights of shape {list(w)}: only matrices are supported")
     if node.op_type == "Gemm":
         allow(node, alpha=1.0, beta=1.0, transA=0, transB=None)
         w = w[::-1] if attributes(node).get("transB", 0) else w
-    return (*x[:-1], w[1])
+    if len(x) < 2 or len(w) < 2:
+        raise UnsupportedError(f"a product of shapes {list(x)} and {list(w)}: only matrices are supported")
+    if x[-1] != w[-2]:
+        raise UnsupportedError(f"the input has {x[-1]} columns, the weights {w[-2]} rows")
+    return (*np.broadcast_shapes(x[:-2], w[:-2]), x[-2], w[-1])
+
+
+def float_matmul(net: Network, base: Expression) -> str:
+    """The float32 tensor of a MatMul or Gemm that no QuantizeLinear ends."""
+    node, name = base.node, str(base.node.output[0])
+    x, w = base.arguments[:2]
+    bias: Value | None = base.arguments[2] if len(base.arguments) > 2 else None
+    product: str = name if bias is None else net.fresh(f"{name}.product")
+    match x, w:
+        case Dequantised(), DequantisedConstant() if w.codes.ndim == 2:
+            w = w.transposed() if _is_transposed(node) else w
+            sums = _accumulate(net, x, w, None)
+            factor = number_or_lanes(np.asarray(x.quantisation.scale * w.scale, np.float32).reshape(-1))
+            output = Tensor(product, sums.shape, "float32", "float32")
+            steps = (FloatStep("fmul", factor),)
+            net.emit(MatMul(product, x.tensor, sums.weights, sums.bias, None, steps), output)
+        case ((Dequantised() | DequantisedConstant()), (Dequantised() | DequantisedConstant())):
+            float_product(net, x, w, product, transposed=_is_transposed(node))
+        case _:
+            raise UnsupportedError(_float_operands(x, w))
+    if bias is None:
+        return name
+    constant = float_constant(bias)
+    if constant is None:
+        raise UnsupportedError("the bias is not a constant: add it with Add")
+    return combine(net, name, "fadd", product, constant, base.shape)
+
+
+def _float_operands(x: Value, w: Value) -> str:
+    for value, what in ((x, "first operand"), (w, "second operand")):
+        match value:
+            case Constant():
+                return (
+                    f"its {what} is a float constant: quantise it to int8 (a DequantizeLinear of int8 weights), for "
+                    "products are made of int8"
+                )
+            case Dequantised() | DequantisedConstant():
+                continue
+            case _:
+                return (
+                    f"its {what} is float: put QuantizeLinear and DequantizeLinear before it, for products are made of "
+                    "int8"
+                )
+    return "its operands are not supported"
 
 
 def float_dense(net: Network, base: Expression, result: Result, plain: bool) -> Activation:
     """A dense layer between DequantizeLinear and QuantizeLinear; `plain` as in `fusion.reason_for_float`."""
-    product, bias = _split_bias(net, base)
+    product, bias = _split_bias(base)
     node = product.node
     x, w = product.arguments[:2]
-    if not isinstance(x, Dequantised) or not isinstance(w, DequantisedConstant):
-        raise UnsupportedError("it needs a dequantised activation times dequantised constant weights")
-    if node.op_type == "Gemm" and attributes(node).get("transB", 0):
-        w = w.transposed()
+    assert isinstance(x, Dequantised | DequantisedConstant)  # by is_exact_dense
+    assert isinstance(w, Dequantised | DequantisedConstant)
+    if isinstance(x, DequantisedConstant) or isinstance(w, Dequantised) or _is_matrix_product(x, w):
+        if reason := reason_for_float(net, node, x, w, None, result, plain):
+            _note(net, node, reason)
+        return quantised_product(net, x, w, result, transposed=_is_transposed(node))
+    w = w.transposed() if _is_transposed(node) else w
     match bias:
         case None:
             codes = None
@@ -133,32 +228,38 @@ def float_dense(net: Network, base: Expression, result: Result, plain: bool) -> 
         case _:
             raise UnsupportedError("the bias is not a constant")
     if reason := reason_for_float(net, node, x, w, bias, result, plain):
-        net.notes.append(
-            f"{title(node)}: ONNX Runtime computes this layer in float32 ({reason}); the chip computes the "
-            "integer form, which may differ from it by one step next to a rounding tie"
-        )
+        _note(net, node, reason)
     return _requantised(net, x, w, codes, result)
+
+
+def _note(net: Network, node: NodeProto, reason: str) -> None:
+    net.notes.append(
+        f"{title(node)}: ONNX Runtime computes this layer in float32 ({reason}); the chip computes the "
+        "integer form, which may differ from it by one step next to a rounding tie"
+    )
+
+
+def _is_transposed(node: NodeProto) -> bool:
+    return bool(node.op_type == "Gemm" and attributes(node).get("transB", 0))
 
 
 def _is_matmul(value: Value) -> bool:
     return isinstance(value, Expression) and value.node.op_type == "MatMul"
 
 
-def _split_bias(net: Network, base: Expression) -> tuple[Expression, Value | None]:
+def _split_bias(base: Expression) -> tuple[Expression, Value | None]:
     """The product in a dense layer, and its bias."""
     if base.node.op_type != "Add":
         return base, base.arguments[2] if len(base.arguments) > 2 else None
     product, bias = base.arguments if _is_matmul(base.arguments[0]) else base.arguments[::-1]
     assert isinstance(product, Expression)  # by is_dense
-    if net.flow.reads(product.node.output[0]) != 1:
-        raise UnsupportedError("its product's float result is read twice: quantise it first")
     return product, bias
 
 
 def _int32_bias(bias: Value) -> Int32Array:
     if not isinstance(bias, Constant) or bias.array.dtype != np.int32:
         raise UnsupportedError("the bias must be an int32 constant (or a float one without DequantizeLinear)")
-    if not _is_number_or_vector(bias.array):
+    if not is_number_or_vector(bias.array):
         raise UnsupportedError(
             f"a bias of shape {list(bias.array.shape)}: only a number or a vector of the output's last dimension"
         )
@@ -167,7 +268,7 @@ def _int32_bias(bias: Value) -> Int32Array:
 
 def _quantised_bias(bias: NDArray[Any], scale: Float32Array) -> Int32Array:
     """A float bias as ONNX Runtime turns it into int32: divided by input scale x weight scale, to nearest even."""
-    if bias.dtype != np.float32 or not _is_number_or_vector(bias):
+    if bias.dtype != np.float32 or not is_number_or_vector(bias):
         raise UnsupportedError(f"a bias of {bias.dtype}{list(bias.shape)}: only float32 or int32 vectors are supported")
     if bias.size != scale.size and 1 not in (bias.size, scale.size):
         raise UnsupportedError(
@@ -180,7 +281,8 @@ def _quantised_bias(bias: NDArray[Any], scale: Float32Array) -> Int32Array:
     return rounded.astype(np.int32)
 
 
-def _is_number_or_vector(array: NDArray[Any]) -> bool:
+def is_number_or_vector(array: NDArray[Any]) -> bool:
+    """Whether a bias is the same for every row."""
     return array.size == 1 or array.size == array.shape[-1]
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""Elementwise operators: one activation, alone or with a constant, and two activations of one shape.
+"""Elementwise operators on codes: one activation, alone or with a constant, and two activations.
 
 Where ONNX Runtime computes in codes (a QLinear kernel) and where in floats is `Group.fused`; the formulas of both are
 those of `openlpu.compiler.exact`, which tabulates them over every operand and finds the constants with which the chip
@@ -17,9 +17,12 @@ from onnx import NodeProto
 
 from openlpu.compiler import exact
 from openlpu.compiler.exact import Quantisation
+from openlpu.compiler.frontend.floats import float_constant, lane_constant
+from openlpu.compiler.frontend.moving import emit_rearranged, places
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, allow, clip_bounds
 from openlpu.compiler.frontend.parameters import (
+    CODE_TYPES,
     MAX_RATIO,
     number_or_lanes,
     operand,
@@ -31,19 +34,30 @@ from openlpu.compiler.frontend.parameters import (
 from openlpu.compiler.frontend.values import (
     Activation,
     Arguments,
-    Constant,
     Dequantised,
     DequantisedConstant,
     Result,
     Value,
 )
-from openlpu.compiler.graph import INT8_MAX, INT8_MIN, Add, Float32Array, Int32Array, Mul, Op, Requantise, Unary
+from openlpu.compiler.graph import (
+    INT8_MAX,
+    INT8_MIN,
+    Add,
+    ConstantTensor,
+    Float32Array,
+    Int32Array,
+    Mul,
+    Op,
+    Requantise,
+    Tensor,
+    Unary,
+)
 from openlpu.compiler.reference import quantize_linear
 
 
 @dataclass(frozen=True)
 class Group:
-    """One elementwise operation: `kind` is "Add", "Mul" or "copy" (one operand, requantised).
+    """One elementwise operation: `kind` is "Add", "Sub", "Mul" or "copy" (one operand, requantised).
 
     `fused` says that ONNX Runtime computes it in codes, so that a constant operand is a DequantisedConstant.
     """
@@ -78,21 +92,25 @@ def clamp_codes(net: Network, node: NodeProto, source: Activation, arguments: Ar
     return net.emit(Unary(output.name, tensor.name, 0, same), output)
 
 
+def is_exact_operand(constant: Value, shape: tuple[int, ...]) -> bool:
+    """Whether `elementwise` takes this beside an activation: a constant of equal rows, or one of 256 values at most."""
+    if isinstance(constant, DequantisedConstant) and constant.scale.size == 1 and constant.zero_point.size == 1:
+        return constant.codes.dtype in CODE_TYPES
+    array = float_constant(constant)
+    return array is not None and lane_constant(array, shape) is not None
+
+
 def elementwise(net: Network, group: Group) -> Activation:
     """Emit a group, its constants proved equal to ONNX Runtime's formula."""
-    activations = _activations(group.operands)
     result = group.result
-    if any(float(a.quantisation.scale / result.quantisation.scale) > MAX_RATIO for a in activations):
+    group = replace(group, operands=tuple(_as_activation(net, operand, group) for operand in group.operands))
+    if any(float(a.quantisation.scale / result.quantisation.scale) > MAX_RATIO for a in _activations(group.operands)):
         raise UnsupportedError("the output scale is far too small for the input scale")
-    shapes = [net.tensors[a.tensor].shape for a in activations]
-    if any(shape != group.shape for shape in shapes):
-        raise UnsupportedError(
-            f"activations of shapes {' and '.join(str(list(s)) for s in shapes)}: only equal "
-            "shapes, or an activation and a constant of its last dimension, are supported"
-        )
-    if group.kind == "Add" and group.fused and prod(net.shape(group.operands[0])) == 1:
+    if group.kind == "Add" and group.fused and _is_number(net, group):
         # ONNX Runtime's kernel takes a single number second, and its arithmetic is not symmetric.
-        group, activations = replace(group, operands=group.operands[::-1]), activations[::-1]
+        group = replace(group, operands=group.operands[::-1])
+    group = replace(group, operands=tuple(_spread(net, operand, group.shape) for operand in group.operands))
+    activations = _activations(group.operands)
     op: Op | None
     if len(activations) == 2:
         op = (_two_in_codes if group.fused else _two_in_floats)(group, *activations)
@@ -143,6 +161,10 @@ def _one_in_floats(group: Group, x: Dequantised, constant: Value | None) -> Unar
         if group.kind == "Add":
             value = value + floats
             factors, offset = ((ratio,),), floats / qy.scale
+        elif group.kind == "Sub":
+            first = group.operands[0] is x
+            value = value - floats if first else floats - value
+            factors, offset = ((ratio if first else -ratio,),), (-floats if first else floats) / qy.scale
         else:
             value = value * floats
             factors = ((ratio * floats,), (np.asarray(qx.scale), floats / qy.scale))
@@ -179,12 +201,49 @@ def _two_in_floats(group: Group, a: Dequantised, b: Dequantised) -> Op | None:
         table = quantize_linear(left * right, qy.scale, zy, *group.result.limits)
         chain = Requantise((multiplier,), zy, None, *group.result.limits)
         return exact.find_mul(Mul(group.result.name, a.tensor, b.tensor, za, zb, chain), table)
-    values = left + right
+    values = left - right if group.kind == "Sub" else left + right
     table = quantize_linear(values, qy.scale, zy, *group.result.limits)
     ra, rb, _ = exact.add_constants(qa, qb, qy)
+    rb = -rb if group.kind == "Sub" else rb
     after = Requantise((), zy, None, *group.result.limits)
     seed = Add(group.result.name, a.tensor, b.tensor, za, zb, ra, rb, None, after)
     return exact.find_add(seed, table, values / qy.scale)
+
+
+def _as_activation(net: Network, operand: Value, group: Group) -> Value:
+    """A constant whose rows differ as a tensor; anything else as it is."""
+    if not isinstance(operand, DequantisedConstant) or _fits_lanes(operand.codes, group.shape):
+        return operand
+    zero = operand.zero_point.reshape(())
+    stored = (operand.codes.astype(np.int32) - shift_of(outside_type(zero))).astype(np.int8)
+    name = net.fresh(f"{group.result.name}.constant")
+    net.emit(ConstantTensor(name, stored), Tensor(name, stored.shape, "int8", outside_type(zero)))
+    return Dequantised(name, single(operand.scale, zero, "a constant operand"))
+
+
+def _is_number(net: Network, group: Group) -> bool:
+    """Whether the first operand is one number for every run of elements that ONNX Runtime's kernel takes at once."""
+    first, second = (net.shape(operand) for operand in group.operands)
+    if prod(first) == 1:
+        return True
+    rank = max(len(first), len(second))
+    pairs = zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)
+    long = [pair for pair in pairs if pair != (1, 1)]
+    return long[-1][0] == 1
+
+
+def _spread(net: Network, operand: Value, shape: tuple[int, ...]) -> Value:
+    """An activation repeated to fill `shape`."""
+    if not isinstance(operand, Dequantised) or net.shape(operand) == shape:
+        return operand
+    repeated = np.broadcast_to(places(net.shape(operand)), shape)
+    return replace(
+        operand, tensor=emit_rearranged(net, net.fresh(f"{operand.tensor}.spread"), (operand.tensor,), repeated)
+    )
+
+
+def _fits_lanes(constant: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    return constant.size == 1 or (constant.size == shape[-1] and constant.shape[-1] == shape[-1])
 
 
 def _activations(operands: tuple[Value, ...]) -> list[Dequantised]:
@@ -216,23 +275,14 @@ def _found(group: Group, x: Dequantised, zero_point: int, table: Int32Array, *se
 
 
 def _floats_of(constant: Value) -> Float32Array:
-    match constant:
-        case Constant() if constant.array.dtype == np.float32:
-            return constant.array
-        case DequantisedConstant():
-            return constant.value
-        case _:
-            raise UnsupportedError("a constant operand is not float32")
+    array = float_constant(constant)
+    assert array is not None  # by is_exact_operand
+    return array
 
 
 def _per_lane(constant: NDArray[Any], group: Group) -> NDArray[Any]:
     """A constant operand as one number a lane, or one in all: of shape (lanes,) or (1,)."""
-    lanes = group.shape[-1]
-    if constant.size == 1:
-        return constant.reshape(1)
-    if constant.size == lanes and constant.shape[-1] == lanes:
-        return constant.reshape(lanes)
-    raise UnsupportedError(
-        f"a constant of shape {list(constant.shape)}: only one number, or one for each of "
-        f"the {lanes} elements of the last dimension"
-    )
+    if _fits_lanes(constant, group.shape):
+        return constant.reshape(-1)
+    rows = constant.reshape(-1, constant.shape[-1])[0]
+    return np.broadcast_to(rows, (group.shape[-1],))

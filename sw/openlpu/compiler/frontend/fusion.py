@@ -9,7 +9,6 @@ from them is with the operators.
 
 from collections.abc import Sequence
 
-import numpy as np
 from onnx import NodeProto
 
 from openlpu.compiler.exact import Quantisation
@@ -42,8 +41,8 @@ def fuses_elementwise(operands: Sequence[Value], result: Result) -> bool:
 def reason_for_float(
     net: Network,
     node: NodeProto,
-    x: Dequantised,
-    w: DequantisedConstant,
+    x: Dequantised | DequantisedConstant,
+    w: Dequantised | DequantisedConstant,
     bias: Value | None,
     result: Result,
     plain: bool,
@@ -52,17 +51,24 @@ def reason_for_float(
 
     `plain` says that no Relu or Clip, and no other reader, keeps the QuantizeLinear from following the operator.
     """
-    signed = x.quantisation.shift == 0
+    shift, weight_shift = _shift(x), _shift(w)
+    signed = shift == 0
     if not plain:
         return "a Relu or Clip changes values, or another node reads them, before the QuantizeLinear"
-    if x.quantisation.shift != result.quantisation.shift:
+    if shift != result.quantisation.shift:
         return "it sees one of input and output as int8, the other as uint8"
-    if signed and w.codes.dtype != np.int8:
+    if signed and weight_shift != 0:
         return "its input is int8, its weights uint8"
     if signed and node.op_type == "MatMul" and bias is None:
         return "a MatMul of int8; a Gemm, a QLinearMatMul or uint8 activations would be exact"
     if isinstance(bias, Constant) and bias.array.ndim != 1:
         return "the float bias is not a vector"
-    if node.op_type == "MatMul" and bias is not None and len(net.tensors[x.tensor].shape) != 2:
+    if node.op_type == "MatMul" and bias is not None and len(net.shape(x)) != 2:
         return "a bias added to a MatMul of more than two dimensions"
     return ""
+
+
+def _shift(operand: Dequantised | DequantisedConstant) -> int:
+    if isinstance(operand, Dequantised):
+        return operand.quantisation.shift
+    return shift_of(str(operand.codes.dtype))

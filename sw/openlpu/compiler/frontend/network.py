@@ -11,12 +11,13 @@ from onnx import GraphProto, NodeProto
 from openlpu.compiler.frontend.nodes import UnsupportedError
 from openlpu.compiler.frontend.values import (
     Activation,
+    Computed,
     Constant,
     Dequantised,
     DequantisedConstant,
     Value,
 )
-from openlpu.compiler.graph import Op, Port, Tensor
+from openlpu.compiler.graph import Op, Pointwise, Port, Reduce, Tensor, operands
 
 
 class Dataflow:
@@ -35,6 +36,10 @@ class Dataflow:
         """How many times a value is read."""
         return len(self._readers[name])
 
+    def readers(self, name: str) -> list[NodeProto | None]:
+        """The nodes that read a value, one for each time they do; None for the network's user."""
+        return self._readers[name]
+
     def qdq_pair(self, name: str) -> tuple[NodeProto, NodeProto] | None:
         """The QuantizeLinear that makes a value and the DequantizeLinear that reads it, for one reader, alone."""
         maker, readers = self.makers.get(name), self._readers[name]
@@ -47,21 +52,43 @@ class Dataflow:
 
 
 class Network:
-    """One import. `values` maps ONNX value names to what is known; a name absent from it depends on a problem."""
+    """One import of a model of an `opset`.
 
-    def __init__(self, graph: GraphProto) -> None:
+    `values` maps ONNX value names to what is known; a name absent from it depends on a problem. `floats` maps the
+    expressions and dequantised tensors that were computed in floats to the tensors that hold them. `reduced` are the
+    tensors of `Graph.reduced`, `makers` the operations by the tensor they compute.
+    """
+
+    def __init__(self, graph: GraphProto, opset: int) -> None:
         self.flow = Dataflow(graph)
+        self.opset = opset
         self.values: dict[str, Value] = {}
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
+        self.makers: dict[str, Op] = {}
         self.inputs: dict[str, Port] = {}
         self.notes: list[str] = []
+        self.floats: dict[Value, str] = {}
+        self.reduced: set[str] = set()
+        # Names of the model are left to the model's values.
+        self._taken = {*self.flow.makers, *(info.name for info in graph.input)}
 
     def emit(self, op: Op, output: Tensor) -> Activation:
         """Append an operation, and the tensor it computes."""
         self.tensors[output.name] = output
         self.ops.append(op)
+        self.makers[output.name] = op
+        if isinstance(op, Reduce) or (isinstance(op, Pointwise) and self.reduced.issuperset(operands(op))):
+            self.reduced.add(output.name)
         return Activation(output.name)
+
+    def fresh(self, base: str) -> str:
+        """A name for a tensor that is not a value of the model: `base`, or `base` and a number."""
+        name, count = base, 1
+        while name in self._taken:
+            name, count = f"{base}.{count}", count + 1
+        self._taken.add(name)
+        return name
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """The shape of any value."""
@@ -70,7 +97,7 @@ class Network:
                 return value.array.shape
             case DequantisedConstant():
                 return value.codes.shape
-            case Activation() | Dequantised():
+            case Activation() | Dequantised() | Computed():
                 return self.tensors[value.tensor].shape
             case _:
                 return value.shape

@@ -2,13 +2,16 @@
 # Copyright 2026 The OpenLPU authors
 """The border of the network: inputs and outputs of the ONNX graph become ports.
 
-A float input has no tensor until its QuantizeLinear says how the host is to quantise it.
+A float input that is only quantised has no tensor until its QuantizeLinear says how the host is to do it. Any other
+stays float32 on the chip, as do outputs that are not quantised.
 """
 
 from dataclasses import replace
 
 from onnx import TensorProto, ValueInfoProto
 
+from openlpu.compiler.frontend.compute import computed, float_port
+from openlpu.compiler.frontend.movement import MOVEMENTS
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError
 from openlpu.compiler.frontend.values import (
@@ -17,6 +20,7 @@ from openlpu.compiler.frontend.values import (
     Dequantised,
     DequantisedConstant,
     FloatInput,
+    Indices,
     Result,
     Value,
 )
@@ -32,12 +36,16 @@ _INPUT_TYPES: dict[int, OutsideType] = {
 def declare_input(net: Network, info: ValueInfoProto, batch: int | None) -> Value:
     """What an input of the network is; a symbolic first dimension becomes `batch` (1 when None)."""
     outside = _INPUT_TYPES.get(info.type.tensor_type.elem_type)
+    if _is_index(net, info):
+        return _declare_indices(net, info, batch)
     if outside is None:
         found = _type_name(info.type.tensor_type.elem_type)
-        raise UnsupportedError(f"is {found}: only FLOAT, INT8 and UINT8 are supported")
+        raise UnsupportedError(
+            f"is {found}: only FLOAT, INT8 and UINT8 are supported, and INT32 and INT64 as indices of a Gather"
+        )
     shape = _static_shape(info, batch)
     if outside == "float32":
-        return FloatInput(info.name, shape)
+        return FloatInput(info.name, shape) if _is_quantised(net, info.name) else float_port(net, info.name, shape)
     net.tensors[info.name] = Tensor(info.name, shape, "int8", outside)
     net.inputs[info.name] = Port(info.name, info.name, outside, shape)
     return Activation(info.name)
@@ -60,8 +68,13 @@ def quantise_input(net: Network, source: FloatInput, result: Result) -> Activati
 
 
 def declare_output(net: Network, name: str) -> Port:
-    """The port of an output of the network."""
-    match net.values[name]:
+    """The port of an output of the network, whose floats are computed now if nothing before has done so."""
+    value = net.values[name]
+    match value:
+        case Constant() | DequantisedConstant():
+            raise UnsupportedError("does not depend on the input: remove it")
+        case FloatInput() | Indices():
+            raise UnsupportedError("is an input of the network: remove it")
         case Activation(tensor=tensor_name):
             tensor = net.tensors[tensor_name]
             return Port(name, tensor_name, tensor.outside, tensor.shape)
@@ -72,15 +85,45 @@ def declare_output(net: Network, name: str) -> Port:
                 tensor = net.tensors[tensor_name] = replace(tensor, scale=scale, zero_point=zero_point)
             if (tensor.scale, tensor.zero_point) == (scale, zero_point):
                 return Port(name, tensor_name, "float32", tensor.shape)
-            raise UnsupportedError(
-                "is dequantised with another scale or zero point than it was quantised with: use the same"
-            )
-        case Constant() | DequantisedConstant():
-            raise UnsupportedError("does not depend on the input: remove it")
+            return _float_output(net, name, value)
         case _:
-            raise UnsupportedError(
-                "is a float value with no QuantizeLinear after it: quantise it (QuantizeLinear, DequantizeLinear)"
-            )
+            return _float_output(net, name, value)
+
+
+def _float_output(net: Network, name: str, value: Value) -> Port:
+    tensor = computed(net, value)
+    if any(port.tensor == tensor for port in net.inputs.values()):
+        raise UnsupportedError("is an input of the network: remove it")
+    return Port(name, tensor, "float32", net.tensors[tensor].shape)
+
+
+def _is_quantised(net: Network, name: str) -> bool:
+    """Whether a float value is read by QuantizeLinear alone, perhaps after moves."""
+    for reader in net.flow.readers(name):
+        if reader is None:
+            return False
+        if reader.op_type == "QuantizeLinear":
+            continue
+        if reader.op_type not in MOVEMENTS or not all(_is_quantised(net, output) for output in reader.output):
+            return False
+    return True
+
+
+def _is_index(net: Network, info: ValueInfoProto) -> bool:
+    """Whether an input is read as the indices of a Gather alone."""
+    whole = info.type.tensor_type.elem_type in (TensorProto.INT32, TensorProto.INT64)
+    readers = net.flow.readers(info.name)
+    return whole and all(
+        node is not None and node.op_type == "Gather" and node.input[0] != info.name for node in readers
+    )
+
+
+def _declare_indices(net: Network, info: ValueInfoProto, batch: int | None) -> Indices:
+    shape = _static_shape(info, batch)
+    outside: OutsideType = "int64" if info.type.tensor_type.elem_type == TensorProto.INT64 else "int32"
+    net.tensors[info.name] = Tensor(info.name, (*shape, 1), "index", outside)
+    net.inputs[info.name] = Port(info.name, info.name, outside, shape)
+    return Indices(info.name, shape)
 
 
 def _static_shape(info: ValueInfoProto, batch: int | None) -> tuple[int, ...]:

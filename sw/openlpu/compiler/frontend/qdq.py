@@ -2,8 +2,9 @@
 # Copyright 2026 The OpenLPU authors
 """QuantizeLinear, DequantizeLinear, and the float operators between them.
 
-A float operator only becomes an expression here. The QuantizeLinear that ends the expression makes one integer
-operation of the whole group (DequantizeLinear, operator, Relu or Clip, QuantizeLinear).
+A float operator only becomes an expression here. A QuantizeLinear makes one integer operation of a whole group
+(DequantizeLinear, operator, Relu or Clip, QuantizeLinear) where there is one that does the same. Whatever else it
+quantises is computed in floats.
 """
 
 from dataclasses import replace
@@ -11,10 +12,13 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from openlpu.compiler.exact import Quantisation
-from openlpu.compiler.frontend.dense import float_dense, is_dense, product_shape
-from openlpu.compiler.frontend.elementwise import Group, clamp_codes, elementwise
+from openlpu.compiler.exact import Quantisation, find_reciprocal
+from openlpu.compiler.frontend.compute import computed
+from openlpu.compiler.frontend.dense import float_dense, is_dense, is_exact_dense, product_shape
+from openlpu.compiler.frontend.elementwise import Group, clamp_codes, elementwise, is_exact_operand
+from openlpu.compiler.frontend.floats import float_constant, pointwise, step
 from openlpu.compiler.frontend.fusion import as_computed, fuses_elementwise, merges_pairs
+from openlpu.compiler.frontend.moving import emit_rearranged
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, clip_bounds, required, title
 from openlpu.compiler.frontend.parameters import CODE_TYPES, along, outside_type, scale_and_zero, single
@@ -23,15 +27,17 @@ from openlpu.compiler.frontend.values import (
     Activation,
     Arguments,
     Clipped,
+    Computed,
     Constant,
     Dequantised,
     DequantisedConstant,
     Expression,
     FloatInput,
+    Moved,
     Result,
     Value,
 )
-from openlpu.compiler.graph import INT8_MAX, INT8_MIN
+from openlpu.compiler.graph import INT8_MAX, INT8_MIN, ConstantTensor, Pointwise, Requantise
 from openlpu.compiler.reference import quantize_linear
 
 
@@ -63,9 +69,11 @@ def dequantize(net: Network, node: NodeProto, arguments: Arguments) -> Value:
         raise UnsupportedError("its input is already float")
     tensor = net.tensors[source.tensor]
     if tensor.dtype != "int8":
-        raise UnsupportedError(
-            "an int32 result can only be an output of the network; remove the node, or use QLinearMatMul"
-        )
+        scale, zero = scale_and_zero(arguments, 1, tensor.outside, types=(np.dtype(np.int32),))
+        if scale.size != 1 or zero.size != 1 or zero.any():
+            raise UnsupportedError("int32 codes are dequantised with one scale and a zero point of 0 alone")
+        steps = [step("fmul", float(scale.item()))]
+        return Computed(pointwise(net, node.output[0], source.tensor, steps))
     scale, zero = scale_and_zero(arguments, 1, implied=tensor.outside)
     if outside_type(zero) != tensor.outside:
         raise UnsupportedError(f"its zero point is {zero.dtype}, its input {tensor.outside}")
@@ -73,37 +81,39 @@ def dequantize(net: Network, node: NodeProto, arguments: Arguments) -> Value:
 
 
 def float_operator(net: Network, node: NodeProto, arguments: Arguments) -> Value:
-    """MatMul, Gemm, Add, Mul, Relu or Clip of floats; the last two of codes, too."""
+    """MatMul, Gemm, Add, Sub, Mul, Relu or Clip of floats, which a QuantizeLinear may yet make integer operations; the
+    last two of codes, too."""
     present = tuple(argument for argument in arguments if argument is not None)
     source = required(arguments[0], "input")
     clips = node.op_type in ("Relu", "Clip")
     if clips and isinstance(source, Activation):
         return clamp_codes(net, node, source, arguments)
-    if any(isinstance(argument, FloatInput) for argument in present):
-        raise UnsupportedError("it works on the float input itself: quantise the input first (QuantizeLinear)")
     if any(isinstance(argument, Activation) for argument in present):
         raise UnsupportedError("integer operands are not supported: use the QLinear form, or dequantise them first")
     if clips:
         return Clipped(node, (source,), net.shape(source), clip_bounds(node, arguments))
     if node.op_type in ("MatMul", "Gemm"):
         return Expression(node, present, product_shape(net, node, present))
+    allow(node)
     return Expression(node, present, net.broadcast(present))
 
 
-def _lower(net: Network, node: NodeProto, source: Value, result: Result) -> Activation:
-    """The integer operation for everything between DequantizeLinear and this QuantizeLinear `node`."""
+def _lower(net: Network, node: NodeProto, source: Value, result: Result, plain: bool = True) -> Activation:
+    """The operation for everything between DequantizeLinear and this QuantizeLinear `node`."""
     if isinstance(source, FloatInput):
         return quantise_input(net, source, result)
-    base, limits, plain = _strip_clips(net, source, result.quantisation)
-    result = replace(result, limits=limits)
+    base, limits, unclipped = _strip_clips(net, source, result)
+    result, plain = replace(result, limits=limits), plain and unclipped
     match base:
-        case Expression() if base.node.op_type in ("Reshape", "Flatten"):
-            raise UnsupportedError("a Reshape or Flatten of a float value: put it after the QuantizeLinear")
-        case Expression():
+        case Moved():
+            return _quantised_parts(net, node, base, result)
+        case Expression() if _is_exact(net, base):
             try:
                 return (float_dense if is_dense(base) else _float_elementwise)(net, base, result, plain)
             except UnsupportedError as error:
-                raise UnsupportedError(str(error), base.node) from None
+                raise UnsupportedError(str(error), error.node or base.node) from None
+        case Expression() | Computed():
+            return _quantised_float(net, base, result)
         case Dequantised():
             tensor = net.tensors[base.tensor]
             if _is_copy(base.quantisation, result) and tensor.outside == result.outside:
@@ -117,6 +127,46 @@ def _lower(net: Network, node: NodeProto, source: Value, result: Result) -> Acti
             raise UnsupportedError("it quantises a constant expression: fold constants before importing")
 
 
+def _is_exact(net: Network, base: Expression) -> bool:
+    """Whether an expression is one that an integer operation can stand for."""
+    if is_dense(base):
+        return is_exact_dense(net, base)
+    constants = [argument for argument in base.arguments if not isinstance(argument, Dequantised)]
+    return len(constants) < 2 and all(is_exact_operand(constant, base.shape) for constant in constants)
+
+
+def _quantised_parts(net: Network, node: NodeProto, base: Moved, result: Result) -> Activation:
+    """Codes that are moved where floats were: rounding does not care about order."""
+    parts: list[str] = []
+    for part in base.parts:
+        named = replace(result, name=net.fresh(f"{result.name}.part"))
+        constant = float_constant(part)
+        if constant is None:
+            parts.append(_lower(net, node, part, named, plain=False).tensor)
+        else:
+            q = result.quantisation
+            codes = quantize_linear(constant, q.scale, q.stored_zero_point, *result.limits).astype(np.int8)
+            net.emit(ConstantTensor(named.name, codes), named.tensor(codes.shape))
+            parts.append(named.name)
+    return Activation(emit_rearranged(net, result.name, parts, base.source))
+
+
+def _quantised_float(net: Network, base: Value, result: Result) -> Activation:
+    """Codes of a float tensor on the chip."""
+    q = result.quantisation
+    source = computed(net, base)
+    factor = find_reciprocal(q.scale, q.stored_zero_point)
+    if factor is None:
+        factor = np.float32(1) / q.scale
+        net.notes.append(
+            f"QuantizeLinear of {source!r}: the chip multiplies by 1 / scale where ONNX Runtime divides, so that codes "
+            "may differ by one next to a rounding tie"
+        )
+    shape = net.tensors[source].shape
+    requant = Requantise((), q.stored_zero_point, None, *result.limits)
+    return net.emit(Pointwise(result.name, source, 0, (step("fmul", float(factor)),), requant), result.tensor(shape))
+
+
 def _is_copy(quantisation: Quantisation, result: Result) -> bool:
     """Whether quantising again gives every code back: (q - z) * s / s rounds to q - z."""
     before, after = quantisation, result.quantisation
@@ -125,16 +175,15 @@ def _is_copy(quantisation: Quantisation, result: Result) -> bool:
 
 
 def _float_elementwise(net: Network, base: Expression, result: Result, plain: bool) -> Activation:
-    """Add or Mul between DequantizeLinear and QuantizeLinear."""
-    operands = base.arguments
-    if any(isinstance(argument, Expression) for argument in operands):
-        raise UnsupportedError("it reads a float value that was not quantised: put QDQ pairs around it")
-    fused = plain and fuses_elementwise(operands, result)
-    return elementwise(net, Group(base.node.op_type, operands, base.shape, result, fused))
+    """Add, Sub or Mul between DequantizeLinear and QuantizeLinear."""
+    kind = base.node.op_type
+    fused = plain and kind != "Sub" and fuses_elementwise(base.arguments, result)
+    return elementwise(net, Group(kind, base.arguments, base.shape, result, fused))
 
 
-def _strip_clips(net: Network, source: Value, qy: Quantisation) -> tuple[Value, tuple[int, int], bool]:
-    """What is under the Relu and Clip nodes of a group, their limits as stored codes, and whether it is plain.
+def _strip_clips(net: Network, source: Value, result: Result) -> tuple[Value, tuple[int, int], bool]:
+    """What is under the Relu and Clip nodes of a group, the limits of codes that they leave of those of `result`, and
+    whether it is plain.
 
     Plain says that the clips change nothing (the output's range is within theirs) and nothing else reads a value inside
     the group: what ONNX Runtime asks of a group before it fuses it.
@@ -146,9 +195,11 @@ def _strip_clips(net: Network, source: Value, qy: Quantisation) -> tuple[Value, 
     inside = [*clips, source] if isinstance(source, Expression) else clips
     plain = all(net.flow.reads(expression.node.output[0]) == 1 for expression in inside)
     low, high = INT8_MIN, INT8_MAX
+    qy = result.quantisation
     # From the inside out. Quantisation is monotone, so clipping codes is clipping values.
     for clip in reversed(clips):
         lo, hi = (int(quantize_linear(b, qy.scale, qy.stored_zero_point, INT8_MIN, INT8_MAX)) for b in clip.bounds)
         low, high = min(max(low, lo), hi), min(max(high, lo), hi)
         plain = plain and (lo, hi) == (INT8_MIN, INT8_MAX)
-    return source, (low, high), plain
+    lo, hi = result.limits
+    return source, (min(max(low, lo), hi), min(max(high, lo), hi)), plain

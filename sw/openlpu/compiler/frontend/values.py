@@ -2,9 +2,10 @@
 # Copyright 2026 The OpenLPU authors
 """What the importer knows about an ONNX value.
 
-A constant, a tensor on the chip seen as codes or as the floats they stand for, a float input that waits for its
-QuantizeLinear, or a float expression over those. Expressions are never computed: the QuantizeLinear that ends one turns
-all of it into an integer operation (`openlpu.compiler.frontend.qdq`).
+A constant, a tensor on the chip seen as codes, as the floats they stand for or as the floats it holds, a float input
+that waits for its QuantizeLinear, or a float expression over those. Expressions are computed as late as can be: the
+QuantizeLinear that ends one may turn all of it into an integer operation (`openlpu.compiler.frontend.qdq`), and what
+reads it otherwise has it computed in floats (`openlpu.compiler.frontend.compute`).
 """
 
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ class Dequantised:
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """A float operator that waits for the QuantizeLinear that ends its group."""
+    """A float operator that waits for what reads it."""
 
     node: NodeProto
     arguments: tuple["Value", ...]
@@ -88,7 +89,40 @@ class Clipped(Expression):
     bounds: tuple[float, float]
 
 
-Value: TypeAlias = Constant | DequantisedConstant | Activation | FloatInput | Dequantised | Expression
+@dataclass(frozen=True)
+class Computed:
+    """A float32 tensor on the chip."""
+
+    tensor: str
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Elements of float values in another order, which waits for a QuantizeLinear that moves codes instead.
+
+    `source`, of the value's shape, is that of `graph.Rearrange`: places in the flattened `parts`, one after the other.
+    """
+
+    parts: tuple["Value", ...]
+    source: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the value."""
+        return self.source.shape
+
+
+@dataclass(frozen=True)
+class Indices:
+    """An input of indices, which only a Gather reads; `shape` as the model has it."""
+
+    tensor: str
+    shape: tuple[int, ...]
+
+
+Value: TypeAlias = (
+    Constant | DequantisedConstant | Activation | FloatInput | Dequantised | Expression | Computed | Moved | Indices
+)
 Arguments: TypeAlias = Sequence[Value | None]
 """The inputs of a node, in order; None for one left out."""
 
