@@ -271,7 +271,7 @@ def _axis_of_scales(b: Any) -> None:
 REFUSALS: list[tuple[Callable[[Any], None], str]] = [
     (
         _input_type,
-        "input 'x' is INT32: only FLOAT, INT8 and UINT8 are supported, and INT32 and INT64 for the indices of a Gather",
+        "input 'x' is INT32: only FLOAT, INT8 and UINT8 are supported, and INT32 and INT64 as indices of a Gather",
     ),
     (_scalar_input, "input 'x' has no dimensions: export the model with a static shape"),
     (_empty_input, "input 'x' is empty: its shape is [2, 0]"),

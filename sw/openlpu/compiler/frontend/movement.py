@@ -17,6 +17,7 @@ from onnx import NodeProto
 from openlpu.compiler.frontend.moving import emit_rearranged, move, places, transposition
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, required
+from openlpu.compiler.frontend.parameters import CODE_TYPES, outside_type, shift_of
 from openlpu.compiler.frontend.values import (
     Activation,
     Arguments,
@@ -26,6 +27,7 @@ from openlpu.compiler.frontend.values import (
     Moved,
     Value,
 )
+from openlpu.compiler.graph import ConstantTensor, Tensor
 
 MOVEMENTS = (
     "Reshape",
@@ -169,6 +171,8 @@ def concat(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     name = node.output[0]
     if all(isinstance(part, Constant) for part in parts):
         return Constant(np.concatenate([part.array for part in parts if isinstance(part, Constant)], axis))
+    if any(isinstance(part, Activation) for part in parts):
+        parts = [_codes(net, part, name) for part in parts]
     tensors = [part.tensor for part in parts if isinstance(part, Activation | Dequantised | Computed)]
     if len(tensors) == len(parts) and len({_meaning(net, part) for part in parts}) == 1:
         joined = emit_rearranged(net, name, tensors, source)
@@ -182,6 +186,16 @@ def concat(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     if any(isinstance(part, Activation) for part in parts):
         raise UnsupportedError("it joins codes of different types, or codes with floats")
     return Moved(tuple(parts), source)
+
+
+def _codes(net: Network, part: Value, name: str) -> Value:
+    """A constant of codes as a tensor; anything else as it is."""
+    if not isinstance(part, Constant) or part.array.dtype not in CODE_TYPES:
+        return part
+    outside = outside_type(part.array)
+    stored = (part.array.astype(np.int32) - shift_of(outside)).astype(np.int8)
+    constant = net.fresh(f"{name}.constant")
+    return net.emit(ConstantTensor(constant, stored), Tensor(constant, stored.shape, "int8", outside))
 
 
 def _meaning(net: Network, part: Value) -> Any:

@@ -47,10 +47,8 @@ def transposition(shape: tuple[int, ...], order: Sequence[int]) -> list[Move]:
     if long == before:
         return [places(shape).reshape(target)]
     last, column = before[-1], long[-1]
-    if last == column:
-        return [places(shape).transpose(order)]
     rest = [axis for axis in long if axis not in (last, column)]
-    steps = ([*rest, column, last], [*rest, last, column], long)
+    steps = [long] if last == column else [[*rest, column, last], [*rest, last, column], long]
     # Ones keep their elements in place; only where they are last do they need a move, for rows get another length.
     moves = [places(tuple(shape[axis] for axis in before))] if shape[-1] == 1 else []
     current = before
@@ -106,7 +104,7 @@ def move(net: Network, name: str, value: Value, moves: Sequence[Move]) -> Value:
             return DequantisedConstant(_moved(value.codes, moves), scale, zero)
         case Dequantised() | Activation() | Computed():
             return replace(value, tensor=_tensor(net, name, value.tensor, moves))
-        case FloatInput() if all(_is_view(step) for step in moves):
+        case FloatInput() if _are_views(moves, prod(value.shape)):
             return replace(value, shape=moves[-1].shape)
         case FloatInput() | Expression() | Moved():
             for step in moves:
@@ -117,7 +115,7 @@ def move(net: Network, name: str, value: Value, moves: Sequence[Move]) -> Value:
 
 
 def _tensor(net: Network, name: str, source: str, moves: Sequence[Move]) -> str:
-    if all(_is_view(step) for step in moves) and _is_free_input(net, source):
+    if _are_views(moves, prod(net.tensors[source].shape)) and _is_free_input(net, source):
         net.tensors[source] = replace(net.tensors[source], shape=moves[-1].shape)
         return source
     for step in moves[:-1]:
@@ -125,8 +123,9 @@ def _tensor(net: Network, name: str, source: str, moves: Sequence[Move]) -> str:
     return emit_rearranged(net, name, (source,), moves[-1])
 
 
-def _is_view(step: Move) -> bool:
-    return np.array_equal(step.ravel(), np.arange(step.size))
+def _are_views(moves: Sequence[Move], size: int) -> bool:
+    """Whether moves of `size` elements only change the shape."""
+    return all(np.array_equal(step.ravel(), np.arange(size)) for step in moves)
 
 
 def _moved(array: NDArray[Any], moves: Sequence[Move]) -> NDArray[Any]:

@@ -73,8 +73,8 @@ def declare_output(net: Network, name: str) -> Port:
     match value:
         case Constant() | DequantisedConstant():
             raise UnsupportedError("does not depend on the input: remove it")
-        case FloatInput() | Indices():
-            raise UnsupportedError("is an input of the network: remove it")
+        case Indices():
+            raise UnsupportedError("is an input of indices: remove it")
         case Activation(tensor=tensor_name):
             tensor = net.tensors[tensor_name]
             return Port(name, tensor_name, tensor.outside, tensor.shape)
@@ -85,16 +85,10 @@ def declare_output(net: Network, name: str) -> Port:
                 tensor = net.tensors[tensor_name] = replace(tensor, scale=scale, zero_point=zero_point)
             if (tensor.scale, tensor.zero_point) == (scale, zero_point):
                 return Port(name, tensor_name, "float32", tensor.shape)
-            return _float_output(net, name, value)
         case _:
-            return _float_output(net, name, value)
-
-
-def _float_output(net: Network, name: str, value: Value) -> Port:
-    tensor = computed(net, value)
-    if any(port.tensor == tensor for port in net.inputs.values()):
-        raise UnsupportedError("is an input of the network: remove it")
-    return Port(name, tensor, "float32", net.tensors[tensor].shape)
+            pass
+    floats = computed(net, value)
+    return Port(name, floats, "float32", net.tensors[floats].shape)
 
 
 def _is_quantised(net: Network, name: str) -> bool:
