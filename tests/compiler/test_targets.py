@@ -5,17 +5,20 @@
 The limits: a plane takes one row a cycle, and a hemisphere's streams bring `streams` rows of weights a cycle.
 """
 
+import numpy as np
 import pytest
 
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.presets import LAB32, PRESETS, TSP1
 from openlpu.arch.timing import timing
 from openlpu.compiler.bounds import lower_bounds
+from openlpu.compiler.graph import MatMul
 from openlpu.compiler.lower import lower
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import schedule
-from openlpu.compiler.workloads import gemm
+from openlpu.compiler.workloads import gemm, lstm_step
+from openlpu.runtime.driver import open_device
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,29 @@ def test_products_near_the_limit(config: str, shape: tuple[int, int, int], floor
     bounds = lower_bounds(graph, PRESETS[config])
     assert bounds.resources[bounds.busiest] == floor
     assert compile_graph(graph, PRESETS[config]).cycles <= most
+
+
+@pytest.mark.parametrize(("hidden", "batch", "published"), [(512, 1, 670), (512, 32, 1_413), (1024, 1, 1_958)])
+def test_an_lstm_step_takes_no_longer_than_the_published_one(hidden: int, batch: int, published: int) -> None:
+    graph = lstm_step(hidden, batch, seed=0)
+    program = compile_graph(graph, TSP1)
+    assert program.resource_bound <= program.cycles <= published
+    random = np.random.default_rng(hidden + batch)
+    xh = random.integers(-128, 128, (batch, 2 * hidden), dtype=np.int8)
+    cell = random.normal(0, 1, (batch, hidden)).astype(np.float32)
+    with open_device("golden", TSP1) as device:
+        device.load(program)
+        found = device.run({"xh": xh, "c": cell}).outputs
+    gates = {}
+    for op in graph.ops:
+        if isinstance(op, MatMul):
+            scale, bias = (np.asarray(step.operand, np.float64) for step in op.steps[:2])
+            gates[op.output] = (xh.astype(np.float64) @ op.weights[0]) * scale + bias
+    forget, enter, leave = (1 / (1 + np.exp(gates[name])) for name in ("f", "i", "o"))
+    new_cell = forget * cell + enter * np.tanh(gates["g"])
+    np.testing.assert_allclose(found["c_next"], new_cell, rtol=0, atol=2e-6)
+    codes = leave * np.tanh(new_cell) * 128
+    assert np.abs(found["h"] - np.clip(codes, -128, 127)).max() <= 0.501
 
 
 def test_all_planes_have_their_weights_in_less_than_40_cycles() -> None:

@@ -16,11 +16,12 @@ import click
 
 from openlpu.arch.config import ConfigError
 from openlpu.arch.encoding import EncodingError
+from openlpu.cli.benching import bench
 from openlpu.cli.chips import configs, generate
 from openlpu.cli.compiling import compile_command
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.programs import check, disasm, report
-from openlpu.cli.running import bench, run
+from openlpu.cli.running import run
 from openlpu.compiler.errors import CompileError
 from openlpu.model.violation import CheckError
 from openlpu.runtime.driver import DeviceError, InputError

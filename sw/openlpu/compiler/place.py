@@ -28,7 +28,7 @@ from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.kernels import Buffer, Content, Factor, KernelGraph, LaneConstants, MatMulKernel
+from openlpu.compiler.kernels import Buffer, Content, Factor, KernelGraph, LaneConstants, MatMulKernel, views_of
 
 
 class _Zone(enum.Enum):
@@ -93,6 +93,8 @@ class Placement:
         tiles that are not zero in all of them."""
         self.weights: dict[tuple[int, int, Inner], int] = {}
         """By place of the kernel, output column and inner tile: the first address in all feeders of the plane."""
+        self._first_turn: dict[int, int] = {}
+        self._next_turn = 0
         self._stored: dict[tuple[int, bytes], int] = {}
         """Constant tiles by plane and content: equal ones are stored once."""
         self.constants: dict[tuple[str, int], Column] = {}
@@ -102,6 +104,12 @@ class Placement:
         self.windows: dict[str, int] = {}
         """By name of a table whose rows are looked up: the binary logarithm of the words in its window."""
         self._graph = graph
+        self._company: dict[str, set[str]] = {buffer.name: set() for buffer in graph.buffers}
+        """By buffer: the others that the same kernels read."""
+        for kernel in graph.kernels:
+            read = {view.name for view in views_of(kernel)}
+            for name in read:
+                self._company[name] |= read - {name}
         products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
         for number, product in products:
             self._place_weights(number, product)
@@ -148,7 +156,7 @@ class Placement:
             f"  {name} column {i}: slices {list(c.slices)} at {c.base}" for (name, i), c in self.constants.items()
         ]
         lines += [
-            f"  kernel {number}, column {column}, tile {tuple(inner)}: plane {self.plane_of(column).index} from {base}"
+            f"  kernel {number}, column {column}, tile {tuple(inner)}: plane {self.turn(number, column)} from {base}"
             for (number, column, inner), base in self.weights.items()
         ]
         return "\n".join(lines) + "\n"
@@ -192,12 +200,18 @@ class Placement:
             zones[mem_slice] = _Zone.FEEDER if mem_slice in feeders else _Zone.NEAR if near else _Zone.FAR
         return zones
 
-    def _rank(self, home: Sequence[int], everywhere: Sequence[int], words: int, zone: _Zone) -> tuple[bool, int, int]:
-        """What to choose a home by: room, then the wanted zone, then another without weights; then the emptiest."""
+    def _rank(
+        self, buffer: Buffer, home: Sequence[int], everywhere: Sequence[int], words: int, zone: _Zone
+    ) -> tuple[bool, bool, int, bool, int]:
+        """What to choose a home by: room, no weights there, apart from what is read in the same cycles; then the wanted
+        zone; then the emptiest."""
         zones = {self._zones[number] for number in home}
-        preference = 0 if zones == {zone} else 1 if _Zone.FEEDER not in zones else 2
+        crowd = sum(
+            any({*home} & {*column.slices} for column in self.buffers.get(other, ()))
+            for other in self._company[buffer.name]
+        )
         fullest = self._fullest(everywhere)
-        return fullest + words > self.config.mem_words, preference, fullest
+        return fullest + words > self.config.mem_words, _Zone.FEEDER in zones, crowd, zones != {zone}, fullest
 
     def _allocate(self, slices: Sequence[int], words: int, what: str) -> int:
         """`words` words at one address in all of `slices`."""
@@ -238,7 +252,7 @@ class Placement:
 
         columns = []
         for _ in range(count):
-            home = min(homes, key=lambda home: self._rank(home, everywhere(home), buffer.rows, zone))
+            home = min(homes, key=lambda home: self._rank(buffer, home, everywhere(home), buffer.rows, zone))
             base = self._allocate(everywhere(home), buffer.rows, what)
             columns.append(Column(home, base, copies(home)))
         self.buffers[buffer.name] = tuple(columns)
@@ -251,7 +265,7 @@ class Placement:
         homes = self._groups(what) if table.wide else [(mem_slice,) for mem_slice in self._slices]
         columns = []
         for _ in range(-(-table.cols // self.config.lanes)):
-            home = min(homes, key=lambda home: self._rank(home, home, 2 * window, _Zone.FAR))
+            home = min(homes, key=lambda home: self._rank(table, home, home, 2 * window, _Zone.FAR))
             start = self._fullest(home)
             base = self._allocate(home, -start % window + window, what) + -start % window
             columns.append(Column(home, base))
@@ -300,13 +314,17 @@ class Placement:
             self.constants[constants.name, i] = column
             self._fill((column,), row[None])
 
-    def plane_of(self, column: int) -> Plane:
-        """The plane that computes an output column."""
-        return self.planes[column % len(self.planes)]
+    def turn(self, kernel: int, column: int) -> int:
+        """Whose turn it is: the position in `planes` of the one that computes an output column of a kernel."""
+        return (self._first_turn[kernel] + column) % len(self.planes)
 
     def _place_weights(self, number: int, kernel: MatMulKernel) -> None:
         lanes, what = self.config.lanes, f"the weights of '{kernel.output}'"
         outputs = -(-self._graph.buffer(kernel.output).cols // lanes)
+        # Planes take turns from kernel to kernel; but all that multiply by one factor take its tiles from one plane.
+        shared = any(isinstance(term.weights, Factor) for term in kernel.terms)
+        self._first_turn[number] = 0 if shared else self._next_turn
+        self._next_turn = self.turn(number, outputs)
         stacks: dict[Inner, npt.NDArray[np.int8] | None] = {}
         for i, term in enumerate(kernel.terms):
             inputs = -(-self._graph.buffer(term.rows.name).cols // lanes)
@@ -325,7 +343,9 @@ class Placement:
                 stack = stacks[inner]
                 if stack is not None:
                     tile = np.ascontiguousarray(stack[:, column * lanes : (column + 1) * lanes])
-                    self.weights[number, column, inner] = self._store_tile(self.plane_of(column), tile, what)
+                    self.weights[number, column, inner] = self._store_tile(
+                        self.planes[self.turn(number, column)], tile, what
+                    )
         self.tiles[number] = tuple(rounds)
 
     def _store_tile(self, plane: Plane, tile: npt.NDArray[np.int8], what: str) -> int:
@@ -354,7 +374,7 @@ class Placement:
         for down in range(tall):
             for across in range(broad):
                 inner, output = (across, down) if transposed else (down, across)
-                plane = self.plane_of(output)
+                plane = self.planes[output % len(self.planes)]
                 base = self._allocate(plane.feeders, groups, f"'{buffer.name}' as weights")
                 for number, i, _ in uses:
                     self.weights[number, output, Inner(i, 0, inner)] = base

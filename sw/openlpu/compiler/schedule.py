@@ -181,7 +181,7 @@ class _Scheduler:
                 for position, inner in enumerate(inners):
                     yield [
                         (
-                            plane,
+                            self.placement.turn(number, output),
                             Tile(
                                 number,
                                 kernel,
@@ -194,7 +194,7 @@ class _Scheduler:
                                 replayed=replayed,
                             ),
                         )
-                        for plane, output in enumerate(members)
+                        for output in members
                     ]
 
     def tiles_of(self, plane: int) -> Iterator[Tile]:

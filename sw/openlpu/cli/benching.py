@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""`lpu bench`: workloads of any size, compiled, run, compared byte by byte, and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import find_config
+from openlpu.arch.program import Program
+from openlpu.cli import figures
+from openlpu.cli.errors import RunFailure, UserError
+from openlpu.cli.programs import print_summary
+from openlpu.cli.running import backend_option, facts, measured, open_backend, run_once
+from openlpu.cli.terminal import json_option, print_json, working
+from openlpu.compiler.graph import Graph, Port
+from openlpu.compiler.pipeline import compile_graph
+from openlpu.compiler.reference import evaluate
+from openlpu.compiler.workloads import gemm, lstm_step
+from openlpu.runtime.driver import RunResult
+
+_SIZE = click.IntRange(min=1)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """What every workload takes."""
+    config = click.option(
+        "--config", default="ulx3s", show_default=True, help="The chip: a preset, or a .toml or .json file."
+    )
+    seed = click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and inputs."
+    )
+    return config(seed(backend_option(json_option(command))))
+
+
+@click.group()
+def bench() -> None:
+    """Compile and run a workload, and compare every byte with the graph's own meaning in numpy."""
+
+
+@bench.command("gemm")
+@click.option("--m", type=_SIZE, default=64, show_default=True, help="Rows of the input.")
+@click.option("--k", type=_SIZE, default=64, show_default=True, help="Columns of the input.")
+@click.option("--n", type=_SIZE, default=64, show_default=True, help="Columns of the output.")
+@_options
+def gemm_command(m: int, k: int, n: int, config: str, seed: int, backend: str, as_json: bool) -> None:
+    """An int8 matrix product, requantised to int8."""
+    chip = find_config(config)
+    _require_room(chip, f"{m} x {k} x {n}", m * k + k * n + m * n)
+    _bench(gemm(m, k, n, seed), chip, seed, backend, as_json)
+
+
+@bench.command("gemv")
+@click.option("--m", type=_SIZE, default=1, show_default=True, help="Rows of the input.")
+@click.option("--k", type=_SIZE, default=64, show_default=True, help="Columns of the input.")
+@click.option("--n", type=_SIZE, default=64, show_default=True, help="Columns of the output.")
+@_options
+@click.pass_context
+def gemv_command(context: click.Context, /, **options: Any) -> None:
+    """As gemm, of one row."""
+    context.invoke(gemm_command, **options)
+
+
+@bench.command("lstm")
+@click.option("--hidden", type=_SIZE, default=64, show_default=True, help="Hidden units, and as many inputs.")
+@click.option("--batch", type=_SIZE, default=1, show_default=True, help="Rows of the input.")
+@_options
+def lstm_command(hidden: int, batch: int, config: str, seed: int, backend: str, as_json: bool) -> None:
+    """A step of an LSTM layer: int8 products, the rest in fp32."""
+    chip = find_config(config)
+    _require_room(chip, f"an LSTM of {hidden}", 8 * hidden * hidden + 31 * batch * hidden)
+    _bench(lstm_step(hidden, batch, seed), chip, seed, backend, as_json)
+
+
+def _bench(graph: Graph, chip: ChipConfig, seed: int, backend: str, as_json: bool) -> None:
+    clock = _PassClock()
+    with working(f"compiling {graph.name} for {chip.name}", as_json=as_json):
+        program = compile_graph(graph, chip, dump=clock)
+    random = np.random.default_rng(seed + 1)
+    inputs = {port.name: _noise(port, random) for port in graph.inputs}
+    result, seconds = _repeat(program, inputs, backend, as_json)
+    expected = evaluate(graph, inputs)
+    mismatches = sum(int(np.count_nonzero(result.outputs[name] != expected[name])) for name in expected)
+    if as_json:
+        passes = {name: round(passed, 3) for name, passed in clock.seconds.items()}
+        compiled = {"instructions": figures.instructions(program), "pass_seconds": passes}
+        print_json({**measured(program, result, seconds), **compiled, "backend": backend, "mismatches": mismatches})
+    else:
+        pace = ("scheduling", _pace(program, clock))
+        print_summary(program, [pace, *facts(backend, result, seconds), ("mismatches", mismatches)])
+    if mismatches:
+        raise RunFailure(f"{program.name}: {mismatches} wrong results on {backend} (seed {seed})")
+
+
+def _noise(port: Port, random: np.random.Generator) -> NDArray[Any]:
+    if port.dtype == "float32":
+        return random.normal(0, 1, port.shape).astype(np.float32)
+    return random.integers(-128, 128, port.shape, dtype=np.int8)
+
+
+def _repeat(
+    program: Program, inputs: Mapping[str, NDArray[Any]], backend: str, as_json: bool
+) -> tuple[RunResult, float]:
+    """Run a program again and again for half a second; the seconds of one run.
+
+    The first run, in which the golden model proves and links the program, does not count.
+    """
+    with working(f"preparing {backend} for {program.config.name}", as_json=as_json):
+        device = open_backend(backend, program.config)
+    with device, working(f"running {program.name} on {backend}", as_json=as_json):
+        device.load(program)
+        result = run_once(device, inputs)
+        runs, start = 0, time.perf_counter()
+        while time.perf_counter() < start + 0.5:
+            result = run_once(device, inputs)
+            runs += 1
+        return result, (time.perf_counter() - start) / runs
+
+
+class _PassClock:
+    """How long each pass of the compiler took; `compile_graph` calls it after each."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def __call__(self, name: str, text_of: Callable[[], str]) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self._since = now - self._since, now
+
+
+def _pace(program: Program, clock: _PassClock) -> str:
+    seconds, count = clock.seconds["schedule"], figures.instructions(program)
+    return f"{count:,} instructions in {seconds:.3f} s ({count / seconds:,.0f} a second)"
+
+
+def _require_room(chip: ChipConfig, what: str, need: int) -> None:
+    """Refuse operands that no placement could hold, before memory is spent on them."""
+    room = chip.hemispheres * chip.mem_slices * chip.mem_words * chip.lanes
+    if need > room:
+        raise UserError(f"{what} needs {need:,} bytes of SRAM, and {chip.name} has {room:,}: choose smaller")
