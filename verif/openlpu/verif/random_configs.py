@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Random chips, small enough to be built in a minute or less: every field that has RTL, in combinations nobody would design."""
+
+import random
+
+from openlpu.arch.config import GROUP, AluConfig, ChipConfig, OpClass, PipelineConfig, Reach
+
+_LANES = (2, 3, 4, 4, 5, 6, 8)
+_MOST_SLICES = 4
+_MOST_ALUS = 4
+
+
+def random_config(seed: int) -> ChipConfig:
+    """A legal chip, the same for the same seed. ECC and links between chips have no RTL, so it has neither."""
+    rng = random.Random(seed)
+    lanes, streams = rng.choice(_LANES), GROUP * rng.choice((1, 1, 1, 2))
+    mem_slices, alus = rng.randint(1, _MOST_SLICES), _random_alus(rng)
+    return ChipConfig(
+        name=f"random_{seed}",
+        lanes=lanes,
+        streams=streams,
+        hemispheres=rng.choice((1, 1, 2)),
+        mem_slices=mem_slices,
+        mem_words=rng.choice((2, 16, 32, rng.randint(3, 70))),
+        slices_per_hop=rng.randint(1, mem_slices),
+        mem_reach=rng.choice([*Reach]),
+        mxm_planes=rng.choice((1, 1, 2)),
+        weight_streams=rng.choice([n for n in range(1, min(lanes, streams) + 1) if lanes % n == 0]),
+        acc_depth=rng.choice((1, 4, rng.randint(2, 9))),
+        act_depth=rng.choice((1, 4, rng.randint(2, 9))),
+        alus=alus,
+        chain_reach=rng.randint(0, len(alus) - 1),
+        pipeline=_random_pipeline(rng),
+        imem_words=rng.choice((16, 64, rng.randint(16, 100))),
+        clock_mhz=100.0,
+    )
+
+
+def _random_alus(rng: random.Random) -> tuple[AluConfig, ...]:
+    """Any classes in any order; one ALU at most computes special functions, which are the largest by far."""
+    plain = [op_class for op_class in OpClass if op_class is not OpClass.SPECIAL]
+    special = rng.choice((None, rng.randrange(_MOST_ALUS)))
+    return tuple(
+        AluConfig(
+            classes=(*rng.sample(plain, rng.choice((1, 1, 2, 3))), *((OpClass.SPECIAL,) if number == special else ())),
+            reads=rng.random() < 0.8,
+            writes=rng.random() < 0.8,
+        )
+        for number in range(rng.randint(1, _MOST_ALUS))
+    )
+
+
+def _random_pipeline(rng: random.Random) -> PipelineConfig:
+    return PipelineConfig(
+        dispatch=rng.randint(0, 2),
+        sram=rng.randint(1, 3),
+        multiply=rng.randint(1, 3),
+        tree_levels=rng.randint(1, 3),
+        alu_int=rng.randint(1, 3),
+        alu_cvt=rng.randint(1, 5),
+        alu_fadd=rng.randint(1, 7),
+        alu_fmul=rng.randint(1, 5),
+        alu_special=rng.randint(1, 9),
+        lanes=rng.randint(1, 3),
+        notify=rng.randint(1, 5),
+    )
