@@ -25,6 +25,7 @@ from openlpu.compiler.frontend.dense import matmul_integer, qgemm, qlinear_matmu
 from openlpu.compiler.frontend.elementwise import qlinear_binary
 from openlpu.compiler.frontend.erf import erf, gelu
 from openlpu.compiler.frontend.lookup import gather
+from openlpu.compiler.frontend.lstm import lstm
 from openlpu.compiler.frontend.movement import concat, expand, identity, reshape, slice_, split, transpose
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, array, attributes, title
@@ -182,6 +183,7 @@ _HANDLERS: Mapping[tuple[str, str], _Handler] = {
     ("", "Expand"): expand,
     ("", "Tile"): expand,
     ("", "Gather"): gather,
+    ("", "LSTM"): lstm,
     ("", "QLinearMatMul"): qlinear_matmul,
     ("", "MatMulInteger"): matmul_integer,
     ("com.microsoft", "QGemm"): qgemm,

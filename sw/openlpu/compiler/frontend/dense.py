@@ -162,6 +162,15 @@ def product_shape(net: Network, node: NodeProto, operands: Sequence[Value]) -> t
     return (*np.broadcast_shapes(x[:-2], w[:-2]), x[-2], w[-1])
 
 
+def scaled_matmul(net: Network, name: str, x: Dequantised, w: DequantisedConstant) -> str:
+    """Tensor `name`: the product of codes and weights as floats."""
+    sums = _accumulate(net, x, w, None)
+    factor = number_or_lanes(np.asarray(x.quantisation.scale * w.scale, np.float32).reshape(-1))
+    output = Tensor(name, sums.shape, "float32", "float32")
+    net.emit(MatMul(name, x.tensor, sums.weights, sums.bias, None, (FloatStep("fmul", factor),)), output)
+    return name
+
+
 def float_matmul(net: Network, base: Expression) -> str:
     """The float32 tensor of a MatMul or Gemm that no QuantizeLinear ends."""
     node, name = base.node, str(base.node.output[0])
@@ -170,12 +179,7 @@ def float_matmul(net: Network, base: Expression) -> str:
     product: str = name if bias is None else net.fresh(f"{name}.product")
     match x, w:
         case Dequantised(), DequantisedConstant() if w.codes.ndim == 2:
-            w = w.transposed() if _is_transposed(node) else w
-            sums = _accumulate(net, x, w, None)
-            factor = number_or_lanes(np.asarray(x.quantisation.scale * w.scale, np.float32).reshape(-1))
-            output = Tensor(product, sums.shape, "float32", "float32")
-            steps = (FloatStep("fmul", factor),)
-            net.emit(MatMul(product, x.tensor, sums.weights, sums.bias, None, steps), output)
+            scaled_matmul(net, product, x, w.transposed() if _is_transposed(node) else w)
         case ((Dequantised() | DequantisedConstant()), (Dequantised() | DequantisedConstant())):
             float_product(net, x, w, product, transposed=_is_transposed(node))
         case _:

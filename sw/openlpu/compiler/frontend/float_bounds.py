@@ -47,14 +47,15 @@ FLOAT_BOUNDS: Mapping[str, FloatBound] = {
     "Div": FloatBound(3),
     "Erf": FloatBound(4, "1"),
     "Exp": FloatBound(1),
-    "Gelu": FloatBound(8, per_term=2),  # terms: x * x, for exp multiplies the rounding of its argument by that
-    "Gelu (tanh)": FloatBound(8, per_term=4),  # terms: x * x + |x * x * x| / 8, likewise
+    # Terms: x * x, for exp multiplies the rounding of its argument by that; for the tanh formula + |x * x * x| / 8.
+    "Gelu": FloatBound(8, per_term=2),
+    "Gelu (tanh)": FloatBound(8, per_term=4),
     "HardSigmoid": FloatBound(1.5, "alpha * x, or beta"),
     "HardSwish": FloatBound(2.5, "x * x / 6, or x"),
-    "LSTM": FloatBound(8, "1, for each step", per_term=8),  # terms: steps
-    "LayerNormalization": FloatBound(
-        8, "largest |x| of the row, times what multiplies it, or bias", per_term=2
-    ),  # terms: elements of the row
+    # Terms: steps. It holds where the recurrence does not amplify errors; nothing bounds them where it does.
+    "LSTM": FloatBound(2, "1, |c| or the sum of a row of |R|", per_term=1),
+    # Terms: elements of the row.
+    "LayerNormalization": FloatBound(8, "largest |x| of the row, times what multiplies it, or bias", per_term=2),
     "LeakyRelu": FloatBound(0.5),
     "MatMul": FloatBound(2, "sum of a row of products, or bias"),
     "Max": FloatBound(0),

@@ -16,6 +16,9 @@ from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.parameters import shift_of
 from openlpu.compiler.frontend.values import Constant, Dequantised, DequantisedConstant, Result, Value
 
+_PASSED = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice")
+"""Operators that ONNX Runtime takes a QuantizeLinear across."""
+
 
 def as_computed(net: Network, name: str, quantisation: Quantisation) -> Quantisation:
     """The quantisation of value `name` in ONNX Runtime 1.32, which turns pairs of int8 into uint8."""
@@ -26,6 +29,12 @@ def merges_pairs(net: Network, node: NodeProto) -> bool:
     """Whether ONNX Runtime makes one rescaling of QuantizeLinear `node` and the pair that it directly follows."""
     before = net.flow.makers[node.input[0]].input[0]
     return net.flow.qdq_pair(node.output[0]) is not None and net.flow.qdq_pair(before) is not None
+
+
+def lets_quantisation_pass(net: Network, name: str) -> bool:
+    """Whether ONNX Runtime quantises before the move that makes value `name`, and not after."""
+    maker = net.flow.makers.get(name)
+    return maker is not None and maker.op_type in _PASSED and net.flow.reads(name) == 1
 
 
 def fuses_elementwise(operands: Sequence[Value], result: Result) -> bool:

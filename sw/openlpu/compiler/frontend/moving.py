@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openlpu.compiler.frontend.fusion import lets_quantisation_pass
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError
 from openlpu.compiler.frontend.values import (
@@ -107,8 +108,9 @@ def move(net: Network, name: str, value: Value, moves: Sequence[Move]) -> Value:
         case FloatInput() if _are_views(moves, prod(value.shape)):
             return replace(value, shape=moves[-1].shape)
         case FloatInput() | Expression() | Moved():
+            passes = lets_quantisation_pass(net, name)
             for step in moves:
-                value = Moved((value,), step)
+                value = Moved((value,), step, passes)
             return value
         case Indices():
             raise UnsupportedError(f"input {value.tensor!r} holds indices, which only a Gather may read")

@@ -106,7 +106,7 @@ def _lower(net: Network, node: NodeProto, source: Value, result: Result, plain: 
     result, plain = replace(result, limits=limits), plain and unclipped
     match base:
         case Moved():
-            return _quantised_parts(net, node, base, result)
+            return _quantised_parts(net, node, base, result, plain)
         case Expression() if _is_exact(net, base):
             try:
                 return (float_dense if is_dense(base) else _float_elementwise)(net, base, result, plain)
@@ -135,14 +135,16 @@ def _is_exact(net: Network, base: Expression) -> bool:
     return len(constants) < 2 and all(is_exact_operand(constant, base.shape) for constant in constants)
 
 
-def _quantised_parts(net: Network, node: NodeProto, base: Moved, result: Result) -> Activation:
+def _quantised_parts(net: Network, node: NodeProto, base: Moved, result: Result, plain: bool) -> Activation:
     """Codes that are moved where floats were: rounding does not care about order."""
+    # By then it has looked for groups of int8, so that only those of uint8 are integer kernels.
+    plain = plain and base.passes and result.quantisation.shift != 0
     parts: list[str] = []
     for part in base.parts:
         named = replace(result, name=net.fresh(f"{result.name}.part"))
         constant = float_constant(part)
         if constant is None:
-            parts.append(_lower(net, node, part, named, plain=False).tensor)
+            parts.append(_lower(net, node, part, named, plain).tensor)
         else:
             q = result.quantisation
             codes = quantize_linear(constant, q.scale, q.stored_zero_point, *result.limits).astype(np.int8)

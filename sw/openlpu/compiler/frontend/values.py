@@ -101,10 +101,12 @@ class Moved:
     """Elements of float values in another order, which waits for a QuantizeLinear that moves codes instead.
 
     `source`, of the value's shape, is that of `graph.Rearrange`: places in the flattened `parts`, one after the other.
+    `passes` says that ONNX Runtime, too, moves the QuantizeLinear to the other side.
     """
 
     parts: tuple["Value", ...]
     source: NDArray[np.int64]
+    passes: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
