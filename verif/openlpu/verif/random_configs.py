@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""Random chips, small enough to be built in a minute or less: every field that has RTL, in combinations nobody would design."""
+"""Random chips, small enough to be built in a minute or so: every field that has RTL, as nobody would combine them."""
 
 import random
 
