@@ -5,7 +5,6 @@
 A failure prints the seed in the program's name: `random_program(config, seed)` makes it again.
 """
 
-import dataclasses
 import os
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.assembly import parse_instruction
-from openlpu.arch.config import AluConfig, ChipConfig, OpClass, PipelineConfig
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import instruction
@@ -25,38 +24,9 @@ from openlpu.model.link import check
 from openlpu.runtime.driver import Device, open_device
 from openlpu.verif import host
 from openlpu.verif.lockstep import Mismatch, compare
+from openlpu.verif.odd_configs import MIRRORED, UNEVEN
 from openlpu.verif.random_programs import random_program
 from openlpu.verif.rtl_port import RtlChip
-
-MIRRORED = dataclasses.replace(
-    NANO,
-    name="mirrored",
-    hemispheres=2,
-    mxm_planes=2,
-    weight_streams=2,
-    pipeline=PipelineConfig(dispatch=0, sram=2, multiply=2, tree_levels=1),
-)
-"""Two hemispheres with two planes each, no dispatch registers, deep memories and arrays."""
-
-UNEVEN = dataclasses.replace(
-    NANO,
-    name="uneven",
-    lanes=6,
-    streams=4,
-    mem_slices=3,
-    mem_words=37,
-    slices_per_hop=1,
-    weight_streams=3,
-    acc_depth=5,
-    alus=(
-        AluConfig(classes=(OpClass.INT, OpClass.CVT)),
-        AluConfig(classes=(OpClass.FADD, OpClass.FMUL), writes=False),
-        AluConfig(classes=(OpClass.FMUL,), reads=False),
-    ),
-    chain_reach=1,
-    pipeline=PipelineConfig(dispatch=2, alu_int=1, alu_cvt=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1),
-)
-"""No size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""
 
 Chips = Callable[[ChipConfig], RtlChip]
 BATCH = 10

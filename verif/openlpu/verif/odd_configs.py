@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Chips to verify the generator with: between them they have what no preset that is quick to build has."""
+
+import dataclasses
+
+from openlpu.arch.config import AluConfig, OpClass, PipelineConfig
+from openlpu.arch.presets import NANO
+
+MIRRORED = dataclasses.replace(
+    NANO,
+    name="mirrored",
+    hemispheres=2,
+    mxm_planes=2,
+    weight_streams=2,
+    pipeline=PipelineConfig(dispatch=0, sram=2, multiply=2, tree_levels=1),
+)
+"""Two hemispheres with two planes each, no dispatch registers, deep memories and arrays."""
+
+UNEVEN = dataclasses.replace(
+    NANO,
+    name="uneven",
+    lanes=6,
+    streams=4,
+    mem_slices=3,
+    mem_words=37,
+    slices_per_hop=1,
+    weight_streams=3,
+    acc_depth=5,
+    alus=(
+        AluConfig(classes=(OpClass.INT, OpClass.CVT)),
+        AluConfig(classes=(OpClass.FADD, OpClass.FMUL), writes=False),
+        AluConfig(classes=(OpClass.FMUL,), reads=False),
+    ),
+    chain_reach=1,
+    pipeline=PipelineConfig(dispatch=2, alu_int=1, alu_cvt=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1),
+)
+"""No size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""
