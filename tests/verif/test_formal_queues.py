@@ -1,0 +1,88 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Instruction queues of `nano`, proven: whatever the text, each instruction is dispatched in its cycle, for all time.
+
+The instruction memories have 8 words instead of 256.
+"""
+
+import dataclasses
+
+import pytest
+from amaranth.hdl import Module, Value
+
+from openlpu.arch.geometry import geometry
+from openlpu.arch.presets import NANO
+from openlpu.hdl.icu import InstructionQueue
+from openlpu.verif.formal import queues
+from openlpu.verif.formal.prover import Mode, Proof, Verdict, prove
+from openlpu.verif.formal.queues import QueueLaws
+
+CONFIG = dataclasses.replace(NANO, imem_words=8)
+QUEUES = geometry(CONFIG).by_name
+QUEUE = QUEUES["mxm_e0.accs"]
+ONE_OF_A_KIND = {queue.kind: queue.name for queue in QUEUES.values()}.values()
+HORIZON = 12
+"""Cycles in which a mistake must show. The first instruction is dispatched in cycle 5 at the earliest."""
+
+
+def ask(laws: QueueLaws, mode: Mode, depth: int) -> Proof:
+    return prove(laws, laws.inputs, mode=mode, depth=depth, watched=laws.watched, chosen=laws.chosen, cut=laws.cut)
+
+
+def assert_proven(name: str) -> None:
+    proof = ask(QueueLaws(CONFIG, QUEUES[name]), Mode.UNBOUNDED, 2)
+    assert proof.verdict is Verdict.PROVEN, proof.log
+
+
+@pytest.mark.parametrize("name", ["mxm_e0.accs", "mem_e0.read"])
+def test_every_instruction_is_dispatched_in_its_cycle(name: str) -> None:
+    assert_proven(name)
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
+def test_queues_of_every_kind(name: str) -> None:
+    assert_proven(name)
+
+
+# --- and the proofs can fail ---
+
+
+def assert_refuted(laws: QueueLaws) -> None:
+    proof = ask(laws, Mode.BOUNDED, HORIZON)
+    assert proof.verdict is Verdict.REFUTED, proof.log
+    assert "Assert failed in property" in proof.log
+
+
+class LongerNops(QueueLaws):
+    def nop_cycles(self, n: Value) -> Value:
+        return (n + 1)[: len(n)]
+
+
+class RepeatsInPlace(QueueLaws):
+    def advanced(self, m: Module, word: Value, step: Value) -> Value:
+        return word
+
+
+@pytest.mark.parametrize("laws", [LongerNops, RepeatsInPlace])
+def test_another_specification_is_refuted(laws: type[QueueLaws]) -> None:
+    assert_refuted(laws(CONFIG, QUEUE, inductive=False))
+
+
+class StubbornQueue(InstructionQueue):
+    """A queue that does not advance the address of what it repeats."""
+
+    def _advanced(self, m: Module, word: Value, repeat: Value) -> Value:
+        return word
+
+
+def test_another_queue_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "InstructionQueue", StubbornQueue)
+    assert_refuted(QueueLaws(CONFIG, QUEUE, inductive=False))
+
+
+def test_without_what_the_registers_hold_there_is_no_induction() -> None:
+    """The assertions about registers are needed, so they are not true of just anything."""
+    proof = ask(QueueLaws(CONFIG, QUEUE, inductive=False), Mode.UNBOUNDED, 2)
+    assert proof.verdict is Verdict.UNDECIDED, proof.log
