@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from numpy.typing import DTypeLike
 from onnx import GraphProto, ModelProto, NodeProto
 
 from openlpu.compiler.errors import CompileError, ModelFileError, UnsupportedModelError
@@ -142,11 +144,22 @@ def _collecting(problems: list[str], where: str) -> Iterator[None]:
         problems.append(f"{where if problem.node is None else title(problem.node) + ': '}{problem}")
 
 
+_CONSTANTS: Mapping[str, DTypeLike] = {
+    "value_int": np.int64,
+    "value_ints": np.int64,
+    "value_float": np.float32,
+    "value_floats": np.float32,
+}
+"""Types of constants that are attributes."""
+
+
 def _constant(net: Network, node: NodeProto, arguments: Arguments) -> Value:
-    given = attributes(node)
-    if "value" not in given:
-        raise UnsupportedError(f"attribute {sorted(given)[0]!r} is not supported: store the constant as a tensor")
-    return Constant(array(given["value"]))
+    ((name, value),) = attributes(node).items()
+    if name == "value":
+        return Constant(array(value))
+    if name not in _CONSTANTS:
+        raise UnsupportedError(f"attribute {name!r} is not supported: store the constant as a tensor")
+    return Constant(np.asarray(value, _CONSTANTS[name]))
 
 
 _Handler: TypeAlias = Callable[[Network, NodeProto, Arguments], Value | tuple[Value, ...]]
@@ -176,6 +189,7 @@ _HANDLERS: Mapping[tuple[str, str], _Handler] = {
     ("", "RMSNormalization"): layer_normalization,
     ("", "Cast"): cast,
     ("", "Identity"): identity,
+    ("", "Dropout"): identity,
     ("", "Transpose"): transpose,
     ("", "Slice"): slice_,
     ("", "Split"): split,

@@ -197,9 +197,10 @@ def _evaluate_op(op: Op, values: Mapping[str, Stored]) -> Stored:
         case Reshape():
             return values[op.input]
         case Rearrange():
-            return np.concatenate([values[name].ravel() for name in op.inputs])[op.source]
+            elements: NDArray[Any] = np.concatenate([values[name].ravel() for name in op.inputs])
+            return elements[op.source]
         case Lookup():
-            return op.table[values[op.indices][..., 0]]
+            return op.table[values[op.indices][..., 0].astype(np.int64)]
         case ConstantTensor():
             return op.values
 

@@ -40,7 +40,7 @@ SIGN = FloatStep("and", np.asarray(-(2**31), np.int32))
 
 def step(function: FloatFunction, operand: float | str | None = None) -> FloatStep:
     """A step whose operand is one float32 number or a tensor."""
-    return FloatStep(function, np.asarray(operand, np.float32) if isinstance(operand, float) else operand)
+    return FloatStep(function, np.asarray(operand, np.float32) if isinstance(operand, int | float) else operand)
 
 
 def pointwise(net: Network, name: str, source: str, steps: Sequence[FloatStep], zero_point: int = 0) -> str:

@@ -47,7 +47,12 @@ MOVEMENTS = (
 
 
 def identity(net: Network, node: NodeProto, arguments: Arguments) -> Value:
-    """Identity: the value itself."""
+    """Identity, and Dropout, which drops nothing when it infers: the value itself."""
+    training = arguments[2]
+    if node.op_type == "Dropout" and not (
+        training is None or (isinstance(training, Constant) and not training.array.any())
+    ):
+        raise UnsupportedError("it is in training mode: export for inference")
     return required(arguments[0], "input")
 
 

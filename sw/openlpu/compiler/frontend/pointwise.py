@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from math import pi, sqrt
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from openlpu.compiler.frontend import floats
 from openlpu.compiler.frontend.compute import computed, operand
 from openlpu.compiler.frontend.floats import MAGNITUDE, NEGATE, step
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, required
-from openlpu.compiler.frontend.values import Activation, Arguments, Computed, Constant, Value
+from openlpu.compiler.frontend.values import Activation, Arguments, Computed, Constant, Indices, Value
 from openlpu.compiler.graph import FloatStep
 
 SIGMOID = (NEGATE, step("exp"), step("fadd", 1.0), step("recip"))
@@ -123,9 +124,15 @@ def power(net: Network, node: NodeProto, arguments: Arguments) -> Value:
 
 
 def cast(net: Network, node: NodeProto, arguments: Arguments) -> Value:
-    """Cast of codes or int32 sums to float32; of floats to float32 it is nothing."""
-    allow(node, to=1, saturate=None, round_mode=None)
-    source = required(arguments[0], "input")
+    """Cast of constants; of codes or int32 sums to float32; of floats to float32 and of indices it is nothing."""
+    allow(node, to=None, saturate=None, round_mode=None)
+    source, target = required(arguments[0], "input"), attributes(node)["to"]
+    if isinstance(source, Constant):
+        return Constant(source.array.astype(tensor_dtype_to_np_dtype(target)))
+    if isinstance(source, Indices):
+        return source
+    if target != TensorProto.FLOAT:
+        raise UnsupportedError(f"attribute to = {target} is not supported: only {TensorProto.FLOAT} (float32) is")
     if not isinstance(source, Activation):
         return source
     tensor = net.tensors[source.tensor]

@@ -106,10 +106,20 @@ def _is_quantised(net: Network, name: str) -> bool:
 def _is_index(net: Network, info: ValueInfoProto) -> bool:
     """Whether an input is read as the indices of a Gather alone."""
     whole = info.type.tensor_type.elem_type in (TensorProto.INT32, TensorProto.INT64)
-    readers = net.flow.readers(info.name)
-    return whole and all(
-        node is not None and node.op_type == "Gather" and node.input[0] != info.name for node in readers
-    )
+    return whole and _selects(net, info.name)
+
+
+def _selects(net: Network, name: str) -> bool:
+    """Whether a value is read as indices alone, perhaps after a Cast."""
+    for reader in net.flow.readers(name):
+        match reader.op_type if reader is not None else "":
+            case "Gather" if reader is not None and reader.input[0] != name:
+                continue
+            case "Cast" | "Identity" if reader is not None and _selects(net, reader.output[0]):
+                continue
+            case _:
+                return False
+    return True
 
 
 def _declare_indices(net: Network, info: ValueInfoProto, batch: int | None) -> Indices:
