@@ -47,7 +47,7 @@ def special_pairs(binades: Iterable[int] = BINADES) -> tuple[Words, Words]:
 
 def random_pairs(rng: np.random.Generator, count: int) -> tuple[Words, Words]:
     """`count` pairs, of every kind below as many, in random order."""
-    kinds = (_any, _near, _cancelling, _tying, _at_product_ends, _at_powers, _integers, _halves)
+    kinds = (_any, _near, _cancelling, _at_sum_ends, _tying, _at_product_ends, _at_powers, _integers, _halves)
     share = -(-count // len(kinds))
     drawn = [kind(rng, share) for kind in kinds]
     order = rng.permutation(share * len(kinds))[:count]
@@ -87,9 +87,17 @@ def _cancelling(rng: np.random.Generator, count: int) -> tuple[Patterns, Pattern
     """Magnitudes that differ in some of the last bits, or not at all, in the same or the next binade."""
     a, b = _any(rng, count)
     a = np.where(rng.integers(0, 4, count) == 0, _with_exponent(a, rng.integers(0, 30, count)), a)
-    kept = (np.uint32(1) << rng.integers(0, 24, count, np.uint32)) - np.uint32(1)
+    bits = rng.integers(0, 24, count, np.uint32) * rng.integers(0, 2, count, np.uint32)
+    kept = (np.uint32(1) << bits) - np.uint32(1)
     near = (a ^ (b & kept)) ^ (b & _SIGN)
     return a, np.where(rng.integers(0, 4, count) == 0, near + np.uint32(1 << 23), near)
+
+
+def _at_sum_ends(rng: np.random.Generator, count: int) -> tuple[Patterns, Patterns]:
+    """Exponents both among the smallest, or both among the largest."""
+    exponents = np.where(rng.integers(0, 2, count) == 0, 1, 252) + rng.integers(0, 3, (2, count))
+    a, b = (_with_exponent(word, exponent) for word, exponent in zip(_any(rng, count), exponents, strict=True))
+    return a, b
 
 
 def _tying(rng: np.random.Generator, count: int) -> tuple[Patterns, Patterns]:
