@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Every operator from its ONNX model to the golden chip, against ONNX Runtime and the exact result."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import pytest
+from tests.compiler.onnx_cases import Case
+from tests.compiler.onnx_catalogue import GROUPS
+from tests.compiler.test_float_backend import CONFIGS
+
+from openlpu.arch.config import ChipConfig
+from openlpu.compiler.onnx_import import import_model
+from openlpu.compiler.pipeline import compile_graph
+from openlpu.runtime.driver import open_device
+
+CHIPS = [dataclasses.replace(config, mem_words=1 << 14, imem_words=1 << 15) for config in CONFIGS]
+"""With room for networks that were made to test something else."""
+
+
+def run_on_chip(cases: Iterable[tuple[Case, ChipConfig]]) -> None:
+    for case, config in cases:
+        program = compile_graph(import_model(case.model), config)
+        with open_device("golden", config) as device:
+            device.load(program)
+            result = device.run(case.inputs)
+        assert result.cycles == program.cycles, case.name
+        case.check(result.outputs)
+
+
+@pytest.mark.parametrize("chip", range(len(CHIPS)))
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_case_on_one_chip(group: str, chip: int) -> None:
+    run_on_chip((case, CHIPS[chip]) for i, case in enumerate(GROUPS[group](0)) if i % len(CHIPS) == chip)
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: f"{chip.lanes}_lanes")
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_case_on_every_chip(group: str, chip: ChipConfig) -> None:
+    run_on_chip((case, chip) for seed in range(3) for case in GROUPS[group](seed))
