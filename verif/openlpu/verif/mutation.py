@@ -67,7 +67,10 @@ def mutated(program: Program, flip: Flip) -> Program:
         return dataclasses.replace(program, name=f"{program.name} with {flip}", image=program.image | {place: vector})
     queue, codec = geometry(program.config).by_name[flip.memory], encoding(program.config)
     text = list(program.text[flip.memory])
-    text[flip.word] = codec.decode(codec.encode(text[flip.word], queue) ^ 1 << flip.bit, queue)
+    word = codec.encode(text[flip.word], queue) ^ 1 << flip.bit
+    text[flip.word] = codec.decode(word, queue)
+    # The flipped word itself runs on both models: no bit of it may get lost on the way through an instruction.
+    assert codec.encode(text[flip.word], queue) == word, f"{flip}: {word:#x} has the meaning of another word"
     texts = program.text | {flip.memory: tuple(text)}
     return dataclasses.replace(program, name=f"{program.name} with {flip}", text=texts)
 
