@@ -41,9 +41,9 @@ def chunks(x: Words, y: Words) -> Iterator[Pairs]:
         yield x[start : start + CHUNK], y[start : start + CHUNK]
 
 
-def compare(name: str, mnemonic: str, x: Words, y: Words, got: Words, seed: int) -> None:
-    """Hold results against the golden model and the machine, or the bound."""
-    operation = VXM[mnemonic]
+def compare(name: str, mnemonic: str, x: Words, y: Words, got: Words, seed: int) -> float:
+    """Hold results against the golden model, and the machine or the bound; returns the largest error in ulp."""
+    operation, worst = VXM[mnemonic], 0.0
     for start in range(0, len(x), PIECE):
         rows = slice(start, start + PIECE)
         operands = (x[rows], y[rows])[: operation.arity]
@@ -57,11 +57,12 @@ def compare(name: str, mnemonic: str, x: Words, y: Words, got: Words, seed: int)
                 answer, right = (int(words[row]) & 0xFFFF_FFFF for words in (got[rows], expected))
                 pytest.fail(f"{name}: {mnemonic} {shown} gave {answer:#010x}, not {right:#010x}: {source}, seed {seed}")
         if mnemonic in FUNCTIONS:
-            bound(mnemonic, operands[0], got[rows])
+            worst = max(worst, largest_error(mnemonic, operands[0], got[rows]))
+    return worst
 
 
-def bound(function: str, x: Words, got: Words) -> float:
-    """The largest error in ulp, which is within what the tables state."""
+def largest_error(function: str, x: Words, got: Words) -> float:
+    """In ulp; it is within what the tables state."""
     errors = special_errors(function, x, got)
     worst = int(np.argmax(errors))
     argument = int(x[worst]) & 0xFFFF_FFFF
@@ -147,10 +148,7 @@ def sweep_mantissas(name: str, function: str, step: int, first: int = 0) -> tupl
         x = mantissas(binade, negative=negative, step=step, first=first)
         for part, zeros in chunks(x, np.zeros_like(x)):
             got = unit.run(part, zeros, np.full_like(part, unit.operations[function]))
-            for start in range(0, len(part), PIECE):
-                rows = slice(start, start + PIECE)
-                compare(name, function, part[rows], zeros[rows], got[rows], seed=first)
-                worst = max(worst, bound(function, part[rows], got[rows]))
+            worst = max(worst, compare(name, function, part, zeros, got, seed=first))
             count += len(part)
     return count, worst
 
