@@ -25,6 +25,7 @@ GROUPS: Mapping[str, Callable[[int], Iterator[Case]]] = {
     "codes": onnx_floats.quantised_float_cases,
     "movement": onnx_movement.movement_cases,
     "concat": onnx_movement.concat_cases,
+    "where": onnx_movement.where_cases,
     "product": onnx_products.product_cases,
     "constant product": onnx_products.constant_product_cases,
     "broadcast": onnx_products.broadcast_cases,

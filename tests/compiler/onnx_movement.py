@@ -156,6 +156,20 @@ def _rank(b: Builder, output: str, shape: list[int]) -> int:
             return len(shape)
 
 
+def where_cases(seed: int) -> Iterator[Case]:
+    """Where of a constant condition: a mask of scores, of rows and of columns, and of two tensors."""
+    for form, shape in (("matrix", (5, 7)), ("row", (7,)), ("column", (5, 1)), ("grown", (2, 3, 5, 7))):
+        for kind in ("constant", "swapped", "tensors"):
+            name = f"Where-{form}-{kind}-{seed}"
+            b = Builder(rng_of(name, seed))
+            condition = b.constant("condition", b.rng.integers(0, 2, shape), np.bool_)
+            x = b.node("Neg", [b.input("x", "float32", [3, 5, 7])], "negative")
+            other = "x" if kind == "tensors" else b.constant("least", np.finfo(np.float32).min, np.float32)
+            sides = [other, x] if kind == "swapped" else [x, other]
+            b.output(b.node("Where", [condition, *sides], "y"), "float32", max(3, len(shape)))
+            yield Case(name, b.model(), {"x": random_codes(b.rng, "float32", (3, 5, 7))})
+
+
 def concat_cases(seed: int) -> Iterator[Case]:
     """Concat of codes of different scales, which are quantised again, of floats beside codes, and of a constant."""
     b = Builder(rng_of("Concat-codes", seed))

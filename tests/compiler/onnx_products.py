@@ -106,12 +106,14 @@ _SHAPES: tuple[tuple[list[int], list[int]], ...] = (
 
 
 def broadcast_cases(seed: int) -> Iterator[Case]:
-    """Add, Sub and Mul of codes that broadcast, the second operand constant or not."""
-    for op in ("Add", "Sub", "Mul"):
+    """Add, Sub, Mul and Div of codes that broadcast, the second operand constant or not."""
+    for op in ("Add", "Sub", "Mul", "Div"):
         for form in ("qdq", "qlinear"):
             for constant in (False, True):
                 for first, second in _SHAPES:
-                    if (form == "qlinear" and op == "Sub") or (constant and second == [256, 256]):
+                    if (form == "qlinear" and op in ("Sub", "Div")) or (constant and second == [256, 256]):
+                        continue
+                    if op == "Div" and not (constant and second in ([16], [1])):
                         continue
                     for dtype in ("int8", "uint8"):
                         name = f"{op}-{form}-{dtype}-{first}-{second}{'-constant' if constant else ''}-{seed}"
@@ -128,12 +130,15 @@ def _broadcast(
         values = [np.repeat(column[:, None], 256, 1), np.repeat(column[None], 256, 0)]
     feeds: dict[str, Any] = {"a": values[0]}
     names = [b.input("a", dtype, [*values[0].shape])]
+    if op == "Div":
+        # Not 0, wherever the zero point is.
+        values[1] = (values[1] | 64) & 127
     if constant:
         names.append(b.constant("b", values[1]))
     else:
         names.append(b.input("b", dtype, [*values[1].shape]))
         feeds["b"] = values[1]
-    parameters = [b.parameters(n, dtype) for n in names]
+    parameters = [b.parameters(n, dtype, zero=3 if op == "Div" else None) for n in names]
     y = b.parameters("y", dtype, float(b.rng.uniform(0.02, 0.06)))
     rank = max(len(shape) for shape in shapes)
     if form == "qlinear":

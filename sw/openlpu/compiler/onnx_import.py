@@ -31,7 +31,7 @@ from openlpu.compiler.frontend.lstm import lstm
 from openlpu.compiler.frontend.movement import concat, expand, identity, reshape, slice_, split, transpose
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, array, attributes, title
-from openlpu.compiler.frontend.pointwise import cast, divide, extreme, hard_sigmoid, leaky_relu, power, unary
+from openlpu.compiler.frontend.pointwise import cast, extreme, hard_sigmoid, leaky_relu, power, unary, where
 from openlpu.compiler.frontend.ports import declare_input, declare_output
 from openlpu.compiler.frontend.qdq import dequantize, float_operator, quantize
 from openlpu.compiler.frontend.rows import layer_normalization, reduce, softmax
@@ -100,7 +100,7 @@ def _walk(model: ModelProto, name: str, batch: int | None) -> Graph:
         if info.name not in net.values:
             with _collecting(problems, f"input {info.name!r} "):
                 net.values[info.name] = declare_input(net, info, batch)
-    for node in graph.node:
+    for node in net.flow.nodes:
         handler = _HANDLERS.get(_key(node))
         if handler is not None and all(read in net.values for read in node.input if read):
             with _collecting(problems, f"{title(node)}: "):
@@ -171,11 +171,11 @@ _HANDLERS: Mapping[tuple[str, str], _Handler] = {
     ("", "DequantizeLinear"): dequantize,
     ("", "MatMul"): float_operator,
     ("", "Gemm"): float_operator,
-    **{("", name): float_operator for name in ("Add", "Sub", "Mul", "Relu", "Clip")},
+    **{("", name): float_operator for name in ("Add", "Sub", "Mul", "Div", "Relu", "Clip")},
     **{("", name): unary for name in _UNARY},
     **{("", name): reduce for name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")},
     **{("", name): reshape for name in ("Reshape", "Flatten", "Squeeze", "Unsqueeze")},
-    ("", "Div"): divide,
+    ("", "Where"): where,
     ("", "Pow"): power,
     ("", "Max"): extreme,
     ("", "Min"): extreme,

@@ -22,7 +22,7 @@ from openlpu.compiler.frontend.values import (
 )
 from openlpu.compiler.graph import FloatStep, Port, Tensor
 
-_FUNCTIONS: dict[str, floats.BinaryFunction] = {"Add": "fadd", "Sub": "fsub", "Mul": "fmul"}
+_FUNCTIONS: dict[str, floats.BinaryFunction] = {"Add": "fadd", "Sub": "fsub", "Mul": "fmul", "Div": "fmul"}
 
 
 def computed(net: Network, value: Value) -> str:
@@ -91,4 +91,13 @@ def _expression(net: Network, expression: Expression) -> str:
     if expression.node.op_type in ("MatMul", "Gemm"):
         return float_matmul(net, expression)
     lhs, rhs = (operand(net, argument) for argument in expression.arguments)
+    if expression.node.op_type == "Div":
+        rhs = _reciprocal(net, name, rhs)
     return floats.combine(net, name, _FUNCTIONS[expression.node.op_type], lhs, rhs, expression.shape)
+
+
+def _reciprocal(net: Network, name: str, divisor: Operand) -> Operand:
+    if isinstance(divisor, str):
+        return floats.pointwise(net, net.fresh(f"{name}.recip"), divisor, [step("recip")])
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.float32(1) / divisor, np.float32)

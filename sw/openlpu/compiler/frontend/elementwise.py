@@ -57,7 +57,8 @@ from openlpu.compiler.reference import quantize_linear
 
 @dataclass(frozen=True)
 class Group:
-    """One elementwise operation: `kind` is "Add", "Sub", "Mul" or "copy" (one operand, requantised).
+    """One elementwise operation: `kind` is "Add", "Sub", "Mul", "Div" (by a constant) or "copy" (one
+    operand, requantised).
 
     `fused` says that ONNX Runtime computes it in codes, so that a constant operand is a DequantisedConstant.
     """
@@ -165,6 +166,9 @@ def _one_in_floats(group: Group, x: Dequantised, constant: Value | None) -> Unar
             first = group.operands[0] is x
             value = value - floats if first else floats - value
             factors, offset = ((ratio if first else -ratio,),), (-floats if first else floats) / qy.scale
+        elif group.kind == "Div":
+            value = value / floats
+            factors = ((ratio / floats,), (np.asarray(qx.scale), np.float32(1) / (floats * qy.scale)))
         else:
             value = value * floats
             factors = ((ratio * floats,), (np.asarray(qx.scale), floats / qy.scale))

@@ -28,7 +28,7 @@ from openlpu.compiler.graph import (
 
 Operand: TypeAlias = str | Float32Array
 """A float32 tensor by name, or a constant of any shape."""
-BinaryFunction: TypeAlias = Literal["fadd", "fsub", "fmul", "fmax", "fmin"]
+BinaryFunction: TypeAlias = Literal["fadd", "fsub", "fmul", "fmax", "fmin", "and", "or"]
 
 NEGATE = FloatStep("xor", np.asarray(-(2**31), np.int32))
 """The other sign."""
@@ -70,7 +70,10 @@ def combine(
     if not isinstance(lhs, str):
         raise UnsupportedError("both operands are constants: fold them before importing")
     source = spread(net, lhs, shape)
-    return pointwise(net, name, source, [*first, FloatStep(function, _step_operand(net, rhs, shape))])
+    other = _step_operand(net, rhs, shape)
+    if function in ("and", "or") and not isinstance(other, str):
+        other = other.view(np.int32)
+    return pointwise(net, name, source, [*first, FloatStep(function, other)])
 
 
 def spread(net: Network, source: str, shape: tuple[int, ...]) -> str:
@@ -88,10 +91,13 @@ def lane_constant(array: Float32Array, shape: tuple[int, ...]) -> Float32Array |
     """A constant that broadcasts to `shape` as one number or one a lane; None when rows differ."""
     lanes = shape[-1] if shape else 1
     rows = array.reshape(-1, array.shape[-1] if array.ndim else 1)
-    if not bool((rows == rows[0]).all()):
+    # By their patterns: a mask may be no number.
+    patterns = np.ascontiguousarray(rows, np.float32).view(np.int32)
+    if not bool((patterns == patterns[0]).all()):
         return None
-    first = rows[0].astype(np.float32)
-    return number_or_lanes(first[:1] if bool((first == first[0]).all()) else np.broadcast_to(first, (lanes,)).copy())
+    first = patterns[0].view(np.float32)
+    same = bool((patterns[0] == patterns[0][0]).all())
+    return number_or_lanes(first[:1] if same else np.broadcast_to(first, (lanes,)).copy())
 
 
 def float_constant(value: Value | None) -> Float32Array | None:

@@ -28,7 +28,9 @@ def as_computed(net: Network, name: str, quantisation: Quantisation) -> Quantisa
 def merges_pairs(net: Network, node: NodeProto) -> bool:
     """Whether ONNX Runtime makes one rescaling of QuantizeLinear `node` and the pair that it directly follows."""
     before = net.flow.makers[node.input[0]].input[0]
-    return net.flow.qdq_pair(node.output[0]) is not None and net.flow.qdq_pair(before) is not None
+    readers = net.flow.readers(node.output[0])
+    pair = all(reader is not None and reader.op_type == "DequantizeLinear" for reader in readers)
+    return pair and net.flow.qdq_pair(before) is not None
 
 
 def lets_quantisation_pass(net: Network, name: str) -> bool:

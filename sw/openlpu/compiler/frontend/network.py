@@ -21,12 +21,16 @@ from openlpu.compiler.graph import Op, Pointwise, Port, Reduce, Tensor, operands
 
 
 class Dataflow:
-    """Who makes and who reads each value of an ONNX graph, by name; an output of the network is a reader."""
+    """Who makes and who reads each value of an ONNX graph, by name; an output of the network is a reader.
+
+    `nodes` are those that an output depends on, in order; no others are readers, as ONNX Runtime removes them first.
+    """
 
     def __init__(self, graph: GraphProto) -> None:
-        self.makers: dict[str, NodeProto] = {output: node for node in graph.node for output in node.output}
+        self.nodes = _alive(graph)
+        self.makers: dict[str, NodeProto] = {output: node for node in self.nodes for output in node.output}
         self._readers: defaultdict[str, list[NodeProto | None]] = defaultdict(list)
-        for node in graph.node:
+        for node in self.nodes:
             for name in node.input:
                 self._readers[name].append(node)
         for info in graph.output:
@@ -49,6 +53,16 @@ class Dataflow:
         if reader is None or reader.op_type != "DequantizeLinear" or self.reads(reader.output[0]) != 1:
             return None
         return maker, reader
+
+
+def _alive(graph: GraphProto) -> list[NodeProto]:
+    needed = {info.name for info in graph.output}
+    alive: list[NodeProto] = []
+    for node in reversed(graph.node):
+        if not needed.isdisjoint(node.output):
+            needed.update(node.input)
+            alive.append(node)
+    return alive[::-1]
 
 
 class Network:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from math import pi, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
@@ -71,21 +72,6 @@ def gelu_tanh(net: Network, name: str, source: str) -> str:
     return floats.pointwise(net, name, source, steps)
 
 
-def divide(net: Network, node: NodeProto, arguments: Arguments) -> Value:
-    """Div: a product with the reciprocal."""
-    allow(node)
-    values = [required(arguments[index], "an operand") for index in range(2)]
-    shape = net.broadcast(values)
-    lhs, rhs = (operand(net, value) for value in values)
-    name = node.output[0]
-    if isinstance(rhs, str):
-        inverse: floats.Operand = floats.pointwise(net, net.fresh(f"{name}.recip"), rhs, [step("recip")])
-    else:
-        with np.errstate(divide="ignore"):
-            inverse = np.asarray(np.float32(1) / rhs, np.float32)
-    return Computed(floats.combine(net, name, "fmul", lhs, inverse, shape))
-
-
 def extreme(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     """Max and Min of two floats."""
     allow(node)
@@ -138,6 +124,33 @@ def cast(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     tensor = net.tensors[source.tensor]
     zero_point = -128 if tensor.outside == "uint8" else 0
     return Computed(floats.pointwise(net, node.output[0], source.tensor, [], zero_point))
+
+
+def where(net: Network, node: NodeProto, arguments: Arguments) -> Value:
+    """Where of a constant condition: the bits of either operand, masked."""
+    allow(node)
+    condition = arguments[0]
+    if not isinstance(condition, Constant):
+        raise UnsupportedError("its condition is not a constant: compute with a mask that is 0 or 1 instead")
+    values = [required(arguments[index], "an operand") for index in (1, 2)]
+    shape = net.broadcast([condition, *values])
+    name = node.output[0]
+    kept, other = (
+        _masked(net, f"{name}.side", operand(net, value), chosen, shape)
+        for value, chosen in zip(values, (condition.array, ~condition.array), strict=True)
+    )
+    return Computed(floats.combine(net, name, "or", kept, other, shape))
+
+
+def _masked(
+    net: Network, name: str, side: floats.Operand, chosen: NDArray[np.bool_], shape: tuple[int, ...]
+) -> floats.Operand:
+    """An operand where it is chosen, and zeros."""
+    mask = np.where(chosen, np.int32(-1), np.int32(0))
+    if isinstance(side, str):
+        return floats.combine(net, net.fresh(name), "and", side, mask.view(np.float32), shape)
+    whole, mask = np.broadcast_arrays(side, mask)
+    return (np.ascontiguousarray(whole).view(np.int32) & mask).view(np.float32)
 
 
 _UNARY: Mapping[str, Callable[[str], tuple[FloatStep, ...]]] = {

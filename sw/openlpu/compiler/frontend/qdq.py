@@ -16,7 +16,7 @@ from openlpu.compiler.exact import Quantisation, find_reciprocal
 from openlpu.compiler.frontend.compute import computed
 from openlpu.compiler.frontend.dense import float_dense, is_dense, is_exact_dense, product_shape
 from openlpu.compiler.frontend.elementwise import Group, clamp_codes, elementwise, is_exact_operand
-from openlpu.compiler.frontend.floats import float_constant, pointwise, step
+from openlpu.compiler.frontend.floats import float_constant, lane_constant, pointwise, step
 from openlpu.compiler.frontend.fusion import as_computed, fuses_elementwise, merges_pairs
 from openlpu.compiler.frontend.moving import emit_rearranged
 from openlpu.compiler.frontend.network import Network
@@ -81,8 +81,10 @@ def dequantize(net: Network, node: NodeProto, arguments: Arguments) -> Value:
 
 
 def float_operator(net: Network, node: NodeProto, arguments: Arguments) -> Value:
-    """MatMul, Gemm, Add, Sub, Mul, Relu or Clip of floats, which a QuantizeLinear may yet make integer operations; the
-    last two of codes, too."""
+    """MatMul, Gemm, Add, Sub, Mul, Div, Relu or Clip of floats; the last two of codes, too.
+
+    A QuantizeLinear may yet make integer operations of them.
+    """
     present = tuple(argument for argument in arguments if argument is not None)
     source = required(arguments[0], "input")
     clips = node.op_type in ("Relu", "Clip")
@@ -132,6 +134,11 @@ def _is_exact(net: Network, base: Expression) -> bool:
     if is_dense(base):
         return is_exact_dense(net, base)
     constants = [argument for argument in base.arguments if not isinstance(argument, Dequantised)]
+    if base.node.op_type == "Div":
+        divisor = float_constant(base.arguments[1])
+        # A divisor of differing rows would be a tensor, and two tensors are not divided in integers.
+        if divisor is None or not divisor.all() or lane_constant(divisor, base.shape) is None:
+            return False
     return len(constants) < 2 and all(is_exact_operand(constant, base.shape) for constant in constants)
 
 
@@ -179,7 +186,7 @@ def _is_copy(quantisation: Quantisation, result: Result) -> bool:
 def _float_elementwise(net: Network, base: Expression, result: Result, plain: bool) -> Activation:
     """Add, Sub or Mul between DequantizeLinear and QuantizeLinear."""
     kind = base.node.op_type
-    fused = plain and kind != "Sub" and fuses_elementwise(base.arguments, result)
+    fused = plain and kind in ("Add", "Mul") and fuses_elementwise(base.arguments, result)
     return elementwise(net, Group(kind, base.arguments, base.shape, result, fused))
 
 

@@ -24,7 +24,7 @@ from openlpu.compiler.graph import (
     operands,
 )
 
-_COMMUTES = ("fadd", "fmul", "fmax", "fmin")
+_COMMUTES = ("fadd", "fmul", "fmax", "fmin", "and", "or")
 
 
 def tidy(ops: Sequence[Op], tensors: dict[str, Tensor], ports: Iterable[str]) -> list[Op]:
