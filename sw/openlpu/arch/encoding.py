@@ -84,6 +84,7 @@ class Encoding:
         self._by_opcode = {
             kind: {layout.spec.opcode: layout for layout in layouts} for kind, layouts in self.layouts.items()
         }
+        self._limits = {(field, kind): self._limits_of(field, kind) for field in FieldKind for kind in QueueKind}
 
     def word_bits(self, kind: QueueKind) -> int:
         """Width of every instruction word of a queue kind."""
@@ -139,6 +140,9 @@ class Encoding:
 
     def limits(self, field_kind: FieldKind, kind: QueueKind) -> tuple[int, int]:
         """Lowest and highest legal value of an integer field in the queues of a kind."""
+        return self._limits[field_kind, kind]
+
+    def _limits_of(self, field_kind: FieldKind, kind: QueueKind) -> tuple[int, int]:
         config = self.config
         top = 1 << self.width(field_kind, kind)
         match field_kind:

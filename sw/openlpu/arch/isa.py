@@ -9,6 +9,7 @@ Encoder, decoder, assembly text, RTL decode, golden model, documentation and tes
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 
 from openlpu.arch.config import OpClass
@@ -470,11 +471,13 @@ INSTRUCTIONS: tuple[Spec, ...] = (*_CONTROL, *_MEM, *_MXM, *_VXM, *_SXM)
 BY_MNEMONIC = {spec.mnemonic: spec for spec in INSTRUCTIONS}
 
 
+@functools.cache
 def for_kind(kind: QueueKind) -> tuple[Spec, ...]:
     """The instructions that queues of a kind accept, queue control first."""
     return tuple(spec for spec in INSTRUCTIONS if kind in spec.kinds)
 
 
+@functools.cache
 def stride_kind(kind: QueueKind) -> FieldKind | None:
     """The kind of the field that REPEAT advances in queues of this kind; None when they have no such field."""
     for spec in for_kind(kind):
