@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from tests.compiler import onnx_models as models
 
 from openlpu.compiler.errors import UnsupportedModelError
-from openlpu.compiler.graph import Reshape, Unary
+from openlpu.compiler.graph import Pointwise, Reshape, Unary
 from openlpu.compiler.onnx_import import import_model
 from openlpu.compiler.reference import evaluate
 
@@ -119,6 +119,27 @@ def test_an_output_that_is_dequantised_otherwise_than_quantised(scale: float, ze
     assert_equal(b.model(), {"x": b.rng.normal(0, 5, (2, 4)).astype(np.float32)}, f"{scale} {zero}")
 
 
+@pytest.mark.parametrize("second", [("int8", 0.25, 1), ("int8", 0.125, 2), ("uint8", 0.125, 129)])
+def test_an_input_that_is_quantised_twice_otherwise_is_quantised_on_the_chip(second: tuple[str, float, int]) -> None:
+    # Scales with an exact reciprocal, so that the codes are equal.
+    b = models.Builder(np.random.default_rng(0))
+    b.input("x", "float32", [2, 40])
+    for name, (dtype, scale, zero) in (("y", ("int8", 0.125, 1)), ("z", second)):
+        b.output(b.quantise("x", b.parameters(name, dtype, scale, zero), name), dtype)
+    graph = import_model(b.model())
+    assert [(type(op), graph.inputs[0].dtype) for op in graph.ops] == [(Pointwise, "float32")] * 2
+    assert graph.tensor(graph.inputs[0].tensor).dtype == "float32"
+    assert_equal(b.model(), {"x": b.rng.normal(0, 5, (2, 40)).astype(np.float32)}, f"{second}")
+
+
+def test_an_input_that_is_quantised_in_two_shapes() -> None:
+    b = models.Builder(np.random.default_rng(0))
+    x = b.parameters("x", "int8")
+    b.output(b.quantise(b.input("x", "float32", [2, 4]), x, "y"), "int8")
+    b.output(b.quantise(b.node("Flatten", ["x"], "flat", axis=0), x, "z"), "int8")
+    assert_equal(b.model(), {"x": b.rng.normal(0, 2, (2, 4)).astype(np.float32)}, "seed 0")
+
+
 # Refusals: every message of the ports and of the parameters that the tests of whole networks do not provoke.
 
 
@@ -133,30 +154,6 @@ def _scalar_input(b: Any) -> None:
 
 def _empty_input(b: Any) -> None:
     b.output(b.quantise(b.input("x", "float32", [2, 0]), b.parameters("x", "int8"), "y"), "int8")
-
-
-def _two_scales(b: Any) -> None:
-    b.input("x", "float32", [2, 4])
-    for name, scale in (("y", 0.1), ("z", 0.2)):
-        b.output(b.quantise("x", b.parameters(name, "int8", scale, 0), name), "int8")
-
-
-def _two_zero_points(b: Any) -> None:
-    b.input("x", "float32", [2, 4])
-    for name, zero in (("y", 1), ("z", 2)):
-        b.output(b.quantise("x", b.parameters(name, "int8", 0.1, zero), name), "int8")
-
-
-def _two_types(b: Any) -> None:
-    b.input("x", "float32", [2, 4])
-    for name, zero, dtype in (("y", 1, "int8"), ("z", 129, "uint8")):
-        b.output(b.quantise("x", b.parameters(name, dtype, 0.1, zero), name), dtype)
-
-
-def _two_shapes(b: Any) -> None:
-    x = b.parameters("x", "int8")
-    b.output(b.quantise(b.input("x", "float32", [2, 4]), x, "y"), "int8")
-    b.output(b.quantise(b.node("Flatten", ["x"], "flat", axis=0), x, "z"), "int8")
 
 
 def _quantised_constant_output(b: Any) -> None:
@@ -277,22 +274,6 @@ REFUSALS: list[tuple[Callable[[Any], None], str]] = [
     ),
     (_scalar_input, "input 'x' has no dimensions: export the model with a static shape"),
     (_empty_input, "input 'x' is empty: its shape is [2, 0]"),
-    (
-        _two_scales,
-        "QuantizeLinear 'node_z': the input 'x' is quantised twice, with different scales: quantise it once",
-    ),
-    (
-        _two_zero_points,
-        "QuantizeLinear 'node_z': the input 'x' is quantised twice, with different scales: quantise it once",
-    ),
-    (
-        _two_types,
-        "QuantizeLinear 'node_z': the input 'x' is quantised twice, with different scales: quantise it once",
-    ),
-    (
-        _two_shapes,
-        "QuantizeLinear 'node_z': the input 'x' is used in two shapes: quantise it before reshaping it",
-    ),
     (_quantised_constant_output, "output 'z' does not depend on the input: remove it"),
     (_constant_output, "output 'z' does not depend on the input: remove it"),
     (_computed_scale, "QuantizeLinear 'node_y': a scale is not a float32 constant"),

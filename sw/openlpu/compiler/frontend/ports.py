@@ -8,10 +8,11 @@ stays float32 on the chip, as do outputs that are not quantised.
 
 from dataclasses import replace
 
-from onnx import TensorProto, ValueInfoProto
+from onnx import NodeProto, TensorProto, ValueInfoProto
 
 from openlpu.compiler.frontend.compute import computed, float_port
 from openlpu.compiler.frontend.movement import MOVEMENTS
+from openlpu.compiler.frontend.moving import emit_rearranged, places
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError
 from openlpu.compiler.frontend.values import (
@@ -60,11 +61,7 @@ def quantise_input(net: Network, source: FloatInput, result: Result) -> Activati
         net.tensors[tensor.name] = tensor
         return Activation(tensor.name)
     known = net.tensors[net.inputs[name].tensor]
-    if (known.scale, known.zero_point, known.outside) != (tensor.scale, tensor.zero_point, tensor.outside):
-        raise UnsupportedError(f"the input {name!r} is quantised twice, with different scales: quantise it once")
-    if known.shape != tensor.shape:
-        raise UnsupportedError(f"the input {name!r} is used in two shapes: quantise it before reshaping it")
-    return Activation(known.name)
+    return Activation(emit_rearranged(net, tensor.name, (known.name,), places(known.shape).reshape(tensor.shape)))
 
 
 def declare_output(net: Network, name: str) -> Port:
@@ -92,15 +89,35 @@ def declare_output(net: Network, name: str) -> Port:
 
 
 def _is_quantised(net: Network, name: str) -> bool:
-    """Whether a float value is read by QuantizeLinear alone, perhaps after moves."""
+    """Whether a float value is read by QuantizeLinear alone, perhaps after moves, and always with the same scale."""
+    found = _quantisers(net, name)
+    return found is not None and len({_parameters(net, node) for node in found}) <= 1
+
+
+def _quantisers(net: Network, name: str) -> list[NodeProto] | None:
+    """The QuantizeLinear nodes that read a value; None when others read it, too."""
+    found: list[NodeProto] = []
     for reader in net.flow.readers(name):
-        if reader is None:
-            return False
-        if reader.op_type == "QuantizeLinear":
+        if reader is not None and reader.op_type == "QuantizeLinear":
+            found.append(reader)
             continue
-        if reader.op_type not in MOVEMENTS or not all(_is_quantised(net, output) for output in reader.output):
-            return False
-    return True
+        if reader is None or reader.op_type not in MOVEMENTS:
+            return None
+        for output in reader.output:
+            behind = _quantisers(net, output)
+            if behind is None:
+                return None
+            found += behind
+    return found
+
+
+def _parameters(net: Network, node: NodeProto) -> tuple[tuple[str, str], ...]:
+    """What tells the parameters of one QuantizeLinear from those of another: values, or names of what is not known."""
+    values = [(name, net.values.get(name)) for name in node.input[1:] if name]
+    return tuple(
+        (str(value.array.dtype), str(value.array.tolist())) if isinstance(value, Constant) else ("", name)
+        for name, value in values
+    )
 
 
 def _is_index(net: Network, info: ValueInfoProto) -> bool:
