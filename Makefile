@@ -50,9 +50,11 @@ types: $(DEV) ## check types, with both checkers
 
 docs: $(DEV) ## regenerate the generated parts of docs/
 	$(BIN)/python -m openlpu.arch.docs
+	$(BIN)/python -m openlpu.compiler.docs
 
 docs-check: $(DEV) ## fail when a generated part of docs/ is stale
 	$(BIN)/python -m openlpu.arch.docs --check
+	$(BIN)/python -m openlpu.compiler.docs --check
 
 bench: $(SIM) ## matrix products against their limits, and how fast everything is
 	$(LPU) bench gemm --m 128 --k 576 --n 1536 --config lab32

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openlpu.arch import docs
+from openlpu.arch import docs, pages
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.floorplan import floorplan
 from openlpu.arch.geometry import geometry
@@ -22,15 +22,15 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def test_the_committed_pages_are_current() -> None:
-    assert docs.stale(ROOT / "docs") == []
+    assert pages.stale(docs.PAGES, ROOT / "docs") == []
 
 
 def test_check_names_what_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    docs.write(tmp_path)
-    assert docs.main(["--check", str(tmp_path)]) == 0
+    pages.write(docs.PAGES, tmp_path)
+    assert pages.main(docs.PAGES, ["--check", str(tmp_path)]) == 0
     (tmp_path / "isa.md").write_text((tmp_path / "isa.md").read_text().replace("implemented", "planned", 1))
     (tmp_path / "floorplan.svg").unlink()
-    assert docs.main(["--check", str(tmp_path)]) == 1
+    assert pages.main(docs.PAGES, ["--check", str(tmp_path)]) == 1
     complaints = capsys.readouterr().err.splitlines()
     assert [line.split(":")[1].split("/")[-1] for line in complaints] == ["isa.md", "floorplan.svg"]
 

@@ -2,20 +2,16 @@
 # Copyright 2026 The OpenLPU authors
 """The generated pages of `docs/`: instruction set, configurations, timing and floor plan, straight from the tables.
 
-    python -m openlpu.arch.docs            write them
-    python -m openlpu.arch.docs --check    exit 1 and name the pages that differ from what would be written
-
-A page is a pure function of the tables, so that a page and a chip cannot tell different stories.
+python -m openlpu.arch.docs            write them
+python -m openlpu.arch.docs --check    exit 1 and name the pages that differ from what would be written
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 
 from openlpu.arch import presets
@@ -24,10 +20,11 @@ from openlpu.arch.encoding import OPCODE_BITS, Layout, encoding
 from openlpu.arch.floorplan import floorplan
 from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, FIRST_UNIT_OPCODE, FieldKind, Spec, for_kind
+from openlpu.arch.pages import banner, main, page, prose, table
 from openlpu.arch.presets import PRESETS, ULX3S
 from openlpu.arch.timing import Latency, timing
 
-_BANNER = "<!-- Generated from `sw/openlpu/arch/` by `make docs`. Edit the tables, not this page. -->"
+_BANNER = banner("sw/openlpu/arch/")
 _NONE = "\N{EN DASH}"
 
 _UNITS: Mapping[QueueKind, str] = {
@@ -69,7 +66,7 @@ def isa_page() -> str:
     parts = [
         "# Instruction set",
         _BANNER,
-        _prose(
+        prose(
             f"""Every unit executes its own in-order queue, and every queue kind has its own instruction set. The lowest
             {OPCODE_BITS} bits of a word are the opcode and the fields follow upwards in the order shown; the remaining
             bits are zero. Opcodes below {FIRST_UNIT_OPCODE} are queue control, the same in every queue, and opcode 0 is
@@ -77,13 +74,13 @@ def isa_page() -> str:
             that the chip has; anything else is refused by the software and is a fault in the hardware. Widths and times
             depend on the chip: they are given for each preset."""
         ),
-        _prose(
+        prose(
             """An instruction that is *specified* has its encoding and is refused by name; *implemented* ones execute.
             The columns of cycles read sampling / stream / state, counted from dispatch; [timing](timing.md) says what
             these mean, and [the architecture](architecture.md) what the units are."""
         ),
         "## Words",
-        _table(
+        table(
             ["queue kind", "controls", *(f"bits, {name}" for name in PRESETS)],
             (
                 [f"`{kind}`", _UNITS[kind], *(encoding(chip).word_bits(kind) for chip in PRESETS.values())]
@@ -91,11 +88,11 @@ def isa_page() -> str:
             ),
         ),
         "## Fields",
-        _table(
+        table(
             ["kind", "holds", *(f"bits, {name}" for name in PRESETS)],
             ([f"{kind.name.lower()}", kind.value, *_widths(kind)] for kind in FieldKind),
         ),
-        _prose(
+        prose(
             """A stream is its direction (lowest bit: 0 east, 1 west) and its index. A VXM operand is its format (lowest
             bits) and its place. A stride is as wide as the address it advances, and a sign."""
         ),
@@ -106,13 +103,13 @@ def isa_page() -> str:
     for kind in QueueKind:
         specs = [spec for spec in for_kind(kind) if not spec.control]
         parts += [f"## `{kind}`: {_UNITS[kind]}", _instructions(specs)]
-        parts += ["Bits of the fields:", _table(["instruction", *PRESETS], _bit_rows(kind, specs))]
+        parts += ["Bits of the fields:", table(["instruction", *PRESETS], _bit_rows(kind, specs))]
         timed = [spec for spec in specs if spec.implemented]
         if kind is QueueKind.VXM:
             parts.append("Cycles depend on the ALU, not on the instruction: see [timing](timing.md#alus).")
         else:
-            parts += ["Cycles:", _table(["instruction", *PRESETS], _time_rows(kind, timed))]
-    return _page(parts)
+            parts += ["Cycles:", table(["instruction", *PRESETS], _time_rows(kind, timed))]
+    return page(parts)
 
 
 def configs_page() -> str:
@@ -122,7 +119,7 @@ def configs_page() -> str:
     parts = [
         "# Configurations",
         _BANNER,
-        _prose(
+        prose(
             """A chip is one `ChipConfig`; hops, reach, queues, encodings and latencies follow from it. The presets are
             below; a chip of your own is a `.toml` or `.json` file with the same fields, accepted wherever a command
             takes a config. The digest identifies a chip, is stamped into every program, and is readable from the
@@ -130,19 +127,19 @@ def configs_page() -> str:
         ),
         "\n".join(f"- **{chip.name}**: {_docstrings(presets)[chip.name.upper()]}" for chip in chips),
         "## What follows from a configuration",
-        _table(["", *PRESETS], [*rows, ["digest", *(f"`{chip.digest}`" for chip in chips)]]),
+        table(["", *PRESETS], [*rows, ["digest", *(f"`{chip.digest}`" for chip in chips)]]),
         "## Fields",
-        _table(["field", "meaning", *PRESETS], _field_rows(ChipConfig, chips, skip=("alus", "pipeline"))),
+        table(["field", "meaning", *PRESETS], _field_rows(ChipConfig, chips, skip=("alus", "pipeline"))),
         "## `pipeline`",
         "Register stages, in cycles.",
-        _table(["field", "meaning", *PRESETS], _field_rows(PipelineConfig, [chip.pipeline for chip in chips])),
+        table(["field", "meaning", *PRESETS], _field_rows(PipelineConfig, [chip.pipeline for chip in chips])),
         "## `alus`",
         "In chain order. "
         + " ".join(f"`{name}`: {text}" for name, text in _docstrings(AluConfig).items() if text)
         + " An ALU that only chains costs no multiplexers on the streams.",
-        _table(["ALU", *PRESETS], _alu_rows(chips)),
+        table(["ALU", *PRESETS], _alu_rows(chips)),
     ]
-    return _page(parts)
+    return page(parts)
 
 
 def timing_page() -> str:
@@ -150,7 +147,7 @@ def timing_page() -> str:
     parts = [
         "# Timing",
         _BANNER,
-        _prose(
+        prose(
             """Cycle 0 is the cycle in which every queue dispatches its first instruction after the barrier. From the
             dispatch of an instruction count three times:"""
         ),
@@ -162,13 +159,13 @@ def timing_page() -> str:
         "A producer p meets a consumer c on a stream exactly when",
         "    dispatch(c) + sampling(c) = dispatch(p) + stream(p) + hops(p, c)",
         "where *hops* counts registers in the direction of the stream. " + _example(ULX3S),
-        _prose(
+        prose(
             """Nothing in a running chip waits, so these numbers are the whole truth about time. They are computed in
             `sw/openlpu/arch/timing.py` from the [configuration](configs.md) and written down nowhere else: the
             compiler, the golden model, the checker and the RTL read them there, and a bench measures each RTL unit."""
         ),
         "## Chip",
-        _table(
+        table(
             ["cycles", *PRESETS],
             [
                 ["from sampled activations to the array's sums", *_timings(lambda c: timing(c).array)],
@@ -180,7 +177,7 @@ def timing_page() -> str:
         ),
         "## Units",
         "Sampling / stream / state, in cycles from dispatch.",
-        _table(
+        table(
             ["queue kind", "instruction", *PRESETS],
             (
                 [f"`{kind}`", *row]
@@ -190,13 +187,13 @@ def timing_page() -> str:
             ),
         ),
         "## ALUs",
-        _prose(
+        prose(
             """An ALU has one latency, that of its deepest class, so that its results never collide. A chained consumer
             samples the result in the very cycle of *state*."""
         ),
-        _table(["ALU", *PRESETS], _alu_time_rows(list(PRESETS.values()))),
+        table(["ALU", *PRESETS], _alu_time_rows(list(PRESETS.values()))),
     ]
-    return _page(parts)
+    return page(parts)
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -206,55 +203,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "floorplan.svg": lambda: floorplan(ULX3S),
 }
 """Generated files of the documentation by name."""
-
-
-def stale(directory: Path) -> list[str]:
-    """Names of the generated files that are missing from `directory` or differ from what would be written."""
-    return [
-        name
-        for name, make in PAGES.items()
-        if not (directory / name).is_file() or (directory / name).read_text(encoding="utf-8") != make()
-    ]
-
-
-def write(directory: Path) -> None:
-    """Write every generated file into `directory`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, make in PAGES.items():
-        (directory / name).write_text(make(), encoding="utf-8")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m openlpu.arch.docs", description="Generate the pages of docs/ from the tables."
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(__file__).resolve().parents[3] / "docs")
-    options = parser.parse_args(arguments)
-    if not options.check:
-        write(options.directory)
-        return 0
-    names = stale(options.directory)
-    for name in names:
-        print(f"stale: {options.directory / name}: run `make docs`", file=sys.stderr)
-    return 1 if names else 0
-
-
-def _page(parts: Iterable[str]) -> str:
-    return "\n\n".join(parts) + "\n"
-
-
-def _prose(text: str) -> str:
-    """A paragraph on one line, however the source wraps it."""
-    return " ".join(text.split())
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    def line(cells: Sequence[object]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-    return "\n".join([line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)])
 
 
 def _timings(number: Callable[[ChipConfig], int]) -> list[int]:
@@ -277,7 +225,7 @@ def _instructions(specs: Sequence[Spec]) -> str:
         + [spec.effect, "implemented" if spec.implemented else "*specified*"]
         for spec in specs
     ]
-    return (f"Fields: {fields(specs[0])}.\n\n" if shared else "") + _table(header, rows)
+    return (f"Fields: {fields(specs[0])}.\n\n" if shared else "") + table(header, rows)
 
 
 def _widths(kind: FieldKind) -> list[str]:
@@ -371,7 +319,7 @@ def _docstrings(owner: type | ModuleType) -> dict[str, str]:
 def _literal(statement: ast.stmt | None) -> str:
     match statement:
         case ast.Expr(value=ast.Constant(value=str() as text)):
-            return _prose(text)
+            return prose(text)
         case _:
             return ""
 
@@ -393,4 +341,4 @@ def _example(chip: ChipConfig) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(PAGES))
