@@ -247,7 +247,7 @@ def _reductions(seed: int) -> Iterator[Case]:
 
 def dense_cases(seed: int) -> Iterator[Case]:
     """MatMul and Gemm whose results stay float, of weights and of two activations."""
-    for op in ("MatMul", "Gemm", "MatMul+Add"):
+    for op in ("MatMul", "Gemm", "MatMul+Add", "Gemm+input"):
         for dtype, per_channel in (("int8", True), ("uint8", False)):
             name = f"{op}-{dtype}-float-{seed}"
             b = Builder(rng_of(name, seed))
@@ -256,7 +256,11 @@ def dense_cases(seed: int) -> Iterator[Case]:
             w_name, *parameters = b.weights(depth, lanes, "int8", per_channel)
             w = b.dequantise(w_name, parameters)
             bias = b.constant("bias", b.rng.normal(0, 1, lanes), np.float32)
-            if op == "Gemm":
+            feeds: dict[str, Array] = {}
+            if op == "Gemm+input":
+                feeds["given"] = b.initialisers["bias"] = b.rng.normal(0, 1, (rows, lanes)).astype(np.float32)
+                b.node("Gemm", [x, w, b.input("given", "float32", [rows, lanes])], "y")
+            elif op == "Gemm":
                 b.node("Gemm", [x, w, bias], "y")
             elif op == "MatMul":
                 b.node("MatMul", [x, w], "y")
@@ -271,7 +275,7 @@ def dense_cases(seed: int) -> Iterator[Case]:
             added = c["bias"].astype(np.float64) if op != "MatMul" else 0.0
             exact = left @ right + added
             tolerance = FLOAT_BOUNDS["MatMul"].tolerance(exact, np.maximum(np.abs(left @ right), np.abs(added)))
-            yield Case(name, b.model(), {"x": codes}, {"y": exact}, {"y": tolerance}, slack=1e-5)
+            yield Case(name, b.model(), {"x": codes, **feeds}, {"y": exact}, {"y": tolerance}, slack=1e-5)
 
 
 def quantised_float_cases(seed: int) -> Iterator[Case]:

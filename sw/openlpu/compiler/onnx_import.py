@@ -77,9 +77,24 @@ def import_model(model: ModelProto, *, name: str = "model", batch: int | None = 
         raise ModelFileError(f"{name}: not a valid ONNX model: {_first_line(error)}") from None
     except UnicodeError:
         raise ModelFileError(f"{name}: damaged: a name in it is not text; export it again") from None
-    graph = _walk(model, name, batch)
+    try:
+        graph = _walk(model, name, batch)
+    except CompileError:
+        raise
+    except Exception:
+        # Nothing above checks that shapes and types fit together; whoever reads them relies on it.
+        _blame(model, name)
+        raise
     graph.verify()
     return graph
+
+
+def _blame(model: ModelProto, name: str) -> None:
+    """Raise ModelFileError if shapes or types of a model contradict each other."""
+    try:
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelFileError(f"{name}: not a valid ONNX model: {_first_line(error)}") from None
 
 
 def _walk(model: ModelProto, name: str, batch: int | None) -> Graph:

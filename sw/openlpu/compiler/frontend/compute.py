@@ -89,7 +89,10 @@ def _expression(net: Network, expression: Expression) -> str:
     if isinstance(expression, Clipped):
         return floats.pointwise(net, name, computed(net, expression.arguments[0]), clip_steps(expression.bounds))
     if expression.node.op_type in ("MatMul", "Gemm"):
-        return float_matmul(net, expression)
+        if len(expression.arguments) < 3:
+            return float_matmul(net, expression, name)
+        product, bias = net.fresh(f"{name}.product"), operand(net, expression.arguments[2])
+        return floats.combine(net, name, "fadd", float_matmul(net, expression, product), bias, expression.shape)
     lhs, rhs = (operand(net, argument) for argument in expression.arguments)
     if expression.node.op_type == "Div":
         rhs = _reciprocal(net, name, rhs)

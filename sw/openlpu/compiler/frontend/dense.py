@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from openlpu.compiler.frontend.floats import combine, float_constant
 from openlpu.compiler.frontend.fusion import reason_for_float
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, required, title
@@ -171,43 +170,30 @@ def scaled_matmul(net: Network, name: str, x: Dequantised, w: DequantisedConstan
     return name
 
 
-def float_matmul(net: Network, base: Expression) -> str:
-    """The float32 tensor of a MatMul or Gemm that no QuantizeLinear ends."""
-    node, name = base.node, str(base.node.output[0])
-    x, w = base.arguments[:2]
-    bias: Value | None = base.arguments[2] if len(base.arguments) > 2 else None
-    product: str = name if bias is None else net.fresh(f"{name}.product")
-    match x, w:
-        case Dequantised(), DequantisedConstant() if w.codes.ndim == 2:
-            scaled_matmul(net, product, x, w.transposed() if _is_transposed(node) else w)
-        case ((Dequantised() | DequantisedConstant()), (Dequantised() | DequantisedConstant())):
-            float_product(net, x, w, product, transposed=_is_transposed(node))
-        case _:
-            raise UnsupportedError(_float_operands(x, w))
-    if bias is None:
+def float_matmul(net: Network, base: Expression, name: str) -> str:
+    """Tensor `name`: the float32 product of a MatMul or Gemm that no QuantizeLinear ends, without its bias."""
+    x, w = (_codes_operand(value, what) for value, what in zip(base.arguments, ("first", "second"), strict=False))
+    transposed = _is_transposed(base.node)
+    if _is_matrix_product(x, w) or isinstance(x, DequantisedConstant) or isinstance(w, Dequantised):
+        float_product(net, x, w, name, transposed=transposed)
         return name
-    constant = float_constant(bias)
-    if constant is None:
-        raise UnsupportedError("the bias is not a constant: add it with Add")
-    return combine(net, name, "fadd", product, constant, base.shape)
+    return scaled_matmul(net, name, x, w.transposed() if transposed else w)
 
 
-def _float_operands(x: Value, w: Value) -> str:
-    for value, what in ((x, "first operand"), (w, "second operand")):
-        match value:
-            case Constant():
-                return (
-                    f"its {what} is a float constant: quantise it to int8 (a DequantizeLinear of int8 weights), for "
-                    "products are made of int8"
-                )
-            case Dequantised() | DequantisedConstant():
-                continue
-            case _:
-                return (
-                    f"its {what} is float: put QuantizeLinear and DequantizeLinear before it, for products are made of "
-                    "int8"
-                )
-    return "its operands are not supported"
+def _codes_operand(value: Value, which: str) -> Dequantised | DequantisedConstant:
+    match value:
+        case Dequantised() | DequantisedConstant():
+            return value
+        case Constant():
+            raise UnsupportedError(
+                f"its {which} operand is a float constant: quantise it to int8 (a DequantizeLinear of int8 weights), "
+                "for products are made of int8"
+            )
+        case _:
+            raise UnsupportedError(
+                f"its {which} operand is float: put QuantizeLinear and DequantizeLinear before it, for products are "
+                "made of int8"
+            )
 
 
 def float_dense(net: Network, base: Expression, result: Result, plain: bool) -> Activation:
@@ -230,7 +216,7 @@ def float_dense(net: Network, base: Expression, result: Result, plain: bool) -> 
         case Constant():
             codes = _quantised_bias(bias.array, x.quantisation.scale * w.scale)
         case _:
-            raise UnsupportedError("the bias is not a constant")
+            raise AssertionError("is_exact_dense lets constants pass alone")
     if reason := reason_for_float(net, node, x, w, bias, result, plain):
         _note(net, node, reason)
     return _requantised(net, x, w, codes, result)

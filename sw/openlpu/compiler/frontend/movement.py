@@ -140,6 +140,8 @@ def expand(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     shape = net.shape(source)
     wanted = _numbers(arguments, 1, "the shape" if node.op_type == "Expand" else "its repeats")
     if node.op_type == "Tile":
+        if len(wanted) != len(shape):
+            raise UnsupportedError(f"{len(wanted)} repeats of a tensor of {len(shape)} dimensions")
         return move(net, node.output[0], source, [np.tile(places(shape), wanted)])
     try:
         target = np.broadcast_shapes(shape, tuple(wanted))
@@ -248,7 +250,7 @@ def _numbers(arguments: Arguments, index: int, what: str) -> list[int]:
     """Whole numbers that the model must hold as a constant."""
     wanted = required(arguments[index], what)
     if not isinstance(wanted, Constant):
-        raise UnsupportedError(f"{what} is computed by the network: export with static shapes")
+        raise UnsupportedError(f"the network computes {what}: export with static shapes")
     return [int(number) for number in wanted.array.ravel()]
 
 

@@ -29,7 +29,7 @@ def reduce(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     if axes is None and arguments[1] is not None:
         wanted = arguments[1]
         if not isinstance(wanted, Constant):
-            raise UnsupportedError("its axes are computed by the network: export with static shapes")
+            raise UnsupportedError("the network computes its axes: export with static shapes")
         axes = [int(axis) for axis in wanted.array.ravel()]
     reduced = sorted({_axis(axis, len(shape)) for axis in axes or range(len(shape))})
     tensor = _rows(net, node.output[0], computed(net, source), reduced)
