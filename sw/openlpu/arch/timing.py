@@ -49,6 +49,7 @@ class Timing:
 
     def __init__(self, config: ChipConfig) -> None:
         self.config = config
+        self._rows: dict[tuple[str, QueueKind, int], Latency] = {}
         pipe = config.pipeline
         self.dispatch = pipe.dispatch
         levels = (config.lanes - 1).bit_length()
@@ -71,6 +72,12 @@ class Timing:
 
     def latency(self, spec: Spec, queue: Queue) -> Latency:
         """The row of the table for an instruction in a queue (an empty row for queue control)."""
+        key = spec.mnemonic, queue.kind, queue.index
+        if key not in self._rows:
+            self._rows[key] = self._row(spec, queue)
+        return self._rows[key]
+
+    def _row(self, spec: Spec, queue: Queue) -> Latency:
         i, pipe = self.dispatch, self.config.pipeline
         match queue.kind:
             case _ if spec.control:

@@ -10,7 +10,6 @@ start; it departs `count` times, `gap` cycles apart, at the earliest start at wh
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -81,7 +80,7 @@ class Flight:
         """The same flight, but every word that it reads lies `distance` further; what it occupies is shared."""
         moved = Flight(
             [
-                dataclasses.replace(entry, instruction=entry.instruction.advanced(distance))
+                Dispatch(entry.queue, entry.offset, entry.instruction.advanced(distance), entry.step)
                 if entry.queue.kind is QueueKind.MEM_READ
                 else entry
                 for entry in self.dispatches
