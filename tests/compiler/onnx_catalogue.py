@@ -13,7 +13,7 @@ computed in float64 from the same inputs, and within `slack` more of ONNX Runtim
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tests.compiler import onnx_floats, onnx_lstm, onnx_movement, onnx_products, onnx_versions
+from tests.compiler import onnx_attention, onnx_floats, onnx_lstm, onnx_movement, onnx_products, onnx_versions
 from tests.compiler.onnx_cases import Case
 
 GROUPS: Mapping[str, Callable[[int], Iterator[Case]]] = {
@@ -32,6 +32,7 @@ GROUPS: Mapping[str, Callable[[int], Iterator[Case]]] = {
     "lookup": onnx_products.lookup_cases,
     "lstm": onnx_lstm.lstm_cases,
     "versions": onnx_versions.version_cases,
+    "transformer": onnx_attention.transformer_cases,
 }
 """The cases of each kind of operator, for a seed."""
 
