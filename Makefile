@@ -6,7 +6,7 @@
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3)
 VENV   ?= .venv
 # Programs of the random regression, and processes of the test-suite.
-PROGRAMS ?= 200
+PROGRAMS ?= 5000
 JOBS     ?= 2
 
 BIN     := $(VENV)/bin
@@ -20,7 +20,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim test check lint format types docs docs-check bench regress rtl constraints clean
+.PHONY: help setup sim test check lint format types docs docs-check bench regress formal rtl constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,12 +63,17 @@ bench: $(SIM) ## matrix products against their limits, and how fast everything i
 	$(LPU) bench gemv --k 576 --n 1536 --config lab32
 	$(LPU) bench gemv --k 1024 --n 3200 --config lab32
 	$(LPU) bench gemm --m 1024 --k 1024 --n 1024 --config tsp1
+	$(LPU) bench lstm --hidden 512 --batch 1 --config tsp1
+	$(LPU) bench lstm --hidden 512 --batch 32 --config tsp1
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend golden
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend rtl
 	$(BIN)/python -m openlpu.verif.bench
 
-regress: $(DEV) ## run many random programs on the golden model and on the RTL (PROGRAMS=200)
+regress: $(DEV) ## many random programs and chips, full sweeps of operands, all proofs (PROGRAMS=5000)
 	OPENLPU_REGRESS_PROGRAMS=$(PROGRAMS) $(BIN)/pytest -n $(JOBS) -m regress
+
+formal: $(DEV) ## prove streams and queues of nano
+	$(BIN)/pytest -n $(JOBS) -m "regress or not regress" tests/verif/test_formal_*.py
 
 rtl: $(SIM) ## write the Verilog of each preset to build/rtl
 	mkdir -p build/rtl
