@@ -339,13 +339,13 @@ class Placement:
             span = slice(first * lanes, members.stop * lanes)
             used = [inner for inner, stack in stacks.items() if stack is None or stack[:, span].any()]
             rounds.append(tuple(used or list(stacks)[:1]))
-            for column, inner in itertools.product(members, rounds[-1]):
-                stack = stacks[inner]
-                if stack is not None:
-                    tile = np.ascontiguousarray(stack[:, column * lanes : (column + 1) * lanes])
-                    self.weights[number, column, inner] = self._store_tile(
-                        self.planes[self.turn(number, column)], tile, what
-                    )
+            for column in members:
+                plane = self.planes[self.turn(number, column)]
+                for inner in rounds[-1]:
+                    stack = stacks[inner]
+                    if stack is not None:
+                        tile = np.ascontiguousarray(stack[:, column * lanes : (column + 1) * lanes])
+                        self.weights[number, column, inner] = self._store_tile(plane, tile, what)
         self.tiles[number] = tuple(rounds)
 
     def _store_tile(self, plane: Plane, tile: npt.NDArray[np.int8], what: str) -> int:
