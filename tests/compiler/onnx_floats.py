@@ -270,11 +270,12 @@ def dense_cases(seed: int) -> Iterator[Case]:
             c = b.initialisers
             low = -128 if dtype == "int8" else 0
             codes = b.rng.integers(low, low + 256, (rows, depth)).astype(dtype)
-            left = (codes.astype(np.float64) - c["x_zero"]) * np.float64(c["x_scale"])
-            right = c["w"] * c["w_scale"].astype(np.float64)
+            # Whole numbers first: where they cancel, nothing is left.
+            sums = (codes.astype(np.int64) - c["x_zero"]) @ c["w"].astype(np.int64)
+            product = sums * (np.float64(c["x_scale"]) * c["w_scale"].astype(np.float64))
             added = c["bias"].astype(np.float64) if op != "MatMul" else 0.0
-            exact = left @ right + added
-            tolerance = FLOAT_BOUNDS["MatMul"].tolerance(exact, np.maximum(np.abs(left @ right), np.abs(added)))
+            exact = product + added
+            tolerance = FLOAT_BOUNDS["MatMul"].tolerance(exact, np.maximum(np.abs(product), np.abs(added)))
             yield Case(name, b.model(), {"x": codes, **feeds}, {"y": exact}, {"y": tolerance}, slack=1e-5)
 
 

@@ -68,11 +68,11 @@ def _product(
         else:
             b.output(product, "float32", rank)
             p = b.initialisers
-            sides = [
-                (codes.astype(np.float64) - p[f"{n}_zero"]) * np.float64(p[f"{n}_scale"])
-                for codes, n in ((left, "a"), (right, "b"))
-            ]
-            exact = sides[0] @ (sides[1].swapaxes(-1, -2) if transposed else sides[1])
+            # Whole numbers first: where they cancel, nothing is left.
+            sums = (left.astype(np.int64) - p["a_zero"]) @ (
+                (right.swapaxes(-1, -2) if transposed else right).astype(np.int64) - p["b_zero"]
+            )
+            exact = sums * (np.float64(p["a_scale"]) * np.float64(p["b_scale"]))
             case.exact, case.tolerance = {"y": exact}, {"y": FLOAT_BOUNDS["MatMul"].tolerance(exact)}
             case.slack = 1e-5
     case.model = b.model()

@@ -54,6 +54,7 @@ for a uint8 port it moves the value by 128, and it reshapes between the port's s
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -315,10 +316,11 @@ class Graph:
 
     def tensor(self, name: str) -> Tensor:
         """Return the tensor of this name; KeyError when there is none."""
-        for tensor in self.tensors:
-            if tensor.name == name:
-                return tensor
-        raise KeyError(name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tensor]:
+        return {tensor.name: tensor for tensor in self.tensors}
 
     def reduced(self) -> frozenset[str]:
         """Tensors with one element a row that may meet all elements of a row: results of `Reduce`, and what `Pointwise`

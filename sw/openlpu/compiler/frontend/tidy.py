@@ -35,9 +35,10 @@ def tidy(ops: Sequence[Op], tensors: dict[str, Tensor], ports: Iterable[str]) ->
     kept = set(ports)
     ops = _alive(ops, kept)
     reads = Counter(name for op in ops for name in operands(op))
+    private = {name for name, count in reads.items() if count == 1} - kept
     makers: dict[str, Op] = {}
     for op in ops:
-        makers[op.output] = _merged(op, makers, tensors, {name for name in reads if reads[name] == 1} - kept)
+        makers[op.output] = _merged(op, makers, tensors, private)
     result = _alive(list(makers.values()), kept)
     for name in set(tensors) - kept - {op.output for op in result}:
         del tensors[name]
