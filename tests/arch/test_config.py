@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach
+from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, find_config
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
@@ -116,6 +117,34 @@ def test_a_missing_field(name: str) -> None:
     else:
         with pytest.raises(ConfigError, match=f"'{name}'"):
             ChipConfig.from_dict(values)
+
+
+TABLE = ((0, 1), (1, 5, 2), (2,), (3, 7, 0, 4))
+"""For the four slices of nano."""
+
+
+def test_reach_may_be_a_table() -> None:
+    config = dataclasses.replace(NANO, mem_reach=TABLE)
+    assert ChipConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.digest not in {NANO.digest, dataclasses.replace(NANO, mem_reach=Reach.OWN).digest}
+    queue = geometry(config).by_name["mem_e1.read"]
+    assert [str(stream) for stream in queue.produces] == ["e1", "e5", "e2", "w1", "w5", "w2"]
+    assert queue.consumes == queue.produces == geometry(config).by_name["mem_e1.write"].consumes
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (TABLE[:3], "the table has 3 rows for 4 mem_slices"),
+        ((*TABLE[:3], ()), r"slice 3 reaches \[\]: not different streams in 0..7"),
+        ((*TABLE[:3], (0, 8)), r"slice 3 reaches \[0, 8\]"),
+        ((*TABLE[:3], (4, 4)), r"slice 3 reaches \[4, 4\]"),
+        ((*TABLE[:3], ("a",)), r"slice 3 reaches \['a'\]"),
+    ],
+)
+def test_tables_of_reach_that_no_chip_has(table: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"'mem_reach': {message}"):
+        dataclasses.replace(NANO, mem_reach=table)
 
 
 def test_fields_have_their_types() -> None:

@@ -23,7 +23,11 @@ from openlpu.runtime.driver import open_device
 
 ROOMY = dataclasses.replace(NANO, mem_words=1024, imem_words=4096)
 """The smallest chip, with room for matrices of some tiles."""
-CONFIGS = [ROOMY, ULX3S, LAB32]
+TABLED = dataclasses.replace(
+    ROOMY, name="tabled", mem_slices=8, mem_reach=((0, 4), (1,), (2, 3), (3, 0), (4, 0), (5, 1, 2), (6,), (7,))
+)
+"""Every slice reaches streams of its own."""
+CONFIGS = [ROOMY, ULX3S, LAB32, TABLED]
 
 
 def run(graph: KernelGraph, config: ChipConfig, **inputs: npt.NDArray[np.int8]) -> dict[str, npt.NDArray[np.int32]]:

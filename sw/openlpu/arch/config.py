@@ -44,7 +44,7 @@ class OpClass(enum.StrEnum):
 
 
 class Reach(enum.StrEnum):
-    """Which streams a MEM slice may produce on and consume from."""
+    """Which streams MEM slices may produce on and consume from, where it need not be said slice by slice."""
 
     OWN = "own"
     """Slice i reaches stream i modulo the number of streams, in either direction: what an FPGA can route."""
@@ -132,8 +132,9 @@ class ChipConfig:
     """Words (vectors) per MEM slice."""
     slices_per_hop: int
     """MEM slices that share one stream register."""
-    mem_reach: Reach = Reach.FULL
-    """Which streams a MEM slice may produce on and consume from: `own` or `full`."""
+    mem_reach: Reach | tuple[tuple[int, ...], ...] = Reach.FULL
+    """Which streams a MEM slice may produce on and consume from, in either direction: `own`, `full`, or a table with
+    the streams of each slice of a hemisphere, the one that it is to use first."""
     mxm_planes: int = 1
     """L x L multiplier arrays per hemisphere."""
     weight_streams: int
@@ -189,17 +190,44 @@ class ChipConfig:
             "weight_streams",
             f"{self.weight_streams} does not divide lanes={self.lanes}",
         )
-        _require(
-            isinstance(self.mem_reach, Reach),
-            "mem_reach",
-            f"{self.mem_reach!r} is not one of {[r.value for r in Reach]}",
-        )
+        self._check_reach()
         _require(isinstance(self.ecc, bool), "ecc", f"{self.ecc!r} is not true or false")
         _require(
             isinstance(self.clock_mhz, int | float) and self.clock_mhz > 0,
             "clock_mhz",
             f"{self.clock_mhz!r} is not a positive number",
         )
+
+    def _check_reach(self) -> None:
+        if isinstance(self.mem_reach, Reach):
+            return
+        _require(
+            isinstance(self.mem_reach, tuple) and all(isinstance(row, tuple) for row in self.mem_reach),
+            "mem_reach",
+            f"{self.mem_reach!r} is not one of {[r.value for r in Reach]}, nor a table of streams",
+        )
+        _require(
+            len(self.mem_reach) == self.mem_slices,
+            "mem_reach",
+            f"the table has {len(self.mem_reach)} rows for {self.mem_slices} mem_slices",
+        )
+        for number, row in enumerate(self.mem_reach):
+            known = all(isinstance(stream, int) and 0 <= stream < self.streams for stream in row)
+            _require(
+                bool(row) and known and len(set(row)) == len(row),
+                "mem_reach",
+                f"slice {number} reaches {list(row)}: not different streams in 0..{self.streams - 1}",
+            )
+
+    def reach(self, mem_slice: int) -> tuple[int, ...]:
+        """The streams, in either direction, that a MEM slice (counted within its hemisphere) reaches."""
+        match self.mem_reach:
+            case Reach.OWN:
+                return (mem_slice % self.streams,)
+            case Reach.FULL:
+                return tuple(range(self.streams))
+            case table:
+                return table[mem_slice]
 
     @property
     def mem_hops(self) -> int:
@@ -234,7 +262,8 @@ class ChipConfig:
             if "pipeline" in fields:
                 fields["pipeline"] = PipelineConfig(**fields["pipeline"])
             if "mem_reach" in fields:
-                fields["mem_reach"] = Reach(fields["mem_reach"])
+                reach = fields["mem_reach"]
+                fields["mem_reach"] = Reach(reach) if isinstance(reach, str) else tuple(tuple(row) for row in reach)
             return cls(**fields)
         except ConfigError:
             raise

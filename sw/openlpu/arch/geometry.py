@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openlpu.arch.config import GROUP, ChipConfig, Reach
+from openlpu.arch.config import GROUP, ChipConfig
 
 
 class Direction(enum.Enum):
@@ -172,8 +172,7 @@ class Geometry:
         everything = self.streams()
         for i in range(config.mem_slices):
             hop = self.vxm_hop + step * (1 + i // config.slices_per_hop)
-            own = tuple(Stream(d, i % config.streams) for d in Direction)
-            streams = own if config.mem_reach is Reach.OWN else everything
+            streams = tuple(Stream(d, stream) for d in Direction for stream in config.reach(i))
             index = hemisphere * config.mem_slices + i
             add(f"mem_{side}{i}.read", QueueKind.MEM_READ, hop, index, streams, streams)
             add(f"mem_{side}{i}.write", QueueKind.MEM_WRITE, hop, index, streams, ())

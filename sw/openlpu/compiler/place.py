@@ -138,8 +138,11 @@ class Placement:
     def streams(self, column: Column) -> range:
         """The indices of the streams that the slices of a column speak on, and hear on, in either direction."""
         place, count = column.slices[0] % self.config.mem_slices, self.config.streams
-        if len(column.slices) > 1 or self.config.mem_reach is Reach.OWN:
+        if len(column.slices) > 1:
             return range(place % count, place % count + len(column.slices))
+        if self.config.mem_reach is not Reach.FULL:
+            first = self.config.reach(place)[0]
+            return range(first, first + 1)
         # Slices of one hop, and of neighbouring hops, are spread over the weight streams of all planes.
         spread = max(count // self.config.slices_per_hop, 1)
         stream = (place * spread + place // self.config.slices_per_hop) % count
@@ -181,8 +184,8 @@ class Placement:
         # A third of what is not needed stays free next to the VXM.
         nearest = self._slices.start + max(spare, 0) // 3
         for stream in range(base, base + config.weight_streams):
-            own = [s for s in self._slices if (s - self._slices.start) % config.streams == stream]
-            anyone = [s for s in self._slices if s >= nearest] if config.mem_reach is Reach.FULL else own
+            reaching = [s for s in self._slices if stream in config.reach(s - self._slices.start)]
+            anyone = [s for s in reaching if s >= nearest] if config.mem_reach is Reach.FULL else reaching
             free = [s for s in anyone if s not in chosen and s not in taken] or [s for s in anyone if s not in chosen]
             if not free:
                 raise CompileError(
@@ -230,12 +233,17 @@ class Placement:
         return max(self._used[s] for s in slices)
 
     def _groups(self, what: str) -> list[tuple[int, ...]]:
-        """The aligned groups of slices that hold 32-bit elements."""
-        end = self._slices.start + self.config.mem_slices - GROUP + 1
-        groups = [tuple(range(s, s + GROUP)) for s in range(self._slices.start, end, GROUP)]
+        """The aligned groups of slices that hold 32-bit elements: each reaches its stream of a group."""
+        start, config = self._slices.start, self.config
+        groups = [
+            tuple(range(start + place, start + place + GROUP))
+            for place in range(0, config.mem_slices - GROUP + 1, GROUP)
+            if all((place + i) % config.streams in config.reach(place + i) for i in range(GROUP))
+        ]
         if not groups:
             raise CompileError(
-                f"{what} is 32 bits wide and needs {GROUP} MEM slices; config '{self.config.name}' has fewer"
+                f"{what} is 32 bits wide and needs {GROUP} MEM slices that reach {GROUP} streams; config "
+                f"'{config.name}' has none"
             )
         return groups
 
