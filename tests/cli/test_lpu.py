@@ -19,6 +19,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
+from tests.compiler import onnx_models as models
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import NANO
@@ -291,6 +292,17 @@ def test_compile_refuses_models_it_does_not_support(tmp_path: Path, folder: Path
     refused(lpu("compile", double, "--config", "nano", "-o", target), "double")
 
 
+def test_compile_says_where_onnx_runtime_computes_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    # On x86-64 ONNX Runtime computes a MatMul of int8 in floats.
+    onnx.save(models.qdq_dense(np.random.default_rng(0), "int8", op="MatMul", bias=""), path)
+    result = lpu("compile", path, "--config", "lab32", "-o", tmp_path / "p.lpu")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("lpu: note: MatMul")
+    (note,) = lpu_json("compile", path, "--config", "lab32", "-o", tmp_path / "p.lpu")["notes"]
+    assert result.stderr == f"lpu: note: {note}\n"
+
+
 def test_compile_refuses_what_does_not_fit(folder: Path) -> None:
     refused(lpu("compile", DIGITS, "--config", "nano", "--batch", 1, "-o", folder / "p.lpu"), "SRAM")
     refused(lpu("bench", "gemm", "--m", 10**6, "--k", 10**6, "--n", 10**6, "--config", "nano"), "SRAM")
@@ -317,7 +329,7 @@ def test_wrong_places_are_refused_before_the_work(tmp_path: Path, monkeypatch: p
     def too_late(*_: object, **__: object) -> None:
         raise AssertionError("compiled before the output was tried")
 
-    monkeypatch.setattr("openlpu.cli.compiling.compile_model", too_late)
+    monkeypatch.setattr("openlpu.cli.compiling.compile_graph", too_late)
     arguments = ["compile", DIGITS, "--config", "ulx3s", "--batch", 1, "-o"]
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.iterdir())

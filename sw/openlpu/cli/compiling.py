@@ -16,7 +16,8 @@ from openlpu.cli.figures import summary
 from openlpu.cli.files import replacing
 from openlpu.cli.programs import print_summary
 from openlpu.cli.terminal import json_option, print_json, working
-from openlpu.compiler.pipeline import Dump, compile_model
+from openlpu.compiler.onnx_import import import_onnx
+from openlpu.compiler.pipeline import Dump, compile_graph
 from openlpu.runtime.program_file import to_bytes
 
 
@@ -30,19 +31,22 @@ from openlpu.runtime.program_file import to_bytes
 def compile_command(
     model: Path, config: str, output: Path, batch: int | None, dump_ir: str | None, as_json: bool
 ) -> None:
-    """Compile MODEL, a quantised ONNX file. The cycles it prints are the cycles it takes."""
+    """Compile MODEL, an ONNX file. The cycles it prints are the cycles it takes."""
     chip = find_config(config)
     dump = _dumper(dump_ir, as_json)
     start = time.perf_counter()
     with replacing(output) as draft:
         with working(f"compiling {model.name} for {chip.name}", as_json=as_json):
-            program = compile_model(model, chip, batch=batch, dump=dump)
+            graph = import_onnx(model, batch=batch)
+            program = compile_graph(graph, chip, dump=dump)
         draft.write_bytes(to_bytes(program))
     seconds = round(time.perf_counter() - start, 3)
     if as_json:
-        print_json({**summary(program), "output": str(output), "wall_seconds": seconds})
+        print_json({**summary(program), "output": str(output), "wall_seconds": seconds, "notes": graph.notes})
     else:
         print_summary(program, [("wrote", output)])
+        for note in graph.notes:
+            click.echo(f"lpu: note: {note}", err=True)
 
 
 def _dumper(destination: str | None, as_json: bool) -> Dump | None:
