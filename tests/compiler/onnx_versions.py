@@ -95,6 +95,20 @@ def _dequantised_sums(b: Builder) -> None:
     b.output(b.node("DequantizeLinear", [sums, b.constant("scale", 0.003, np.float32)], "y"), "float32", 3)
 
 
+def computed_shape(b: Builder) -> None:
+    """A shape computed as exporters do for a batch of any size."""
+    b.input("x", "float32", [3, 4, 5])
+    real = b.node("Neg", ["x"], "negative")
+    size = b.node("Gather", [b.node("Shape", [real], "shape"), b.constant("first", 0, np.int64)], "size")
+    wide = b.node("Unsqueeze", [size, b.constant("axis", [0], np.int64)], "wide")
+    product = b.node("Mul", [wide, b.constant("two", [2], np.int64)], "product")
+    target = b.node("Concat", [product, b.constant("rest", [-1], np.int64)], "target", axis=0)
+    b.output(b.node("Reshape", [real, target], "y"), "float32")
+    ends = b.node("Shape", ["x"], "ends", start=1, end=3)
+    filled = b.node("ConstantOfShape", [ends], "filled", value=helper.make_tensor("v", TensorProto.FLOAT, [1], [0.5]))
+    b.output(b.node("Add", [real, b.node("Sqrt", [filled], "root")], "z"), "float32", 3)
+
+
 _FORMS: Mapping[str, tuple[int, Callable[[Builder], None]]] = {
     "Squeeze": (11, _squeeze),
     "Squeeze-all": (11, _squeeze_all),
@@ -106,6 +120,7 @@ _FORMS: Mapping[str, tuple[int, Callable[[Builder], None]]] = {
     "Clip": (10, _clip),
     "Constant": (13, _constants),
     "Dropout": (13, _dropout),
+    "Shape": (17, computed_shape),
     "Cast-sums": (17, _cast_of_sums),
     "Cast-codes": (17, _cast_of_codes),
     "DequantizeLinear-sums": (17, _dequantised_sums),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.compiler import onnx_catalogue
+from tests.compiler import onnx_catalogue, onnx_versions
 from tests.compiler import onnx_models as models
 
 from openlpu.compiler.errors import UnsupportedModelError
@@ -60,6 +60,20 @@ def test_softmax_has_five_operations() -> None:
     b = models.Builder(np.random.default_rng(0))
     b.output(b.node("Softmax", [b.input("x", "float32", [2, 8])], "y"), "float32")
     assert kinds(b) == [Reduce, Pointwise, Reduce, Pointwise, Pointwise]
+
+
+def test_shapes_that_are_computed_follow_the_batch() -> None:
+    b = models.Builder(np.random.default_rng(0))
+    onnx_versions.computed_shape(b)
+    b.inputs.clear()
+    b.input("x", "float32", ["batch", 4, 5])
+    model = b.model()
+    graph = import_model(model, batch=7)
+    feeds = {"x": b.rng.normal(0, 1, (7, 4, 5)).astype(np.float32)}
+    ours = evaluate(graph, feeds)
+    for output, theirs in zip(("y", "z"), models.run_onnxruntime(model, feeds), strict=True):
+        assert ours[output].shape == theirs.shape
+        assert np.allclose(ours[output], theirs, rtol=1e-6)
 
 
 def test_an_input_of_floats_may_be_quantised_on_the_chip_too() -> None:
@@ -133,6 +147,12 @@ def _constants(b: Any) -> None:
     b.output(b.node("Sqrt", [b.constant("c", np.ones(3), np.float32)], "z"), "float32", 1)
 
 
+def _quantised_constants(b: Any) -> None:
+    b.output(b.node("Neg", [b.input("x", "float32", [2, 4])], "y"), "float32")
+    c = b.dequantise(b.constant("c", np.ones(3), np.int8), b.parameters("c", "int8"))
+    b.output(b.node("Sqrt", [c], "z"), "float32", 1)
+
+
 def _codes(b: Any) -> None:
     b.output(b.node("Max", [b.input("x", "int8", [2, 4]), b.constant("c", 0, np.int8)], "y"), "int8")
 
@@ -178,7 +198,8 @@ REFUSALS: list[tuple[Callable[[Any], None], int, str]] = [
             "products are made of int8"
         ),
     ),
-    (_constants, 17, "Sqrt 'node_z': it works on constants alone: fold them before importing"),
+    (_constants, 17, "output 'z' does not depend on the input: remove it"),
+    (_quantised_constants, 17, "Sqrt 'node_z': it works on constants alone: fold them before importing"),
     (_codes, 17, "Max 'node_y': integer operands are not supported: dequantise them first"),
     (
         _exponent,

@@ -26,9 +26,10 @@ from openlpu.compiler.errors import CompileError, ModelFileError, UnsupportedMod
 from openlpu.compiler.frontend.dense import matmul_integer, qgemm, qlinear_matmul
 from openlpu.compiler.frontend.elementwise import qlinear_binary
 from openlpu.compiler.frontend.erf import erf, gelu
+from openlpu.compiler.frontend.folding import folded, shape_of
 from openlpu.compiler.frontend.lookup import gather
 from openlpu.compiler.frontend.lstm import lstm
-from openlpu.compiler.frontend.movement import concat, expand, identity, reshape, slice_, split, transpose
+from openlpu.compiler.frontend.movement import MOVEMENTS, concat, expand, identity, reshape, slice_, split, transpose
 from openlpu.compiler.frontend.network import Network
 from openlpu.compiler.frontend.nodes import UnsupportedError, array, attributes, title
 from openlpu.compiler.frontend.pointwise import cast, extreme, hard_sigmoid, leaky_relu, power, unary, where
@@ -99,14 +100,15 @@ def _blame(model: ModelProto, name: str) -> None:
 
 def _walk(model: ModelProto, name: str, batch: int | None) -> Graph:
     graph = model.graph
-    problems = [f"operator {title(node)}: {_advice(node)}" for node in graph.node if _key(node) not in _HANDLERS]
+    unknown = {node.output[0]: node for node in graph.node if _key(node) not in _HANDLERS}
     if _is_float(graph):
         # One clear reason (and the operators that quantising would not help) instead of one a node.
         reason = (
             "a float network: it has no QuantizeLinear and no quantised operator; quantise it first, for example "
             "with onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)"
         )
-        raise UnsupportedModelError(name, [reason, *problems])
+        raise UnsupportedModelError(name, [reason, *map(_advice, unknown.values())])
+    problems: list[str] = []
     net = Network(graph, _opset(model))
     for initialiser in graph.initializer:
         with _collecting(problems, f"initialiser {initialiser.name!r}: "):
@@ -117,7 +119,10 @@ def _walk(model: ModelProto, name: str, batch: int | None) -> Graph:
                 net.values[info.name] = declare_input(net, info, batch)
     for node in net.flow.nodes:
         handler = _HANDLERS.get(_key(node))
-        if handler is not None and all(read in net.values for read in node.input if read):
+        if _key(node) not in _OF_CONSTANTS and (known := folded(net, node)) is not None:
+            unknown.pop(node.output[0], None)
+            net.values.update(zip(filter(None, node.output), known, strict=True))
+        elif handler is not None and all(read in net.values for read in node.input if read):
             with _collecting(problems, f"{title(node)}: "):
                 given = handler(net, node, _arguments(net, node))
                 results = given if isinstance(given, tuple) else (given,)
@@ -127,6 +132,7 @@ def _walk(model: ModelProto, name: str, batch: int | None) -> Graph:
         if info.name in net.values:
             with _collecting(problems, f"output {info.name!r} "):
                 outputs.append(declare_output(net, info.name))
+    problems = [*map(_advice, unknown.values()), *problems]
     if not problems:
         waiting = [info.name for info in graph.input if isinstance(net.values[info.name], FloatInput)]
         problems = [f"input {name!r} is never quantised or used" for name in waiting if name not in net.inputs]
@@ -213,6 +219,7 @@ _HANDLERS: Mapping[tuple[str, str], _Handler] = {
     ("", "Tile"): expand,
     ("", "Gather"): gather,
     ("", "LSTM"): lstm,
+    ("", "Shape"): shape_of,
     ("", "QLinearMatMul"): qlinear_matmul,
     ("", "MatMulInteger"): matmul_integer,
     ("com.microsoft", "QGemm"): qgemm,
@@ -223,6 +230,10 @@ _HANDLERS: Mapping[tuple[str, str], _Handler] = {
 }
 """What reads each operator, by its domain and name."""
 _QUANTISED = {key for key in _HANDLERS if key[1].startswith(("Quantize", "Dequantize", "Q", "MatMulInteger"))}
+_OF_CONSTANTS = {
+    ("", name) for name in ("Constant", "QuantizeLinear", "DequantizeLinear", "Cast", "Dropout", *MOVEMENTS)
+}
+"""Operators whose readers take constants themselves."""
 _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")
 SUPPORTED_OPERATORS: tuple[str, ...] = tuple(sorted({".".join(filter(None, key)) for key in _HANDLERS}))
 """The ONNX operators the importer reads, for documentation; those outside the ONNX domain carry theirs."""
@@ -236,7 +247,6 @@ _REMEDIES = {
     "ArgMax": "apply it on the host, after the network",
     "TopK": "apply it on the host, after the network",
     "BatchNormalization": "fold it into the layer before it, or write it as Mul and Add",
-    "Shape": "export with static shapes and fold constants",
     "ConstantOfShape": "export with static shapes and fold constants",
     "Range": "export with static shapes and fold constants",
     "DynamicQuantizeLinear": "quantise statically (onnxruntime.quantization.quantize_static)",
@@ -245,7 +255,7 @@ _REMEDIES = {
 
 def _advice(node: NodeProto) -> str:
     remedy = _REMEDIES.get(node.op_type, "remove it, or run it on the host before or after the network")
-    return f"not supported; {remedy}"
+    return f"operator {title(node)}: not supported; {remedy}"
 
 
 def _key(node: NodeProto) -> tuple[str, str]:

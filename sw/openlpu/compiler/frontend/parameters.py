@@ -118,7 +118,7 @@ def operand(net: Network, arguments: Arguments, start: int) -> Dequantised | Deq
 def matrix(value: Value) -> NDArray[Any]:
     """Constant weights."""
     if not isinstance(value, Constant):
-        raise UnsupportedError("the weights are not a constant: products of two activations are not supported")
+        raise UnsupportedError("the weights are not a constant: QLinearMatMul multiplies two activations")
     if value.array.ndim != 2 or value.array.dtype not in CODE_TYPES or 0 in value.array.shape:
         raise UnsupportedError(
             f"weights are {value.array.dtype}{list(value.array.shape)}: an int8 or uint8 matrix is needed"

@@ -101,6 +101,8 @@ def _quantisers(net: Network, name: str) -> list[NodeProto] | None:
         if reader is not None and reader.op_type == "QuantizeLinear":
             found.append(reader)
             continue
+        if reader is not None and reader.op_type == "Shape":
+            continue
         if reader is None or reader.op_type not in MOVEMENTS:
             return None
         for output in reader.output:
@@ -130,6 +132,8 @@ def _selects(net: Network, name: str) -> bool:
     """Whether a value is read as indices alone, perhaps after a Cast."""
     for reader in net.flow.readers(name):
         match reader.op_type if reader is not None else "":
+            case "Shape":
+                continue
             case "Gather" if reader is not None and reader.input[0] != name:
                 continue
             case "Cast" | "Identity" if reader is not None and _selects(net, reader.output[0]):
