@@ -59,7 +59,8 @@ docs-check: $(DEV) ## fail when a generated part of docs/ is stale
 bench: $(SIM) ## matrix products against their limits, and how fast everything is
 	$(LPU) bench gemm --m 128 --k 576 --n 1536 --config lab32
 	$(LPU) bench gemm --m 512 --k 512 --n 512 --config lab32
-	$(LPU) bench gemv --k 96 --n 128 --config lab32
+	$(LPU) bench gemv --k 160 --n 160 --config lab32
+	$(LPU) bench gemv --k 448 --n 640 --config lab32
 	$(LPU) bench gemv --k 576 --n 1536 --config lab32
 	$(LPU) bench gemv --k 1024 --n 3200 --config lab32
 	$(LPU) bench gemm --m 1024 --k 1024 --n 1024 --config tsp1
