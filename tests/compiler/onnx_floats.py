@@ -280,7 +280,10 @@ def dense_cases(seed: int) -> Iterator[Case]:
 
 
 def quantised_float_cases(seed: int) -> Iterator[Case]:
-    """Float operators between codes: results may be one code off next to a tie."""
+    """Float operators between codes: results may be one code off.
+
+    They are next to a tie; and ONNX Runtime's own kernel for Softmax of uint8 is not as exact as one of floats.
+    """
     for op in ("Sigmoid", "Tanh", "Gelu", "Softmax", "Exp"):
         for dtype in ("int8", "uint8"):
             name = f"{op}-{dtype}-codes-{seed}"

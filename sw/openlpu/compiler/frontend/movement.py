@@ -16,7 +16,7 @@ from onnx import NodeProto
 
 from openlpu.compiler.frontend.moving import emit_rearranged, move, places, transposition
 from openlpu.compiler.frontend.network import Network
-from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, required
+from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, axis_of, required
 from openlpu.compiler.frontend.parameters import CODE_TYPES, outside_type, shift_of
 from openlpu.compiler.frontend.values import (
     Activation,
@@ -66,7 +66,7 @@ def reshape(net: Network, node: NodeProto, arguments: Arguments) -> Value:
             target = _reshaped(shape, _numbers(arguments, 1, "the shape"))
         case "Flatten":
             allow(node, axis=None)
-            cut = _axis(attributes(node).get("axis", 1), len(shape) + 1)
+            cut = axis_of(attributes(node).get("axis", 1), len(shape) + 1)
             target = (prod(shape[:cut]), prod(shape[cut:]))
         case "Squeeze":
             given = _axes(node, arguments, len(shape))
@@ -77,7 +77,7 @@ def reshape(net: Network, node: NodeProto, arguments: Arguments) -> Value:
             if wanted is None:
                 raise UnsupportedError("its axes are missing")
             rank = len(shape) + len(wanted)
-            added = {_axis(axis, rank) for axis in wanted}
+            added = {axis_of(axis, rank) for axis in wanted}
             sizes = iter(shape)
             target = tuple(1 if axis in added else next(sizes) for axis in range(rank))
     return move(net, node.output[0], source, [places(shape).reshape(target)])
@@ -106,7 +106,7 @@ def slice_(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     steps = _optional_numbers(arguments, 4, "its steps") or [1] * len(starts)
     cut: list[slice] = [slice(None)] * len(shape)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        at = _axis(axis, len(shape))
+        at = axis_of(axis, len(shape))
         cut[at] = _slice(start, end, step, shape[at])
     kept = places(shape)[tuple(cut)]
     if kept.size == 0:
@@ -120,7 +120,7 @@ def split(net: Network, node: NodeProto, arguments: Arguments) -> tuple[Value, .
     given = attributes(node)
     source = required(arguments[0], "input")
     shape = net.shape(source)
-    axis = _axis(given.get("axis", 0), len(shape))
+    axis = axis_of(given.get("axis", 0), len(shape))
     count = len(node.output)
     chunk = -(-shape[axis] // count)
     equal = [min(chunk, shape[axis] - chunk * index) for index in range(count)]
@@ -154,7 +154,7 @@ def take(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     """Gather by constant indices."""
     source = required(arguments[0], "input")
     shape = net.shape(source)
-    axis = _axis(attributes(node).get("axis", 0), len(shape))
+    axis = axis_of(attributes(node).get("axis", 0), len(shape))
     indices = arguments[1]
     if not isinstance(indices, Constant):
         raise UnsupportedError("its indices are neither constants nor an input of the network")
@@ -169,7 +169,7 @@ def concat(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     allow(node, axis=None)
     parts = [argument for argument in arguments if argument is not None]
     shapes = [net.shape(part) for part in parts]
-    axis = _axis(attributes(node)["axis"], len(shapes[0]))
+    axis = axis_of(attributes(node)["axis"], len(shapes[0]))
     starts = np.cumsum([0, *(prod(shape) for shape in shapes)])
     try:
         source = np.concatenate([places(shape) + start for shape, start in zip(shapes, starts, strict=False)], axis)
@@ -225,15 +225,9 @@ def _slice(start: int, end: int, step: int, size: int) -> slice:
     return slice(first, None if stop < 0 else stop, stride)
 
 
-def _axis(axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise UnsupportedError(f"axis {axis} is not one of {rank}")
-    return axis % rank
-
-
 def _axes(node: NodeProto, arguments: Arguments, rank: int) -> list[int] | None:
     wanted = _numbers_of(node, arguments)
-    return None if wanted is None else [_axis(axis, rank) for axis in wanted]
+    return None if wanted is None else [axis_of(axis, rank) for axis in wanted]
 
 
 def _numbers_of(node: NodeProto, arguments: Arguments) -> list[int] | None:

@@ -39,6 +39,13 @@ def allow(node: NodeProto, **allowed: Any) -> None:
             raise UnsupportedError(f"attribute {name} = {value} is not supported: only {allowed[name]} is")
 
 
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from the front."""
+    if not -rank <= axis < rank:
+        raise UnsupportedError(f"axis {axis} is not one of {rank}")
+    return axis % rank
+
+
 def array(tensor: TensorProto) -> NDArray[Any]:
     """The contents of an initialiser or of a Constant node."""
     try:

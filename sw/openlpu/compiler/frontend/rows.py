@@ -15,7 +15,7 @@ from openlpu.compiler.frontend.compute import computed
 from openlpu.compiler.frontend.floats import NEGATE, step
 from openlpu.compiler.frontend.moving import emit_rearranged, places, transposition
 from openlpu.compiler.frontend.network import Network
-from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, required
+from openlpu.compiler.frontend.nodes import UnsupportedError, allow, attributes, axis_of, required
 from openlpu.compiler.frontend.values import Arguments, Computed, Constant, Value
 from openlpu.compiler.graph import Float32Array, FloatStep
 
@@ -31,7 +31,7 @@ def reduce(net: Network, node: NodeProto, arguments: Arguments) -> Value:
         if not isinstance(wanted, Constant):
             raise UnsupportedError("the network computes its axes: export with static shapes")
         axes = [int(axis) for axis in wanted.array.ravel()]
-    reduced = sorted({_axis(axis, len(shape)) for axis in axes or range(len(shape))})
+    reduced = sorted({axis_of(axis, len(shape)) for axis in axes or range(len(shape))})
     tensor = _rows(net, node.output[0], computed(net, source), reduced)
     result = _reduced(net, node, tensor)
     keep = given.get("keepdims", 1)
@@ -44,7 +44,7 @@ def softmax(net: Network, node: NodeProto, arguments: Arguments) -> Value:
     allow(node, axis=None)
     source = required(arguments[0], "input")
     shape = net.shape(source)
-    axis = _axis(attributes(node).get("axis", -1 if net.opset >= 13 else 1), len(shape))
+    axis = axis_of(attributes(node).get("axis", -1 if net.opset >= 13 else 1), len(shape))
     if net.opset < 13 and prod(shape[axis + 1 :]) != 1:
         raise UnsupportedError("before opset 13 it takes the last axes together: export with opset 13 or later")
     name = node.output[0]
@@ -68,7 +68,7 @@ def layer_normalization(net: Network, node: NodeProto, arguments: Arguments) -> 
         raise UnsupportedError("its mean and deviation as outputs are not supported: remove them")
     source = required(arguments[0], "input")
     shape, given = net.shape(source), attributes(node)
-    axes = range(_axis(given.get("axis", -1), len(shape)), len(shape))
+    axes = range(axis_of(given.get("axis", -1), len(shape)), len(shape))
     name = node.output[0]
     x = _rows(net, name, computed(net, source), axes)
     factor = 1 / net.tensors[x].shape[-1]
@@ -81,9 +81,10 @@ def layer_normalization(net: Network, node: NodeProto, arguments: Arguments) -> 
     steps = [step("fmul", factor), step("fadd", float(given.get("epsilon", 1e-5))), step("rsqrt")]
     scale = floats.pointwise(net, net.fresh(f"{name}.scale"), total, steps)
     chain = [step("fmul", scale)]
-    for function, argument in (("fmul", arguments[1]), ("fadd", arguments[2])):
-        if argument is not None:
-            chain.append(FloatStep("fmul" if function == "fmul" else "fadd", _lanes(net, argument, x)))
+    if arguments[1] is not None:
+        chain.append(FloatStep("fmul", _lanes(net, arguments[1], x)))
+    if arguments[2] is not None:
+        chain.append(FloatStep("fadd", _lanes(net, arguments[2], x)))
     flat = len(axes) > 1
     result = floats.pointwise(net, net.fresh(f"{name}.rows") if flat else name, x, chain)
     return Computed(_moved(net, name, result, shape))
@@ -136,9 +137,3 @@ def _lanes(net: Network, argument: Value, x: str) -> Float32Array:
     flat = floats.lane_constant(constant.reshape(-1), (lanes,))
     assert flat is not None  # one row has equal rows
     return flat
-
-
-def _axis(axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise UnsupportedError(f"axis {axis} is not one of {rank}")
-    return axis % rank
