@@ -26,33 +26,10 @@ from openlpu.arch.timing import timing
 from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.journeys import Journey, Landing, Router, Rows, after
-from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Step, Term, VectorKernel
-from openlpu.compiler.place import Inner, Placement, Plane
+from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Step, VectorKernel
+from openlpu.compiler.place import Placement, Plane
+from openlpu.compiler.tiles import Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One weight tile of a kernel, and the rows that pass it."""
-
-    number: int
-    """Which of the kernels."""
-    kernel: MatMulKernel
-    inner: Inner
-    first: bool
-    """Its sums are the first of its output column."""
-    last: bool
-    output_column: int
-    first_row: int
-    """Of the rows that the kernel computes."""
-    rows: int
-    replayed: bool
-    """The rows come from the activation buffer, not from streams."""
-
-    @property
-    def term(self) -> Term:
-        """What it is part of."""
-        return self.kernel.terms[self.inner.term]
 
 
 @dataclass(frozen=True)
@@ -111,6 +88,7 @@ class _Scheduler:
     def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig) -> None:
         self.graph, self.placement, self.config = graph, placement, config
         self.geometry, self.timing = geometry(config), timing(config)
+        self.tiles = Tiles(graph, placement, config)
         self.timeline = Timeline(self.geometry.hops)
         self.dispatches: dict[str, list[Run]] = {}
         self.rides: list[tuple[Ride, int, int]] = []
@@ -119,14 +97,12 @@ class _Scheduler:
         self.ready = {
             (buffer.name, i): np.zeros(buffer.rows, np.int64)
             for buffer in graph.buffers
-            for i in range(self.columns(buffer.name))
+            for i in range(self.tiles.columns(buffer.name))
         }
         """By buffer column and row: the first cycle in which a read may sample it."""
         self.router = Router(placement, config)
-        self.groups = config.lanes // config.weight_streams
-        """Loads that fill the shadow buffer."""
         self.planes = [
-            _PlaneState(plane, config, self.tiles_of(number)) for number, plane in enumerate(placement.planes)
+            _PlaneState(plane, config, self.tiles.of_plane(number)) for number, plane in enumerate(placement.planes)
         ]
         self.chains: dict[tuple[tuple[Step, ...], int], list[tuple[Placed, ...]]] = {}
         """By steps, and how many are wanted: the disjoint ways through the VXM."""
@@ -143,7 +119,7 @@ class _Scheduler:
             self.load_next(plane)
         for number, kernel in enumerate(self.graph.kernels):
             match kernel:
-                case MatMulKernel() if self.replays(kernel):
+                case MatMulKernel() if self.tiles.replays(kernel):
                     self.replay(number, kernel)
                 case MatMulKernel():
                     self.stream(number, kernel)
@@ -154,60 +130,6 @@ class _Scheduler:
                     for column in range(len(self.placement.buffers[kernel.output])):
                         self.stream_vectors(kernel, column)
             self.computed.add(kernel.output)
-
-    # Tiles
-
-    def rows(self, kernel: Kernel) -> int:
-        """How many rows a kernel computes."""
-        return kernel.target.count(self.graph.buffer(kernel.output))
-
-    def columns(self, buffer: str) -> int:
-        """How many columns a buffer has."""
-        return len(self.placement.buffers[buffer])
-
-    def replays(self, kernel: MatMulKernel) -> bool:
-        """Whether the rows go through the activation buffer: they fit, and a tile takes longer to load than to use."""
-        rows = self.rows(kernel)
-        words = rows * sum(self.columns(source.name) for source in kernel.sources)
-        return words <= self.config.act_depth and rows <= self.groups
-
-    def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
-        """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
-        rows, outputs, replayed = self.rows(kernel), self.columns(kernel.output), self.replays(kernel)
-        for first_row in range(0, rows, self.config.acc_depth):
-            for round_number, inners in enumerate(self.placement.tiles[number]):
-                first_output = round_number * len(self.planes)
-                members = range(first_output, min(first_output + len(self.planes), outputs))
-                for position, inner in enumerate(inners):
-                    yield [
-                        (
-                            self.placement.turn(number, output),
-                            Tile(
-                                number,
-                                kernel,
-                                inner,
-                                first=position == 0,
-                                last=position == len(inners) - 1,
-                                output_column=output,
-                                first_row=first_row,
-                                rows=min(self.config.acc_depth, rows - first_row),
-                                replayed=replayed,
-                            ),
-                        )
-                        for output in members
-                    ]
-
-    def tiles_of(self, plane: int) -> Iterator[Tile]:
-        """The tiles of one plane, over all kernels."""
-        products = (entry for entry in enumerate(self.graph.kernels) if isinstance(entry[1], MatMulKernel))
-        return (
-            tile
-            for index, kernel in products
-            if isinstance(kernel, MatMulKernel)
-            for step in self.steps(index, kernel)
-            for number, tile in step
-            if number == plane
-        )
 
     # Weights
 
@@ -225,7 +147,7 @@ class _Scheduler:
     def load(self, plane: _PlaneState, tile: Tile) -> None:
         plane.postponed = None
         plane.loaded = plane.installed + 1
-        groups = self.groups - 1 if tile.replayed else self.groups
+        groups = self.tiles.groups - 1 if tile.replayed else self.tiles.groups
         if groups:
             journey = self.loading(plane, tile, 0, install=False)
             plane.loaded = self.depart_loads(journey, groups, plane.loaded) + groups
@@ -280,7 +202,7 @@ class _Scheduler:
 
     def stream(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles, installed long after they were loaded."""
-        for step in self.steps(number, kernel):
+        for step in self.tiles.steps(number, kernel):
             tiles = [(self.planes[plane], tile) for plane, tile in step]
             flight = Flight()
             for plane, _ in tiles:
@@ -297,12 +219,12 @@ class _Scheduler:
 
     def replay(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles as fast as they can be loaded."""
-        rows = self.rows(kernel)
-        counts = [self.columns(source.name) for source in kernel.sources]
+        rows = self.tiles.rows(kernel)
+        counts = [self.tiles.columns(source.name) for source in kernel.sources]
         base = self.take_words(rows * sum(counts))
         firsts = [base + rows * sum(counts[:term]) for term in range(len(counts))]
         filled: set[int] = set()
-        for step in self.steps(number, kernel):
+        for step in self.tiles.steps(number, kernel):
             planes = [self.planes[plane] for plane, _ in step]
             for (_, tile), plane in zip(step, planes, strict=True):
                 first = firsts[tile.inner.term] + tile.inner.input_column * rows
@@ -313,7 +235,7 @@ class _Scheduler:
                     self.fill_buffers(planes, tile, first)
                 if plane.postponed:
                     self.load(plane, plane.postponed)
-                journey = self.loading(plane, tile, self.groups - 1, install=True)
+                journey = self.loading(plane, tile, self.tiles.groups - 1, install=True)
                 plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
                 self.load_next(plane)
                 self.send([(plane, tile)], max(self.may_use(plane, "lw_iw"), int(plane.buffered[words].max())), first)
@@ -367,7 +289,7 @@ class _Scheduler:
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
-        rows, landing = self.rows(kernel), self.router.landing(kernel.output, column, kernel.target)
+        rows, landing = self.tiles.rows(kernel), self.router.landing(kernel.output, column, kernel.target)
         journey = self.best(
             kernel,
             rows,

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The weight tiles of every product, in the order in which the planes of the chip take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from openlpu.arch.config import ChipConfig
+from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, Term
+from openlpu.compiler.place import Inner, Placement
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One weight tile of a kernel, and the rows that pass it."""
+
+    number: int
+    """Which of the kernels."""
+    kernel: MatMulKernel
+    inner: Inner
+    first: bool
+    """Its sums are the first of its output column."""
+    last: bool
+    output_column: int
+    first_row: int
+    """Of the rows that the kernel computes."""
+    rows: int
+    replayed: bool
+    """The rows come from the activation buffer, not from streams."""
+
+    @property
+    def term(self) -> Term:
+        """What it is part of."""
+        return self.kernel.terms[self.inner.term]
+
+
+class Tiles:
+    """The tiles of a kernel graph, where a placement has put them."""
+
+    def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig) -> None:
+        self.graph, self.placement, self.config = graph, placement, config
+        self.groups = config.lanes // config.weight_streams
+        """Loads that fill the shadow buffer of a plane."""
+
+    def rows(self, kernel: Kernel) -> int:
+        """How many rows a kernel computes."""
+        return kernel.target.count(self.graph.buffer(kernel.output))
+
+    def columns(self, buffer: str) -> int:
+        """How many columns a buffer has."""
+        return len(self.placement.buffers[buffer])
+
+    def replays(self, kernel: MatMulKernel) -> bool:
+        """Whether the rows go through the activation buffer: they fit, and a tile takes longer to load than to use."""
+        rows = self.rows(kernel)
+        words = rows * sum(self.columns(source.name) for source in kernel.sources)
+        return words <= self.config.act_depth and rows <= self.groups
+
+    def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
+        """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
+        rows, outputs, replayed = self.rows(kernel), self.columns(kernel.output), self.replays(kernel)
+        for first_row in range(0, rows, self.config.acc_depth):
+            for round_number, inners in enumerate(self.placement.tiles[number]):
+                first_output = round_number * len(self.placement.planes)
+                members = range(first_output, min(first_output + len(self.placement.planes), outputs))
+                for position, inner in enumerate(inners):
+                    yield [
+                        (
+                            self.placement.turn(number, output),
+                            Tile(
+                                number,
+                                kernel,
+                                inner,
+                                first=position == 0,
+                                last=position == len(inners) - 1,
+                                output_column=output,
+                                first_row=first_row,
+                                rows=min(self.config.acc_depth, rows - first_row),
+                                replayed=replayed,
+                            ),
+                        )
+                        for output in members
+                    ]
+
+    def of_plane(self, plane: int) -> Iterator[Tile]:
+        """The tiles of one plane, over all kernels."""
+        products = (entry for entry in enumerate(self.graph.kernels) if isinstance(entry[1], MatMulKernel))
+        return (
+            tile
+            for index, kernel in products
+            if isinstance(kernel, MatMulKernel)
+            for step in self.steps(index, kernel)
+            for number, tile in step
+            if number == plane
+        )
