@@ -94,7 +94,7 @@ def constant_product_cases(seed: int) -> Iterator[Case]:
 
 
 _SHAPES: tuple[tuple[list[int], list[int]], ...] = (
-    ([256, 256], [256, 256]),
+    ([16, 16], [16, 16]),
     ([16, 16], [16]),
     ([16, 16], [1]),
     ([16, 16], [16, 1]),
@@ -111,13 +111,22 @@ def broadcast_cases(seed: int) -> Iterator[Case]:
         for form in ("qdq", "qlinear"):
             for constant in (False, True):
                 for first, second in _SHAPES:
-                    if (form == "qlinear" and op in ("Sub", "Div")) or (constant and second == [256, 256]):
+                    if form == "qlinear" and op in ("Sub", "Div"):
                         continue
                     if op == "Div" and not (constant and second in ([16], [1])):
                         continue
                     for dtype in ("int8", "uint8"):
                         name = f"{op}-{form}-{dtype}-{first}-{second}{'-constant' if constant else ''}-{seed}"
                         yield _broadcast(name, seed, op, form, dtype, (first, second), constant)
+
+
+def every_pair_cases(seed: int) -> Iterator[Case]:
+    """Add, Sub and Mul of every pair of codes: too many for small chips, and not in the catalogue."""
+    for op, form in (("Add", "qdq"), ("Sub", "qdq"), ("Mul", "qdq"), ("Add", "qlinear"), ("Mul", "qlinear")):
+        for dtype in ("int8", "uint8"):
+            yield _broadcast(
+                f"{op}-{form}-{dtype}-every-{seed}", seed, op, form, dtype, ([256, 256], [256, 256]), False
+            )
 
 
 def _broadcast(

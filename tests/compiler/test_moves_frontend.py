@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from tests.compiler import onnx_models as models
+from tests.compiler import onnx_products
 
 from openlpu.compiler.errors import CompileError, UnsupportedModelError
 from openlpu.compiler.frontend.moving import is_matrix_transpose, transposition
@@ -177,6 +178,12 @@ def every_pair(b: models.Builder, dtype: str) -> dict[str, Any]:
     low = -128 if dtype == "int8" else 0
     column = np.arange(low, low + 256).astype(dtype)
     return {"a": np.repeat(column[:, None], 256, axis=1), "b": np.repeat(column[None], 256, axis=0)}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_activations_on_every_pair_of_codes(seed: int) -> None:
+    for case in onnx_products.every_pair_cases(seed):
+        case.check(evaluate(import_model(case.model), case.inputs))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
