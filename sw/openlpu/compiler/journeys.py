@@ -123,7 +123,9 @@ class Router:
             awaited, place = view.indices, 0
             stream, read_at = self.look_up(journey.flight, view.name, source, view.indices, read, sample)
         elif view.rotate:
-            stream, read_at = self.turn(journey.flight, source, read, view.rotate, sample)
+            # What is turned is read from the last of its places, what is not from the first.
+            elsewhere = Column(source.places[-1], source.base)
+            stream, read_at = self.turn(journey.flight, elsewhere, read, view.rotate, sample)
         else:
             stream, read_at = self.bring(journey.flight, source, read, WEST, self.geometry.vxm_hop, sample)
         journey.awaits.append((awaited, place, read, read_at))
@@ -144,9 +146,9 @@ class Router:
 
     def destination(self, target: Column) -> Operand:
         """How a result meets the streams of the column that it is for."""
-        west = self.mem_write[target.slices[0]].hop < self.geometry.vxm_hop
-        stream = Stream(WEST if west else EAST, self.placement.streams(target)[0])
-        if target.copies:
+        sides = {self.mem_write[slices[0]].hop < self.geometry.vxm_hop for slices in target.places}
+        stream = Stream(WEST if sides == {True} else EAST, self.placement.streams(target)[0])
+        if len(sides) == 2:
             return Operand(Format.WORD_BOTH if len(target.slices) > 1 else Format.BYTE_BOTH, stream)
         return Operand(Format.WORD if len(target.slices) > 1 else Format.BYTE, stream)
 

@@ -34,6 +34,8 @@ class Buffer:
     rows: int
     cols: int
     wide: bool
+    turned: bool = False
+    """Rows are read straight and turned by the same kernel: better from two places, where the chip can write both."""
 
 
 @dataclass(frozen=True)

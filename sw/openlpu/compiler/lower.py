@@ -122,9 +122,9 @@ class _Lowering:
         self.views[tensor_name] = BufferOperand(tensor_name, column=0 if tensor_name in self.reduced else None)
         return tensor_name
 
-    def buffer(self, name: str, rows: int, cols: int, *, wide: bool) -> str:
+    def buffer(self, name: str, rows: int, cols: int, *, wide: bool, turned: bool = False) -> str:
         """A buffer for something that is no tensor."""
-        self.buffers.append(Buffer(name, rows, cols, wide))
+        self.buffers.append(Buffer(name, rows, cols, wide, turned))
         return name
 
     def temporary(self, name: str, output: str) -> str:
@@ -204,7 +204,7 @@ class _Lowering:
 
         def into(name: str, view: BufferOperand, steps: list[Step]) -> BufferOperand:
             for i, part in enumerate(self.parts(op.output, steps)):
-                target = self.buffer(f"{op.output}.{name}.part{i}", tensor.rows, lanes, wide=True)
+                target = self.buffer(f"{op.output}.{name}.part{i}", tensor.rows, lanes, wide=True, turned=True)
                 self.kernels.append(VectorKernel(target, view, part))
                 view = BufferOperand(target, column=0)
             return view

@@ -252,8 +252,14 @@ class Placement:
         what = f"'{buffer.name}' ({buffer.rows} x {buffer.cols})"
         homes = self._groups(what) if buffer.wide else [(mem_slice,) for mem_slice in self._slices]
 
-        def copies(home: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-            return (tuple(number - self.config.mem_slices for number in home),) if mirrored else ()
+        def copies(home: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+            if mirrored:
+                return (tuple(number - self.config.mem_slices for number in home),)
+            others = [other for other in homes if other != home]
+            if buffer.turned and others and self.config.mem_reach is Reach.FULL:
+                # All slices reach the streams that a result is on, so two groups can take it as it passes.
+                return (min(others, key=lambda other: self._rank(buffer, other, other, buffer.rows, zone)),)
+            return ()
 
         def everywhere(home: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(itertools.chain(home, *copies(home)))
