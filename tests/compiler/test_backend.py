@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass
-from openlpu.arch.geometry import geometry
+from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.presets import LAB32, NANO, PRESETS, ULX3S
 from openlpu.compiler import reference
 from openlpu.compiler.assemble import assemble
@@ -20,7 +20,7 @@ from openlpu.compiler.errors import CompileError, InternalCompilerError
 from openlpu.compiler.graph import Add, Graph, MatMul, Mul, Op, Port, Requantise, Reshape, Tensor, Unary
 from openlpu.compiler.kernels import Immediate, Step
 from openlpu.compiler.lower import lower
-from openlpu.compiler.meetings import verify_meetings
+from openlpu.compiler.meetings import verify_meetings, verify_words
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import schedule
@@ -134,6 +134,22 @@ def test_text_unrolls_to_the_schedule(config: ChipConfig) -> None:
         for name, runs in scheduled.dispatches.items()
     }
     assert unrolled == scheduled_pairs
+
+
+def test_no_word_is_given_to_two_things() -> None:
+    kernels = lower(gemm(3, 40, 20, 0), ULX3S)
+    placement = Placement(kernels, ULX3S)
+    scheduled = schedule(kernels, placement, ULX3S)
+    verify_words(scheduled.dispatches, placement.image, ULX3S)
+    queue, run = next(
+        (q, r) for q in geometry(ULX3S).of_kind(QueueKind.MEM_WRITE) for r in scheduled.dispatches.get(q.name, ())
+    )
+    for dispatches, image in (
+        ({queue.name: [run, run]}, {}),
+        ({queue.name: [run]}, {(queue.index, run.instruction.number("a")): np.zeros(16, np.int8)}),
+    ):
+        with pytest.raises(InternalCompilerError, match=f"of {queue.unit} is given to two things"):
+            verify_words(dispatches, image, ULX3S)
 
 
 def test_a_vector_in_the_wrong_place_is_noticed() -> None:

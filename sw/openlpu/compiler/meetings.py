@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""The last word on a schedule: does every vector reach the consumer it was meant for?
+"""The last word on a schedule: does every vector reach the consumer it was meant for, on streams and in SRAM?
 
 The checker proves that whoever samples a stream finds a vector there. Only the scheduler knows which vector it meant.
-Here the two meet: its intentions, the rides, against what the linker finds on the streams of the assembled program.
+Here the two meet: its intentions, the rides, against what the linker finds on the streams of the assembled program. In
+SRAM, where no word is used twice, it is enough that no word is written twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from openlpu.arch.geometry import Queue, Stream
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
+from openlpu.arch.program import Vector
 from openlpu.compiler.errors import InternalCompilerError
-from openlpu.compiler.timeline import Ride
+from openlpu.compiler.timeline import Ride, Run
 from openlpu.model.dataflow import LinkedProgram
 
 
@@ -38,3 +41,17 @@ def verify_meetings(linked: LinkedProgram, rides: Iterable[tuple[Ride, int, int]
                 f"schedule: the vector of {ride.producer.name} on {ride.stream}, diagonal {ride.diagonal}, for hop "
                 f"{ride.consumer}: {found.name if found else 'nothing'} is there instead"
             )
+
+
+def verify_words(
+    dispatches: Mapping[str, Sequence[Run]], image: Mapping[tuple[int, int], Vector], config: ChipConfig
+) -> None:
+    """Raise InternalCompilerError, naming the word, when two results, or a result and a constant, share one."""
+    filled = set(image)
+    for queue in geometry(config).of_kind(QueueKind.MEM_WRITE):
+        for run in dispatches.get(queue.name, ()):
+            for _, write in run.unrolled():
+                word = queue.index, write.number("a")
+                if word in filled:
+                    raise InternalCompilerError(f"placement: word {word[1]} of {queue.unit} is given to two things")
+                filled.add(word)

@@ -21,7 +21,7 @@ from openlpu.compiler.assemble import assemble
 from openlpu.compiler.bounds import lower_bounds, useful_macs
 from openlpu.compiler.kernels import BufferOperand
 from openlpu.compiler.lower import lower
-from openlpu.compiler.meetings import verify_meetings
+from openlpu.compiler.meetings import verify_meetings, verify_words
 from openlpu.compiler.onnx_import import import_onnx
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import Schedule, schedule
@@ -56,6 +56,7 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
     dump("placement", placement.__str__)
     scheduled = schedule(kernels, placement, config)
     dump("schedule", lambda: _schedule_text(scheduled, config))
+    verify_words(scheduled.dispatches, placement.image, config)
     text = assemble(scheduled.dispatches, scheduled.cycles, config)
     bounds = lower_bounds(graph, config)
     program = Program(

@@ -261,14 +261,14 @@ class Placement:
                 return (min(others, key=lambda other: self._rank(buffer, other, other, buffer.rows, zone)),)
             return ()
 
-        def everywhere(home: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(itertools.chain(home, *copies(home)))
-
         columns = []
         for _ in range(count):
-            home = min(homes, key=lambda home: self._rank(buffer, home, everywhere(home), buffer.rows, zone))
-            base = self._allocate(everywhere(home), buffer.rows, what)
-            columns.append(Column(home, base, copies(home)))
+            places = min(
+                ((home, *copies(home)) for home in homes),
+                key=lambda places: self._rank(buffer, places[0], tuple(itertools.chain(*places)), buffer.rows, zone),
+            )
+            base = self._allocate(tuple(itertools.chain(*places)), buffer.rows, what)
+            columns.append(Column(places[0], base, places[1:]))
         self.buffers[buffer.name] = tuple(columns)
 
     def _place_table(self, table: Buffer) -> None:
