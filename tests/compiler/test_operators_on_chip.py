@@ -26,6 +26,7 @@ def run_on_chip(cases: Iterable[tuple[Case, ChipConfig]]) -> None:
             device.load(program)
             result = device.run(case.inputs)
         assert result.cycles == program.cycles, case.name
+        assert program.cycles >= max(program.resource_bound, program.chain_bound), f"{case.name} beats its bounds"
         case.check(result.outputs)
 
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from openlpu.arch.config import GROUP, ChipConfig, OpClass
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC
@@ -20,6 +23,7 @@ from openlpu.compiler.graph import (
     ConstantTensor,
     FloatStep,
     Graph,
+    Int8Array,
     Lookup,
     MatMul,
     Mul,
@@ -92,20 +96,23 @@ def _resources(graph: Graph, config: ChipConfig) -> dict[str, int]:
         sources = [graph.tensor(name) for name in operands(op)]
         writes += vectors * _streams(out)
         reads += sum(source.rows * _ceil(source.lanes, lanes) * _streams(source) for source in sources)
-        products = isinstance(op, MatMul | Product)
-        into_vxm += vectors * (GROUP if products else 0)
+        into_vxm += vectors * (GROUP if isinstance(op, MatMul | Product) else 0)
         into_vxm += sum(
             source.rows * _ceil(source.lanes, lanes) * _streams(source) for source in sources[_multiplied(op) :]
         )
         for op_class in _operations(op):
             work[op_class] += vectors
-        if isinstance(op, MatMul | Product):
-            source = sources[0]
-            inner = _ceil(source.lanes, lanes)
-            across = _ceil(out.lanes, lanes)
-            matrices = len(op.weights) if isinstance(op, MatMul) else out.rows // out.shape[-2]
-            tiles += matrices * inner * across
-            macs += inner * across * source.rows * (len(op.weights) if isinstance(op, MatMul) else 1)
+        match op:
+            case MatMul():
+                used = sum(int(_used_tiles(weights, lanes).sum()) for weights in op.weights)
+                tiles += used
+                macs += used * sources[0].rows
+            case Product():
+                each = _ceil(sources[0].lanes, lanes) * _ceil(out.lanes, lanes)
+                tiles += each * (out.rows // out.shape[-2])
+                macs += each * sources[0].rows
+            case _:
+                pass
     reads += tiles * lanes
     inward = 2 if config.hemispheres == 2 else 1
     bounds = {
@@ -180,18 +187,57 @@ def _requantise(requant: Requantise) -> list[OpClass]:
     return [OpClass.CVT, *middle, OpClass.CVT, *[OpClass.INT] * bool(requant.zero_point)]
 
 
+@dataclass(frozen=True)
+class _Path:
+    """The way of one operand to the result: `rows` that the MXM sums one after the other (0: past the MXM), then
+    operations of the VXM."""
+
+    operand: str
+    rows: int
+    operations: list[OpClass]
+
+
 def _chain(graph: Graph, config: ChipConfig) -> int:
     done = {port.tensor: 0 for port in graph.inputs}
     for op in graph.ops:
-        start = max((done[name] for name in operands(op)), default=0)
-        done[op.output] = start + _row_latency(op, graph, config)
+        if _needs_no_work(op):
+            done[op.output] = max((done[name] for name in operands(op)), default=0)
+        else:
+            arrivals = [done[path.operand] + _latency(path, config) for path in _paths(op, graph, config)]
+            done[op.output] = max(arrivals)
     return max(done[port.tensor] for port in graph.outputs)
 
 
-def _row_latency(op: Op, graph: Graph, config: ChipConfig) -> int:
+def _paths(op: Op, graph: Graph, config: ChipConfig) -> list[_Path]:
+    match op:
+        case MatMul():
+            columns = np.sum([_used_tiles(weights, config.lanes).sum(axis=0) for weights in op.weights], axis=0)
+            sources = [_Path(op.input, max(1, int(columns.max())), _operations(op))]
+        case Product():
+            rows = _ceil(graph.tensor(op.lhs).lanes, config.lanes)
+            sources = [_Path(op.lhs, rows, _operations(op)), _Path(op.rhs, rows, _operations(op))]
+        case Add():
+            after = [OpClass.CVT, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
+            return [_Path(op.lhs, 0, _operations(op)), _Path(op.rhs, 0, after)]
+        case Mul():
+            after = [OpClass.FMUL, *_requantise(op.requant)]
+            return [_Path(op.lhs, 0, _operations(op)), _Path(op.rhs, 0, after)]
+        case Pointwise():
+            sources = [_Path(op.input, 0, _operations(op))]
+        case _:
+            return [_Path(name, 0, _operations(op)) for name in operands(op)]
+    tail = [] if op.requant is None else _requantise(op.requant)[1:]
+    # The operand of a step is wanted when that step comes, and not before.
+    later = [
+        _Path(step.operand, 0, _steps(op.steps[i:]) + tail)
+        for i, step in enumerate(op.steps)
+        if isinstance(step.operand, str)
+    ]
+    return sources + later
+
+
+def _latency(path: _Path, config: ChipConfig) -> int:
     """From a row in SRAM to the row computed from it in SRAM, past the nearest slices."""
-    if _needs_no_work(op):
-        return 0
     places, table = geometry(config), timing(config)
 
     def row(mnemonic: str, kind: QueueKind) -> tuple[int, int, int]:
@@ -202,17 +248,25 @@ def _row_latency(op: Op, graph: Graph, config: ChipConfig) -> int:
     write_skew, _, write_state = row("write", QueueKind.MEM_WRITE)
     to_write = 1 + write_state - write_skew  # the nearest slice is one hop from the VXM
     cycles = read_func - read_skew + to_write
-    if isinstance(op, MatMul | Product):
+    if path.rows:
         abc_skew, _, abc_state = row("abc", QueueKind.MXM_ACTS)
         acc_skew, acc_func, _ = row("acc_set_out", QueueKind.MXM_ACCS)
-        # From the outermost slices to the MXM, then across the hemisphere to the VXM; a row for each input column.
-        inputs = _ceil(graph.tensor(operands(op)[0]).lanes, config.lanes)
-        inputs *= len(op.weights) if isinstance(op, MatMul) else 1
+        # From the outermost slices to the MXM, then across the hemisphere to the VXM.
         planes = config.mxm_planes * config.hemispheres
-        cycles += 2 + (abc_state - abc_skew) + (acc_func - acc_skew) + config.mem_hops + 2 + _ceil(inputs, planes) - 1
+        through = (abc_state - abc_skew) + (acc_func - acc_skew)
+        cycles += 2 + through + config.mem_hops + 2 + _ceil(path.rows, planes) - 1
     else:
         cycles += 1
     depths = list(zip(table.alu_depth, config.alus, strict=True))
-    stages = [min((depth for depth, alu in depths if c in alu.classes), default=1) for c in _operations(op)]
+    stages = [min((depth for depth, alu in depths if c in alu.classes), default=1) for c in path.operations]
     cycles += sum(stages) or min(table.alu_depth)
     return cycles + 1  # from the last ALU's result register to the stream
+
+
+def _used_tiles(weights: Int8Array, lanes: int) -> npt.NDArray[np.bool_]:
+    """Which tiles of a matrix are not all zeros, (rows of tiles, columns of tiles)."""
+    tall, broad = (_ceil(size, lanes) for size in weights.shape)
+    padded = np.zeros((tall * lanes, broad * lanes), np.bool_)
+    padded[: weights.shape[0], : weights.shape[1]] = weights != 0
+    used: npt.NDArray[np.bool_] = padded.reshape(tall, lanes, broad, lanes).any(axis=3).any(axis=1)
+    return used
