@@ -268,5 +268,4 @@ def _used_tiles(weights: Int8Array, lanes: int) -> npt.NDArray[np.bool_]:
     tall, broad = (_ceil(size, lanes) for size in weights.shape)
     padded = np.zeros((tall * lanes, broad * lanes), np.bool_)
     padded[: weights.shape[0], : weights.shape[1]] = weights != 0
-    used: npt.NDArray[np.bool_] = padded.reshape(tall, lanes, broad, lanes).any(axis=3).any(axis=1)
-    return used
+    return np.asarray(np.logical_or.reduce(padded.reshape(tall, lanes, broad, lanes), axis=(1, 3)))
