@@ -24,7 +24,7 @@ def random_config(seed: int) -> ChipConfig:
         mem_slices=mem_slices,
         mem_words=rng.choice((2, 16, 32, rng.randint(3, 70))),
         slices_per_hop=rng.randint(1, mem_slices),
-        mem_reach=rng.choice([*Reach]),
+        mem_reach=_random_table(seed, streams, mem_slices) or rng.choice([*Reach]),
         mxm_planes=rng.choice((1, 1, 2)),
         weight_streams=rng.choice([n for n in range(1, min(lanes, streams) + 1) if lanes % n == 0]),
         acc_depth=rng.choice((1, 4, rng.randint(2, 9))),
@@ -35,6 +35,14 @@ def random_config(seed: int) -> ChipConfig:
         imem_words=rng.choice((16, 64, rng.randint(16, 100))),
         clock_mhz=100.0,
     )
+
+
+def _random_table(seed: int, streams: int, mem_slices: int) -> tuple[tuple[int, ...], ...] | None:
+    """For every third chip, which streams each slice reaches."""
+    rng = random.Random(seed)
+    if seed % 3:
+        return None
+    return tuple(tuple(rng.sample(range(streams), rng.randint(1, streams))) for _ in range(mem_slices))
 
 
 def _random_alus(rng: random.Random) -> tuple[AluConfig, ...]:
