@@ -21,8 +21,6 @@ exact in every type."""
 _FLOATS = """Float operators compute in fp32 with the operations of the vector unit. They are within these bounds of
 the exact result of the floats that they read, in units in the last place (ulp) of the magnitude named. The tests hold
 every operator to its bound, and to ONNX Runtime, over shapes that are no multiples of the lanes."""
-_TERMS = """Terms are the elements of a row where rows are summed; for `Gelu` they are the square of x, since `exp`
-multiplies the rounding of its argument, and for `LSTM` the steps."""
 
 
 def operators_page() -> str:
@@ -36,14 +34,13 @@ def operators_page() -> str:
             f"Supported: {', '.join(f'`{name}`' for name in SUPPORTED_OPERATORS)}.",
             "## Floats",
             prose(_FLOATS),
-            table(["operator", "ulp", "of the", "and for each term"], bounds),
-            prose(_TERMS),
+            table(["operator", "ulp", "of the", "and for each"], bounds),
         ]
     )
 
 
 def _cells(bound: FloatBound) -> list[str]:
-    return [f"{bound.ulp:g}", bound.of, f"{bound.per_term:g}" if bound.per_term else "\N{EN DASH}"]
+    return [f"{bound.ulp:g}", bound.of, f"{bound.terms}: {bound.per_term:g}" if bound.terms else "\N{EN DASH}"]
 
 
 PAGES: Pages = {"operators.md": operators_page}

@@ -22,12 +22,13 @@ _SMALLEST_NORMAL = 2.0**-126
 class FloatBound:
     """`ulp` + `per_term` * terms units in the last place of the magnitude that `of` describes.
 
-    `of` is "result", or says which larger magnitude it is.
+    `of` is "result", or says which larger magnitude it is; `terms` says what is counted.
     """
 
     ulp: float
     of: str = "result"
     per_term: float = 0.0
+    terms: str = ""
 
     def tolerance(self, exact: ArrayLike, largest: ArrayLike = 0.0, terms: ArrayLike = 0) -> NDArray[Any]:
         """The absolute error allowed for `exact` results.
@@ -39,6 +40,8 @@ class FloatBound:
         return np.asarray((self.ulp + self.per_term * np.asarray(terms)) * 2.0 ** (exponent - 23) + _SMALLEST_NORMAL)
 
 
+_ELEMENTS, _STEPS = "element of the row", "step"
+
 FLOAT_BOUNDS: Mapping[str, FloatBound] = {
     "Abs": FloatBound(0),
     "Add": FloatBound(0.5),
@@ -47,15 +50,14 @@ FLOAT_BOUNDS: Mapping[str, FloatBound] = {
     "Div": FloatBound(3),
     "Erf": FloatBound(4, "1"),
     "Exp": FloatBound(1),
-    # Terms: x * x, for exp multiplies the rounding of its argument by that; for the tanh formula + |x * x * x| / 8.
-    "Gelu": FloatBound(8, per_term=2),
-    "Gelu (tanh)": FloatBound(8, per_term=4),
+    # exp multiplies the rounding of its argument by that argument.
+    "Gelu": FloatBound(8, per_term=2, terms="x * x"),
+    "Gelu (tanh)": FloatBound(8, per_term=4, terms="x * x + |x * x * x| / 8"),
     "HardSigmoid": FloatBound(1.5, "alpha * x, or beta"),
     "HardSwish": FloatBound(2.5, "x * x / 6, or x"),
-    # Terms: steps. It holds where the recurrence does not amplify errors; nothing bounds them where it does.
-    "LSTM": FloatBound(2, "1, |c| or the sum of a row of |R|", per_term=1),
-    # Terms: elements of the row.
-    "LayerNormalization": FloatBound(8, "largest |x| of the row, times what multiplies it, or bias", per_term=2),
+    # It holds where the recurrence does not amplify errors; nothing bounds them where it does.
+    "LSTM": FloatBound(2, "1, |c| or the sum of a row of |R|", per_term=1, terms=_STEPS),
+    "LayerNormalization": FloatBound(8, "largest |x| of the row, times what multiplies it, or bias", 2, _ELEMENTS),
     "LeakyRelu": FloatBound(0.5),
     "MatMul": FloatBound(2, "sum of a row of products, or bias"),
     "Max": FloatBound(0),
@@ -63,15 +65,15 @@ FLOAT_BOUNDS: Mapping[str, FloatBound] = {
     "Mul": FloatBound(0.5),
     "Neg": FloatBound(0),
     "Pow": FloatBound(2.5),
-    "RMSNormalization": FloatBound(6, per_term=1),  # terms: elements of the row
+    "RMSNormalization": FloatBound(6, per_term=1, terms=_ELEMENTS),
     "Reciprocal": FloatBound(1),
     "ReduceMax": FloatBound(0),
-    "ReduceMean": FloatBound(2, "sum of magnitudes, over their number", per_term=1),  # terms: elements of the row
+    "ReduceMean": FloatBound(2, "sum of magnitudes, over their number", 1, _ELEMENTS),
     "ReduceMin": FloatBound(0),
-    "ReduceSum": FloatBound(0, "sum of magnitudes", per_term=1),  # terms: elements of the row
+    "ReduceSum": FloatBound(0, "sum of magnitudes", 1, _ELEMENTS),
     "Relu": FloatBound(0),
     "Sigmoid": FloatBound(4),
-    "Softmax": FloatBound(6, "largest result of the row", per_term=1),  # terms: elements of the row
+    "Softmax": FloatBound(6, "largest result of the row", 1, _ELEMENTS),
     "Sqrt": FloatBound(3),
     "Sub": FloatBound(0.5),
     "Tanh": FloatBound(1.5),
