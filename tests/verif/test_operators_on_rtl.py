@@ -16,7 +16,7 @@ from openlpu.compiler.pipeline import compile_graph
 from openlpu.runtime.driver import Device, open_device
 from openlpu.verif.rtl_port import RtlChip
 
-ROOMY = dataclasses.replace(NANO, name="roomy", mem_words=1024, imem_words=4096)
+ROOMY = dataclasses.replace(NANO, name="roomy", mem_words=4096, imem_words=1 << 14)
 """The smallest chip, with room for networks."""
 CASES = 3
 

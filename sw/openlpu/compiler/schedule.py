@@ -27,7 +27,7 @@ from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.journeys import Journey, Landing, Router, Rows, after
 from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Step, VectorKernel
-from openlpu.compiler.place import Placement, Plane
+from openlpu.compiler.place import Placement, Plane, Stripe
 from openlpu.compiler.tiles import Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 
@@ -124,10 +124,11 @@ class _Scheduler:
                 case MatMulKernel():
                     self.stream(number, kernel)
                 case VectorKernel() if kernel.output in self.graph.factors:
-                    for column in range(len(self.placement.buffers[kernel.output])):
-                        self.lay_out(kernel, column)
+                    for column in range(self.tiles.columns(kernel.output)):
+                        for stripe in self.placement.stripes[kernel.output, column]:
+                            self.lay_out(kernel, column, stripe)
                 case VectorKernel():
-                    for column in range(len(self.placement.buffers[kernel.output])):
+                    for column in range(self.tiles.columns(kernel.output)):
                         self.stream_vectors(kernel, column)
             self.computed.add(kernel.output)
 
@@ -300,23 +301,20 @@ class _Scheduler:
         start, gap = self.depart_rows(journey, rows, 0)
         self.written(journey, kernel, 0, start, gap, rows)
 
-    def lay_out(self, kernel: VectorKernel, column: int) -> None:
-        """Stream the rows of one column of a factor through the VXM, stripe by stripe."""
-        for stripe in self.placement.stripes[kernel.output, column]:
-            rows = Rows(stripe.first, stripe.step)
-            landing = Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 1))
-            journey = self.best(
-                kernel,
-                stripe.count,
-                len(self.planes),
-                0,
-                lambda chains, rows=rows, landing=landing: (  # type: ignore[misc]
-                    self.vector_row(kernel, column, chain, rows, landing) for chain in chains
-                ),
-            )
-            start, gap = self.depart_rows(journey, stripe.count, 0)
-            members = slice(stripe.first, stripe.first + stripe.step * stripe.count, stripe.step)
-            self.ready[kernel.output, column][members] = start + journey.results[column] + gap * np.arange(stripe.count)
+    def lay_out(self, kernel: VectorKernel, column: int, stripe: Stripe) -> None:
+        """Stream the rows of one stripe of a factor through the VXM."""
+        rows = Rows(stripe.first, stripe.step)
+        landing = Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 1))
+        journey = self.best(
+            kernel,
+            stripe.count,
+            len(self.planes),
+            0,
+            lambda chains: (self.vector_row(kernel, column, chain, rows, landing) for chain in chains),
+        )
+        start, gap = self.depart_rows(journey, stripe.count, 0)
+        members = slice(stripe.first, stripe.first + stripe.step * stripe.count, stripe.step)
+        self.ready[kernel.output, column][members] = start + journey.results[column] + gap * np.arange(stripe.count)
 
     def best(
         self,
