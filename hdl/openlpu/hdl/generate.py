@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.hdl import Shape
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from openlpu.arch.config import ChipConfig
@@ -20,12 +21,15 @@ from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 
 from .chip import Chip, ChipSignature, refuse_unsupported
+from .hosted import HostedChip
 from .shared import Library, ports_of
 
-__all__ = ["LINT_WAIVERS", "TOOLS", "TOP", "manifest", "verilog", "write"]
+__all__ = ["HOSTED_TOP", "LINT_WAIVERS", "TOOLS", "TOP", "hosted_verilog", "manifest", "verilog", "write"]
 
 TOP = "chip"
 """Name of the top module."""
+HOSTED_TOP = "hosted_chip"
+"""Name of the top module of a chip with its bridge."""
 
 LINT_WAIVERS = """
 // Yosys prints the text from a netlist whose widths and drivers Amaranth has checked. These rules judge the print.
@@ -57,14 +61,26 @@ def verilog(config: ChipConfig) -> str:
     """
     # Before there is a component that Amaranth would miss in the design.
     refuse_unsupported(config)
+    return _text(config, Chip(config=config), TOP)
+
+
+def hosted_verilog(config: ChipConfig, *, clock_hz: float, baud: int) -> str:
+    """A chip with bridge and UART as Verilog text, top module `HOSTED_TOP`.
+
+    Its ports are those of `HostedChip` (`rx`, `tx`, `running`, `fault`) and `clk` and `rst` (synchronous).
+    Raises ValueError when the config asks for something that has no RTL yet, or the line is too fast for the clock.
+    """
+    refuse_unsupported(config)
+    return _text(config, HostedChip(config=config, clock_hz=clock_hz, baud=baud), HOSTED_TOP)
+
+
+def _text(config: ChipConfig, top: wiring.Component, name: str) -> str:
     header = (
         "// SPDX-License-Identifier: Apache-2.0\n"
         f"// OpenLPU chip '{config.name}', config {config.digest}. Generated: change the config or the generator.\n"
     )
     library = Library()
-    chip = Chip(config=config)
-    top = library.verilog(chip, ports_of(chip), TOP)
-    return header + top + library.text
+    return header + library.verilog(top, ports_of(top), name) + library.text
 
 
 def manifest(config: ChipConfig) -> dict[str, Any]:
