@@ -54,7 +54,7 @@ def test_nano(queue: str, mnemonic: str, expected: Latency) -> None:
         ({"multiply": 3}, "mxm_e0.acts", "abc", "state", 2),
         ({"tree_levels": 1}, "mxm_e0.acts", "abc", "state", 1),
         ({"alu_int": 5}, "vxm.alu0", "iadd", "state", 3),
-        ({"alu_cvt": 9}, "vxm.alu3", "fadd", "func", 3),
+        ({"alu_f2i": 9}, "vxm.alu3", "fadd", "func", 3),
         ({"lanes": 2}, "sxm_e.permute", "permute", "func", 1),
     ],
 )
@@ -101,3 +101,26 @@ def test_what_the_units_owe_each_other(config: ChipConfig) -> None:
     assert acc.state == acc.skew + 1, "accumulators are updated back to back"
     assert abc.state is not None
     assert abc.state > acc.skew - 1, "the acc of an abc dispatches no earlier than the abc"
+
+
+@pytest.mark.parametrize(
+    ("queue", "mnemonic", "without", "behind"),
+    [
+        ("mem_e0.read", "gather", Latency(skew=1, func=3), 1),
+        ("mem_e0.write", "write", Latency(skew=1, state=3), None),
+        ("mxm_e0.weights", "lw", Latency(skew=1, state=2), None),
+        ("mxm_e0.acts", "abc", Latency(skew=1, state=4), None),
+        ("mxm_e0.accs", "acc_add_out", Latency(skew=2, func=3, state=3), 2),
+        ("vxm.alu0", "iadd", Latency(skew=1, func=4, state=3), 2),
+        ("sxm_e.shift", "shift", Latency(skew=1, func=3), 2),
+    ],
+)
+def test_ecc_delays_what_units_put_out(queue: str, mnemonic: str, without: Latency, behind: int | None) -> None:
+    func = None if behind is None or without.func is None else without.func + behind
+    assert row(dataclasses.replace(NANO, ecc=True), queue, mnemonic) == dataclasses.replace(without, func=func)
+
+
+def test_ecc_delays_text_and_host_by_the_corrector() -> None:
+    plain, checked = timing(NANO), timing(dataclasses.replace(NANO, ecc=True))
+    assert (checked.fetch.skew, checked.fetch.state) == (plain.fetch.skew, (plain.fetch.state or 0) + 1)
+    assert checked.host_read == plain.host_read + 1

@@ -6,6 +6,11 @@ The compiler schedules with it, the golden model and the checker execute by it, 
 and a bench measures every RTL unit against it. The rule that ties a producer p to a consumer c on a stream:
 
     dispatch(c) + skew(c) = dispatch(p) + func(p) + hops(p, c)
+
+Between streams and units stand, where a chip has ECC, a corrector on the way in and an encoder on the way out. A unit
+then works on its operands `Timing.correct` cycles after they were sampled. What its instructions do to each other
+through its own state is all as much later, so it counts as if it were not: `skew` and `state` are the same with ECC and
+without, and only `func` and what the host sees grow.
 """
 
 from __future__ import annotations
@@ -28,10 +33,10 @@ class Latency:
     func
         The result stands in the stream register of the unit's hop.
     state
-        The result stands in the unit's own state, ready for the unit's other instructions: the SRAM word of a write or
-        scatter, the shadow buffer of `lw` and `lwt`, the array's weights of `iw`, `lw_iw` and `lwt_iw`, the array's
-        sums of `abc` and `abr`, the activation buffer of `abl`, the accumulator of `acc_*`, the result register of an
-        ALU (for chaining).
+        The result stands in the unit's own state (with ECC, `Timing.correct` cycles later), ready for the unit's other
+        instructions: the SRAM word of a write or scatter, the shadow buffer of `lw` and `lwt`, the array's weights of
+        `iw`, `lw_iw` and `lwt_iw`, the array's sums of `abc` and `abr`, the activation buffer of `abl`, the accumulator
+        of `acc_*`, the result register of an ALU (for chaining).
     """
 
     skew: int | None = None
@@ -52,12 +57,16 @@ class Timing:
         self._rows: dict[tuple[str, QueueKind, int], Latency] = {}
         pipe = config.pipeline
         self.dispatch = pipe.dispatch
+        self.correct = int(config.ecc)
+        """From sampled streams to the unit: the corrector. Every queue's unit and its text have one before them."""
+        self.encode = int(config.ecc)
+        """From a unit's result to the stream: the encoder. MEM has none, as it stores vectors with their check bits."""
         levels = (config.lanes - 1).bit_length()
         self.array = 1 + pipe.multiply + -(-levels // pipe.tree_levels)
         """From sampled activations to the array's sums: activation register, multipliers, adder tree."""
         self.weights_used = self.dispatch + 1
         """From the dispatch of `abc` or `abr` to the cycle whose array weights it multiplies with."""
-        self.fetch = Latency(skew=self.dispatch, state=self.dispatch + 2)
+        self.fetch = Latency(skew=self.dispatch, state=self.dispatch + self.correct + 2)
         """Of `ifetch`: its first vector is sampled at `skew`; a word may be read from the instruction memory `state`
         after the dispatch, counted as if its last vector were the first."""
         self.text_ahead = 2
@@ -65,8 +74,8 @@ class Timing:
         (a NOP or REPEAT: before the queue comes to it)."""
         self.notify = pipe.notify
         """From the dispatch of `notify` to cycle 0 of the program."""
-        self.host_read = 2 + pipe.sram + 1
-        """From a read on the host port to its word there: fan-out registers, SRAM, collecting register."""
+        self.host_read = 2 + pipe.sram + 1 + self.correct
+        """From a read on the host port to its word there: fan-out registers, SRAM, collecting register, corrector."""
         self.alu_depth = tuple(max(getattr(pipe, f"alu_{op_class}") for op_class in alu.classes) for alu in config.alus)
         """Per ALU, from sampled operands to the result register: its deepest class, so that results never collide."""
 
@@ -79,11 +88,12 @@ class Timing:
 
     def _row(self, spec: Spec, queue: Queue) -> Latency:
         i, pipe = self.dispatch, self.config.pipeline
+        through = self.correct + self.encode
         match queue.kind:
             case _ if spec.control:
                 return Latency()
             case QueueKind.MEM_READ:
-                return Latency(skew=i, func=i + pipe.sram + 1)
+                return Latency(skew=i, func=i + self.correct + pipe.sram + 1)
             case QueueKind.MEM_WRITE:
                 return Latency(skew=i, state=i + 2)
             case QueueKind.MXM_WEIGHTS:
@@ -94,12 +104,12 @@ class Timing:
             case QueueKind.MXM_ACTS:
                 return Latency(skew=i, state=i + self.array)
             case QueueKind.MXM_ACCS:
-                return Latency(skew=i + 1, func=i + 2 if spec.produces else None, state=i + 2)
+                return Latency(skew=i + 1, func=i + through + 2 if spec.produces else None, state=i + 2)
             case QueueKind.VXM:
                 depth = self.alu_depth[queue.index]
-                return Latency(skew=i, func=i + depth + 1, state=i + depth)
+                return Latency(skew=i, func=i + through + depth + 1, state=i + depth)
             case QueueKind.SXM_SHIFT | QueueKind.SXM_PERMUTE:
-                return Latency(skew=i, func=i + pipe.lanes + 1)
+                return Latency(skew=i, func=i + through + pipe.lanes + 1)
 
     def rows(self, kind_queues: tuple[Queue, ...]) -> list[tuple[Queue, Spec, Latency]]:
         """Every (queue, implemented unit instruction, latency) of the given queues: the table as documents print it."""
