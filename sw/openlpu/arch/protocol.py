@@ -59,21 +59,24 @@ REPLY_HEADER = (
 
 
 class Outcome(enum.IntEnum):
-    """What became of a request. Only `DONE` did anything, and only its reply has fields and data."""
+    """What became of a request. Only `DONE` did anything, and only its reply has fields and data.
+
+    Of several errors it is the first in this order, but what is longer than any request is not tested for damage.
+    """
 
     DONE = 0
     DAMAGED = 1
     """CRC or stuffing wrong, or fewer bytes than a header and a CRC. Consumed no number."""
     OVERFLOW = 2
-    """Longer than any request, or the buffer was full. Consumed no number."""
+    """Longer than any request, or the buffer was full: then one reply may stand for several. Consumed no number."""
     OUT_OF_ORDER = 3
-    """Not the expected number. Consumed none."""
+    """Not the expected number, and not `IDENTIFY`. Consumed none."""
     UNKNOWN = 4
     """No such command."""
     MALFORMED = 5
-    """Too short or too long for its command, or part of a word at the end."""
+    """Too short or too long for its command, no data where there must be some, or part of a word at the end."""
     OUT_OF_RANGE = 6
-    """A slice, queue or address that the chip does not have."""
+    """A slice, queue or address that the chip does not have, or a count that is not allowed."""
     BUSY = 7
     """Memories and text can be reached, and a run can begin, only while the chip is halted."""
 
@@ -87,8 +90,8 @@ class Data(enum.Enum):
     """What follows the fields."""
 
     NONE = "nothing"
-    WORDS = "SRAM words, byte i of a word is lane i"
-    TEXT = "instruction words, each in as many bytes as the longest on the chip needs"
+    WORDS = "at least one SRAM word, byte i of a word is lane i"
+    TEXT = "at least one instruction word, each in as many bytes as the longest on the chip needs"
 
 
 @dataclass(frozen=True)
@@ -188,11 +191,18 @@ def word_bytes(config: ChipConfig, data: Data) -> int:
     return {Data.NONE: 0, Data.WORDS: config.lanes, Data.TEXT: text_word_bytes(config)}[data]
 
 
-def max_frame_bytes() -> int:
-    """The longest request or reply, with its CRC and before stuffing."""
-    requests = max(size(REQUEST_HEADER) + size(command.fields) for command in COMMANDS)
-    replies = max(size(REPLY_HEADER) + size(command.reply_fields) for command in COMMANDS)
-    return max(requests, replies) + MAX_DATA + CRC_BYTES
+def max_request_bytes() -> int:
+    """The longest request, with its CRC and before stuffing."""
+    return max(_frame_bytes(REQUEST_HEADER, command.fields, command.data) for command in COMMANDS)
+
+
+def max_reply_bytes() -> int:
+    """The longest reply, with its CRC and before stuffing."""
+    return max(_frame_bytes(REPLY_HEADER, command.reply_fields, command.reply_data) for command in COMMANDS)
+
+
+def _frame_bytes(header: tuple[Field, ...], fields: tuple[Field, ...], data: Data) -> int:
+    return size(header) + size(fields) + (0 if data is Data.NONE else MAX_DATA) + CRC_BYTES
 
 
 def stuffed_bytes(length: int) -> int:
