@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""How a run ended: what every device reports, whether model, simulation or board. Pure data."""
+"""How a run ended, and how a chip is: what every device reports, whether model, simulation or board. Pure data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,26 @@ class Fault:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """`cycles` counts from cycle 0 until every queue has halted; `fault` is None after a good run."""
+    """`cycles` counts from cycle 0 until every queue has halted; `fault` is None after a good run.
+
+    `corrected` and `uncorrectable` count, on a chip with ECC, the vectors with wrong bits that were consumed during the
+    run, once for every queue that did. After a run with an uncorrectable one the results mean nothing.
+    """
 
     cycles: int
     fault: Fault | None = None
+    corrected: int = 0
+    uncorrectable: int = 0
+
+
+@dataclass(frozen=True)
+class ChipStatus:
+    """What a device knows of itself at any time."""
+
+    running: bool
+    run: RunStatus
+    """Of the run that is going on, so far, or else of the last one."""
+    corrected: int = 0
+    """As in `RunStatus`, but since the reset, the host's accesses included."""
+    uncorrectable: int = 0
+    """Likewise."""

@@ -21,7 +21,7 @@ from openlpu.arch.encoding import EncodingError, encoding
 from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.isa import Instruction
 from openlpu.arch.program import Vector
-from openlpu.arch.status import RunStatus
+from openlpu.arch.status import ChipStatus, RunStatus
 from openlpu.model import semantics
 from openlpu.model.dataflow import LinkedProgram, Production, SramWrite
 from openlpu.model.execute import Execution
@@ -154,6 +154,10 @@ class GoldenChip:
         self._keep_fetched(linked.fetched)
         self.trace = Trace(linked, vectors)
         return RunStatus(linked.cycles)
+
+    def status(self) -> ChipStatus:
+        """How the last run ended; nothing ever goes wrong in one."""
+        return ChipStatus(running=False, run=RunStatus(self.trace.linked.cycles if self.trace else 0))
 
     def close(self) -> None:
         """Nothing to release."""

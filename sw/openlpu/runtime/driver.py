@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from openlpu.arch import protocol
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
@@ -28,26 +29,29 @@ from openlpu.arch.isa import instruction
 from openlpu.arch.program import Port, Program, Vector
 from openlpu.model.expand import expand
 from openlpu.model.golden import GoldenChip
-from openlpu.runtime.port import ChipPort, Fault
+from openlpu.runtime.bridged_chip import BridgedChip
+from openlpu.runtime.errors import DeviceError, DeviceFault, InputError
+from openlpu.runtime.port import ChipPort, ChipStatus
+from openlpu.runtime.requests import Patience
+from openlpu.runtime.serial_wire import BAUD, BITS_PER_BYTE, SerialWire
+
+__all__ = [
+    "BACKENDS",
+    "SERIAL",
+    "ChipStatus",
+    "Device",
+    "DeviceError",
+    "DeviceFault",
+    "InputError",
+    "RunResult",
+    "from_chip",
+    "image_runs",
+    "open_device",
+    "to_chip",
+]
 
 _UINT8_SHIFT = 128
 """What is subtracted from a uint8 value to hold it as int8."""
-
-
-class DeviceError(ValueError):
-    """A device that cannot be opened, does not fit the program, or did not do what the program says."""
-
-
-class DeviceFault(DeviceError):
-    """The hardware raised a schedule fault; `fault` says where and when."""
-
-    def __init__(self, program: str, fault: Fault) -> None:
-        self.fault = fault
-        super().__init__(f"{program}: schedule fault: {fault}")
-
-
-class InputError(ValueError):
-    """An input that does not fit its port; the message names it, and says what was expected."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class Device:
         """Release the chip."""
         self.port.close()
 
+    def status(self) -> ChipStatus:
+        """What the chip knows of itself: how the last run ended, and what ECC found."""
+        return self.port.status()
+
     def load(self, program: Program) -> None:
         """Write the text of every queue and the SRAM image. The program may then run any number of times.
 
@@ -107,7 +115,8 @@ class Device:
         Raises:
             InputError: when an input is missing, unknown, or of another type or shape than its port.
             DeviceFault: when the hardware found the program wrong in time.
-            DeviceError: when no program is loaded, or the run did not take the cycles that the program says.
+            DeviceError: when no program is loaded, the run did not take the cycles that the program says, or the memory
+                of the chip lost bits that ECC cannot restore.
         """
         program = self.program
         if program is None:
@@ -121,6 +130,7 @@ class Device:
                 raise InputError(f"input '{name}' of {program.name} is missing")
         stored = [to_chip(port, inputs[port.name]) for port in program.inputs]
 
+        before = self.port.status().uncorrectable if self.port.config.ecc else 0
         for (number, address), words in image_runs(self._stale):
             self.port.write_memory(number, address, words)
         for port, matrix in zip(program.inputs, stored, strict=True):
@@ -133,6 +143,8 @@ class Device:
                 f"{program.name} took {status.cycles} cycles, but takes {program.cycles}: a broken device"
             )
         outputs = {port.name: from_chip(port, self._read_matrix(port)) for port in program.outputs}
+        if self.port.config.ecc and self.port.status().uncorrectable != before:
+            raise DeviceError(f"{program.name}: ECC found words with two wrong bits: load the program and run it again")
         return RunResult(outputs, status.cycles)
 
     def _write_matrix(self, port: Port, matrix: NDArray[Any]) -> None:
@@ -159,15 +171,38 @@ class Device:
         return matrix.astype(_STORED[port.stored])
 
 
-def open_device(backend: str, config: ChipConfig) -> Device:
-    """A fresh chip of a configuration: "golden" (the model) or "rtl" (the Verilated hardware).
+def open_device(backend: str, config: ChipConfig | None = None) -> Device:
+    """A chip of a configuration: "golden" (the model) and "rtl" (the Verilated hardware) are fresh ones.
+
+    "serial:PORT" is the chip behind a serial port, at `BAUD` or, as "serial:PORT@BAUD", another rate. It may be opened
+    without a config when it is one of the presets.
 
     Raises:
-        DeviceError: for an unknown backend, or one whose packages are not installed.
+        DeviceError: for an unknown backend, one whose packages are not installed, or a chip that cannot be reached.
     """
+    kind, _, place = backend.partition(":")
+    if kind == SERIAL and place:
+        return Device(_serial_chip(place, config))
     if backend not in BACKENDS:
-        raise DeviceError(f"no device '{backend}'; there are: {', '.join(BACKENDS)}")
+        raise DeviceError(f"no device '{backend}'; there are: {', '.join(BACKENDS)}, {SERIAL}:PORT")
+    if config is None:
+        raise DeviceError(f"the {backend} device can be any chip: name its config")
     return Device(BACKENDS[backend](config))
+
+
+def _serial_chip(place: str, config: ChipConfig | None) -> ChipPort:
+    port, at, rate = place.rpartition("@")
+    if not at:
+        port, rate = place, str(BAUD)
+    if not rate.isdecimal() or not int(rate):
+        raise DeviceError(f"'{rate}' is no baud rate: write {SERIAL}:PORT or {SERIAL}:PORT@BAUD, as in @{BAUD}")
+    return BridgedChip(SerialWire(port, int(rate)), config, patience=_patience(int(rate)))
+
+
+def _patience(baud: int) -> Patience:
+    """A second for the chip and the machine between, and as long as the longest request and reply are on the line."""
+    frames = protocol.stuffed_bytes(protocol.max_request_bytes()) + protocol.stuffed_bytes(protocol.max_reply_bytes())
+    return Patience(1.0 + frames * BITS_PER_BYTE / baud)
 
 
 def _rtl_chip(config: ChipConfig) -> ChipPort:
@@ -184,7 +219,9 @@ def _rtl_chip(config: ChipConfig) -> ChipPort:
 
 
 BACKENDS: dict[str, Callable[[ChipConfig], ChipPort]] = {"golden": GoldenChip, "rtl": _rtl_chip}
-"""Every device that `open_device` knows, by name."""
+"""The devices that `open_device` makes from a config, by name."""
+SERIAL = "serial"
+"""What the name of a device behind a serial port begins with."""
 
 
 def to_chip(port: Port, values: NDArray[Any]) -> NDArray[Any]:

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Vector
-from openlpu.arch.status import Fault, RunStatus
+from openlpu.arch.status import ChipStatus, Fault, RunStatus
 
-__all__ = ["ChipPort", "Fault", "RunStatus"]
+__all__ = ["ChipPort", "ChipStatus", "Fault", "RunStatus"]
 
 
 class ChipPort(Protocol):
@@ -44,6 +44,10 @@ class ChipPort(Protocol):
         Raises:
             ValueError: when the device can tell that the text is no program that may run.
         """
+        ...
+
+    def status(self) -> ChipStatus:
+        """What the chip knows of itself; cycles are 0 before the first run."""
         ...
 
     def close(self) -> None:
