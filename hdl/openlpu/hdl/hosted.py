@@ -2,15 +2,61 @@
 # Copyright 2026 The OpenLPU authors
 """A chip with a serial line: what a board, or a simulator that plays one, needs to hold."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
 
+from .bridge import Bridge
 from .chip import Chip, refuse_unsupported
+from .shared import Resettable
+from .uart import UartReceiver, UartTransmitter, bit_cycles
 
-__all__ = ["HostedChip"]
+__all__ = ["BridgedChip", "HostedChip"]
+
+
+class BridgedChip(wiring.Component):
+    """A chip that speaks `openlpu.arch.protocol`, a byte at a time.
+
+    `rx`, `tx` : stuffed bytes and delimiters, from and to the host. It takes a byte a cycle, whatever it does.
+    `running` : from the start of a program until nothing is in flight any more.
+    `fault` : something went wrong in the run that is going on, or else in the last one.
+
+    Raises ValueError when the config asks for something that has no RTL yet.
+    """
+
+    rx: Any
+    tx: Any
+    running: Signal
+    fault: Signal
+
+    def __init__(self, *, config: ChipConfig, clock_hz: float) -> None:
+        refuse_unsupported(config)
+        self._config = config
+        self._clock_hz = clock_hz
+        super().__init__(
+            {
+                "rx": In(stream.Signature(8, always_ready=True)),
+                "tx": Out(stream.Signature(8)),
+                "running": Out(1),
+                "fault": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Put the parts together."""
+        m = Module()
+        m.submodules.bridge = bridge = Bridge(config=self._config, clock_hz=self._clock_hz)
+        chip = Chip(config=self._config)
+        m.submodules.chip = Resettable(chip, reset=bridge.chip_reset, module_name="chip")
+        m.d.comb += [self.running.eq(chip.running), self.fault.eq(chip.fault)]
+        wiring.connect(m, bridge.chip, chip)
+        wiring.connect(m, wiring.flipped(self.rx), bridge.rx)
+        wiring.connect(m, bridge.tx, wiring.flipped(self.tx))
+        return m
 
 
 class HostedChip(wiring.Component):
@@ -18,10 +64,9 @@ class HostedChip(wiring.Component):
 
     `rx` : the line from the host. Asynchronous.
     `tx` : the line to the host. Both are 1 while idle.
-    `running` : from the start of a program until nothing is in flight any more.
-    `fault` : something went wrong in the run that is going on, or else in the last one.
+    `running`, `fault` : see `BridgedChip`.
 
-    Raises ValueError when the config asks for something that has no RTL yet.
+    Raises ValueError when the config asks for something that has no RTL yet, and as `bit_cycles` does.
     """
 
     rx: Signal
@@ -33,12 +78,21 @@ class HostedChip(wiring.Component):
         refuse_unsupported(config)
         self._config = config
         self._clock_hz = clock_hz
-        self._baud = baud
+        self._bit_cycles = bit_cycles(clock_hz, baud)
         super().__init__({"rx": In(1), "tx": Out(1), "running": Out(1), "fault": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Put the parts together."""
         m = Module()
-        m.submodules.chip = chip = Chip(config=self._config)
-        m.d.comb += [self.tx.eq(1), self.running.eq(chip.running), self.fault.eq(chip.fault)]
+        m.submodules.receiver = receiver = UartReceiver(bit_cycles=self._bit_cycles)
+        m.submodules.transmitter = transmitter = UartTransmitter(bit_cycles=self._bit_cycles)
+        m.submodules.bridged = bridged = BridgedChip(config=self._config, clock_hz=self._clock_hz)
+        wiring.connect(m, receiver.bytes, bridged.rx)
+        wiring.connect(m, bridged.tx, transmitter.bytes)
+        m.d.comb += [
+            receiver.line.eq(self.rx),
+            self.tx.eq(transmitter.line),
+            self.running.eq(bridged.running),
+            self.fault.eq(bridged.fault),
+        ]
         return m

@@ -8,14 +8,14 @@ which is the platform when Verilog is made, converts the first of them and makes
 Amaranth's own simulator knows no instances: on any other platform a shared component is like every other.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member
 
-__all__ = ["Library", "SharedComponent", "ports_of"]
+__all__ = ["Library", "Resettable", "SharedComponent", "ports_of"]
 
 
 class SharedComponent(wiring.Component):
@@ -42,6 +42,25 @@ class SharedComponent(wiring.Component):
         raise NotImplementedError
 
 
+class Resettable(Elaboratable):
+    """A component that `reset` resets as the reset of its domain does. In Verilog it is module `module_name`.
+
+    Amaranth's own way does not reach into instances, which shared components are there.
+    """
+
+    def __init__(self, component: wiring.Component, *, reset: Value, module_name: str) -> None:
+        self._component = component
+        self._reset = reset
+        self._module_name = module_name
+
+    def elaborate(self, platform: object) -> Elaboratable | Instance:
+        """An instance where there is a library, else the component."""
+        component, name = self._component, self._module_name
+        if not isinstance(platform, Library):
+            return ResetInserter(self._reset)(component)
+        return platform.module(component, lambda: component, key=name, name=name, reset=ResetSignal() | self._reset)
+
+
 class Library:
     """The modules of the shared components of one chip, as far as they stand in what was made with `verilog`."""
 
@@ -61,17 +80,32 @@ class Library:
 
     def instance(self, component: SharedComponent) -> Instance:
         """A use of a component's module. Raises ValueError when one of another kind has taken the module's name."""
-        ports, like = ports_of(component), (type(component), component.like)
-        if like not in self._names:
-            name = component.module_name
+        like = (type(component), component.like)
+        return self.module(component, component.body, key=like, name=component.module_name, reset=ResetSignal())
+
+    def module(
+        self,
+        component: wiring.Component,
+        body: Callable[[], Elaboratable],
+        *,
+        key: Hashable,
+        name: str,
+        reset: Value,
+    ) -> Instance:
+        """A use of the module with the ports of `component` that `body` made when `key` was first asked for.
+
+        Raises ValueError when another has taken its name.
+        """
+        ports = ports_of(component)
+        if key not in self._names:
             if name in self._names.values():
                 raise ValueError(f"two kinds of shared components are called '{name}'")
-            self._names[like] = name
-            self._texts[name] = self.verilog(component.body(), ports, name)
+            self._names[key] = name
+            self._texts[name] = self.verilog(body(), ports, name)
         flows = {"__".join(map(str, path)): member.flow for path, member, _ in component.signature.flatten(component)}
         connected = [("i" if flows[port] is In else "o", port, signal) for port, signal in ports.items()]
-        clock = [("i", "clk", ClockSignal()), ("i", "rst", ResetSignal())]
-        return Instance(self._names[like], *clock, *connected)
+        clock = [("i", "clk", ClockSignal()), ("i", "rst", reset)]
+        return Instance(self._names[key], *clock, *connected)
 
 
 def ports_of(component: wiring.Component) -> dict[str, Signal]:

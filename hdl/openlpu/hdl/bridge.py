@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The host bridge: executes the requests of `openlpu.arch.protocol`.
+
+A request is read twice. First its header and fields are kept and its data is counted, whatever it asks for; when all
+is judged, and nothing is wrong, a write reads it once more, and now its data goes where it belongs. So a request that
+is refused has changed nothing, and no request needs a buffer besides that of the receiver.
+
+Every code, place and width comes from the tables of the protocol.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from openlpu.arch import protocol
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+from openlpu.arch.protocol import (
+    COMMANDS,
+    ECC,
+    IDENTIFY,
+    MAX_DATA,
+    READ_MEMORY,
+    REPLY_HEADER,
+    REQUEST_HEADER,
+    RESET,
+    RUN,
+    STATUS,
+    WRITE_MEMORY,
+    WRITE_TEXT,
+    Command,
+    Outcome,
+    size,
+    text_word_bytes,
+)
+from openlpu.arch.timing import timing
+
+from .chip import ChipSignature
+from .cobs import FrameByte
+from .decode import select
+from .frames import FrameReceiver, FrameSender, RequestItem
+from .requests import RequestReader, by_command, packed, placed
+
+__all__ = ["Bridge", "Executor"]
+
+_UNIT = {WRITE_MEMORY: "slice", READ_MEMORY: "slice", WRITE_TEXT: "queue", ECC: "queue"}
+_ADDRESS = {WRITE_MEMORY: "address", READ_MEMORY: "address", WRITE_TEXT: "address"}
+_COUNT = {READ_MEMORY: "count"}
+"""Fields by command, as far as they have one."""
+_JUDGING = 2
+"""Cycles from the end of a request until everything that depends on its last byte is known."""
+
+
+class Bridge(wiring.Component):
+    """Between a wire and a chip.
+
+    `rx`, `tx` : stuffed bytes and delimiters, from and to the host. It takes a byte a cycle, whatever it does.
+    `chip` : all ports of the chip.
+    `chip_reset` : resets the chip, but not its memories.
+
+    Parameters
+    ----------
+    config : of the chip
+    clock_hz : what `IDENTIFY` tells of the chip's clock
+    """
+
+    rx: Any
+    tx: Any
+    chip: Any
+    chip_reset: Signal
+
+    def __init__(self, *, config: ChipConfig, clock_hz: float) -> None:
+        self._config = config
+        self._clock_hz = clock_hz
+        super().__init__(
+            {
+                "rx": In(stream.Signature(8, always_ready=True)),
+                "tx": Out(stream.Signature(8)),
+                "chip": In(ChipSignature(config)),
+                "chip_reset": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Receiver, executor, sender."""
+        m = Module()
+        m.submodules.receiver = receiver = FrameReceiver()
+        m.submodules.executor = executor = Executor(config=self._config, clock_hz=self._clock_hz)
+        m.submodules.sender = sender = FrameSender()
+        wiring.connect(m, wiring.flipped(self.rx), receiver.wire)
+        wiring.connect(m, receiver.items, executor.items)
+        wiring.connect(m, executor.reply, sender.reply)
+        wiring.connect(m, sender.wire, wiring.flipped(self.tx))
+        wiring.connect(m, executor.chip, wiring.flipped(self.chip))
+        m.d.comb += [
+            receiver.again.eq(executor.again),
+            receiver.drop.eq(executor.drop),
+            self.chip_reset.eq(executor.chip_reset),
+        ]
+        return m
+
+
+class Executor(wiring.Component):
+    """Requests in, accesses of the chip and replies out; one after the other.
+
+    `items`, `again`, `drop` : see `FrameReceiver`.
+    `reply` : the bytes of replies.
+    `chip`, `chip_reset` : see `Bridge`.
+    """
+
+    items: Any
+    again: Signal
+    drop: Signal
+    reply: Any
+    chip: Any
+    chip_reset: Signal
+
+    def __init__(self, *, config: ChipConfig, clock_hz: float) -> None:
+        self._config = config
+        self._clock_hz = clock_hz
+        super().__init__(
+            {
+                "items": In(stream.Signature(RequestItem)),
+                "again": Out(1),
+                "drop": Out(1),
+                "reply": Out(stream.Signature(FrameByte)),
+                "chip": In(ChipSignature(config)),
+                "chip_reset": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Read, judge, act, reply."""
+        m = Module()
+        m.submodules.request = request = RequestReader(config=self._config)
+        wiring.connect(m, wiring.flipped(self.items), request.items)
+        is_ = {command: request.is_[i] for i, command in enumerate(COMMANDS)}
+        sequence = placed(request.prefix, REQUEST_HEADER, "sequence")
+        unit, address = (_shared(request.prefix, names) for names in (_UNIT, _ADDRESS))
+        count = _shared(request.prefix, _COUNT)
+
+        reception, expected = Signal(Outcome), Signal(len(sequence))
+        outcome, done = Signal(Outcome), Signal()
+        judged = self._judge(m, request, reception, sequence == expected)
+        consumes = outcome.matches(*(each for each in Outcome if each.consumes_number))
+        answered = Mux(consumes, sequence, expected)
+
+        # A reply is sent from here, its header and fields first, then word after word of its data.
+        head_bytes = size(REPLY_HEADER) + max(size(command.reply_fields) for command in COMMANDS)
+        sent = Signal(8 * max(head_bytes, self._config.lanes), reset_less=True)
+        left, words_left = Signal(range(len(sent) // 8)), Signal(range(MAX_DATA // self._config.lanes + 1))
+        place, wait = Signal(len(address)), Signal(range(max(_JUDGING, timing(self._config).host_read) + 1))
+        start, reset = Signal(), Signal()
+        reading, writing = Signal(), Signal()
+        m.d.sync += [start.eq(0), reset.eq(0), wait.eq(wait - 1)]
+        with m.FSM() as machine:
+            writes = machine.ongoing("WRITE")
+            m.d.comb += [
+                request.ready.eq(machine.ongoing("SCAN") | writes),
+                writing.eq(writes & request.word_complete),
+                self.reply.valid.eq(machine.ongoing("SEND")),
+            ]
+            with m.State("SCAN"):
+                m.d.sync += wait.eq(_JUDGING)
+                with m.If(self.items.valid & self.items.payload.end):
+                    m.d.sync += reception.eq(self.items.payload.byte)
+                    m.next = "JUDGE"
+            with m.State("JUDGE"):
+                m.d.sync += [outcome.eq(judged), done.eq(judged == Outcome.DONE)]
+                with m.If(wait == 0):
+                    m.next = "ACT"
+            with m.State("ACT"):
+                m.d.sync += [
+                    place.eq(address),
+                    words_left.eq(Mux(done & is_[READ_MEMORY], count, 0)),
+                    start.eq(done & is_[RUN]),
+                    reset.eq(done & is_[RESET]),
+                ]
+                with m.If(done & (is_[WRITE_MEMORY] | is_[WRITE_TEXT])):
+                    m.d.comb += self.again.eq(1)
+                    m.next = "WRITE"
+                with m.Else():
+                    m.next = "REPLY"
+            with m.State("WRITE"), m.If(self.items.valid & self.items.payload.end):
+                m.next = "REPLY"
+            with m.State("REPLY"):
+                fields = by_command(request.is_, {command: size(command.reply_fields) for command in COMMANDS})
+                m.d.sync += [
+                    sent.eq(Cat(self._reply_header(outcome, answered), self._reply_fields(request))),
+                    left.eq(Mux(done, fields, 0) + size(REPLY_HEADER) - 1),
+                ]
+                with m.If(consumes):
+                    m.d.sync += expected.eq(sequence + 1)
+                m.next = "SEND"
+            with m.State("SEND"), m.If(self.reply.ready):
+                m.d.sync += [sent.eq(sent[8:]), left.eq(left - 1)]
+                with m.If(left == 0):
+                    m.next = "NEXT"
+            with m.State("NEXT"):
+                m.d.sync += [words_left.eq(words_left - 1), wait.eq(timing(self._config).host_read - 1)]
+                with m.If(words_left == 0):
+                    m.d.comb += self.drop.eq(1)
+                    m.next = "SCAN"
+                with m.Else():
+                    m.d.comb += reading.eq(1)
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.sync += left.eq(self._config.lanes - 1)
+                with m.If(wait == 0):
+                    m.d.sync += sent[: 8 * self._config.lanes].eq(self.chip.host_mem_rdata)
+                    m.next = "SEND"
+
+        with m.If(reading | writing):
+            m.d.sync += place.eq(place + 1)
+        m.d.comb += [
+            request.restart.eq(self.again | self.drop),
+            self.reply.payload.byte.eq(sent[:8]),
+            self.reply.payload.last.eq((left == 0) & (words_left == 0)),
+            self.chip_reset.eq(reset),
+        ]
+        m.d.comb += [
+            self.chip.host_start.eq(start),
+            self.chip.host_mem_en.eq(reading | (writing & is_[WRITE_MEMORY])),
+            self.chip.host_mem_we.eq(writing),
+            self.chip.host_mem_slice.eq(unit),
+            self.chip.host_mem_addr.eq(place),
+            self.chip.host_mem_wdata.eq(request.word[-8 * self._config.lanes :]),
+            self.chip.host_imem_we.eq(writing & is_[WRITE_TEXT]),
+            self.chip.host_imem_queue.eq(unit),
+            self.chip.host_imem_addr.eq(place),
+            self.chip.host_imem_data.eq(request.word[-8 * text_word_bytes(self._config) :]),
+        ]
+        if self._config.ecc:
+            m.d.comb += self.chip.ecc_queue.eq(unit)
+        return m
+
+    def _judge(self, m: Module, request: RequestReader, reception: Value, in_order: Value) -> Value:
+        """The outcome of a request, `_JUDGING` cycles after the cycle in which its end was taken."""
+        chip, config = geometry(self._config), self._config
+        units = {WRITE_MEMORY: len(chip.mem_slices), READ_MEMORY: len(chip.mem_slices), WRITE_TEXT: len(chip.queues)}
+        # The host's own reads are counted behind the queues.
+        units[ECC] = len(chip.queues) + 1
+        depths = {WRITE_MEMORY: config.mem_words, READ_MEMORY: config.mem_words, WRITE_TEXT: config.imem_words}
+        is_ = {command: request.is_[i] for i, command in enumerate(COMMANDS)}
+        unit, address = (_shared(request.prefix, names) for names in (_UNIT, _ADDRESS))
+        count = _shared(request.prefix, _COUNT)
+
+        awaited, counted, unit_exists, fits = Signal(), Signal(), Signal(), Signal()
+        words, end = Signal(len(count)), Signal(len(address) + 1)
+        m.d.sync += [
+            awaited.eq(is_[IDENTIFY] | in_order),
+            unit_exists.eq(unit < by_command(request.is_, units)),
+            words.eq(Mux(is_[READ_MEMORY], count, request.words)),
+            counted.eq(~is_[READ_MEMORY] | ((count != 0) & (count <= MAX_DATA // config.lanes))),
+            end.eq(address + words),
+            fits.eq(end <= by_command(request.is_, depths)),
+        ]
+        in_range = (unit_exists | ~_any(is_, units)) & (fits | ~_any(is_, depths)) & counted
+        halted_only = _any(is_, [command for command in COMMANDS if not command.while_running])
+        errors = {
+            Outcome.OUT_OF_ORDER: ~awaited,
+            Outcome.UNKNOWN: ~request.is_.any(),
+            Outcome.MALFORMED: ~request.whole,
+            Outcome.OUT_OF_RANGE: ~in_range,
+            Outcome.BUSY: halted_only & self.chip.running,
+        }
+        judged: Value = C(Outcome.DONE, len(reception))
+        for error, found in sorted(errors.items(), reverse=True):
+            judged = Mux(found, error, judged)
+        return Mux(reception == Outcome.DONE, judged, reception)
+
+    def _reply_header(self, outcome: Value, sequence: Value) -> Value:
+        values = {"outcome": outcome, "sequence": sequence}
+        return packed(REPLY_HEADER, values.__getitem__)
+
+    def _reply_fields(self, request: RequestReader) -> Value:
+        """The fields of the reply to the command; those of one that has none are nothing in particular."""
+        chip = self.chip
+        constants = {
+            "magic": protocol.MAGIC,
+            "version": protocol.VERSION,
+            "clock_khz": round(self._clock_hz / 1000),
+            "buffer_bytes": protocol.BUFFER_BYTES,
+        }
+        values: dict[Command, dict[str, Value]] = {
+            IDENTIFY: {"digest": chip.digest}
+            | {name: C(number, number.bit_length()) for name, number in constants.items()},
+            STATUS: {name: getattr(chip, name) for name in chip.signature.members} | self._ecc_counts("ecc_{}"),
+            ECC: self._ecc_counts("ecc_queue_{}"),
+        }
+        fields = {command: packed(command.reply_fields, each.__getitem__) for command, each in values.items()}
+        return select((request.is_[COMMANDS.index(command)] for command in fields), [*fields.values()])
+
+    def _ecc_counts(self, port: str) -> dict[str, Value]:
+        """Counts by the names of the fields: zeros for a chip that does not count."""
+        names = [field.name for field in ECC.reply_fields]
+        return {name: getattr(self.chip, port.format(name)) if self._config.ecc else C(0, 1) for name in names}
+
+
+def _any(is_: Mapping[Command, Value], commands: Iterable[Command]) -> Value:
+    return Cat(is_[command] for command in commands).any()
+
+
+def _shared(prefix: Value, names: Mapping[Command, str]) -> Value:
+    """A field of several commands. Raises ValueError when it is not in the same place in all of them."""
+    parts = [placed(prefix, (*REQUEST_HEADER, *command.fields), name) for command, name in names.items()]
+    if len({repr(part) for part in parts}) > 1:
+        raise ValueError(f"fields {sorted(set(names.values()))} of requests are not in the same place")
+    return parts[0]
