@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,19 +20,34 @@ def verilog(config: ChipConfig) -> str:
 
     Raises ValueError when the config asks for something that has no RTL yet.
     """
+    return _remembered(f"{_key(config)}.v", lambda: generate.verilog(config))
+
+
+def hosted_verilog(config: ChipConfig, bit_cycles: int) -> str:
+    """Likewise `generate.hosted_verilog`, for a line whose bits take `bit_cycles` cycles of the config's clock."""
+    clock_hz = config.clock_mhz * 1e6
+    return _remembered(
+        f"{_key(config)}-hosted-{bit_cycles}.v",
+        lambda: generate.hosted_verilog(config, clock_hz=clock_hz, baud=round(clock_hz / bit_cycles)),
+    )
+
+
+def _remembered(name: str, generated: Callable[[], str]) -> str:
+    """The text in the file of that name in the cache, where it is put when it is not there."""
     folder = simulator.cache_dir() / "verilog"
-    remembered = folder / f"{_key(config)}.v"
+    remembered = folder / name
     if remembered.is_file():
         return remembered.read_text(encoding="utf-8")
-    text = generate.verilog(config)
+    text = generated()
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{remembered.name}.{os.getpid()}"
+    partial = folder / f"{name}.{os.getpid()}"
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, remembered)
     return text
 
 
 def _key(config: ChipConfig) -> str:
+    """What the Verilog of a config depends on, as 32 hexadecimal digits."""
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for tool in generate.TOOLS:
         digest.update(version(tool).encode())

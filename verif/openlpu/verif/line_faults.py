@@ -2,8 +2,6 @@
 # Copyright 2026 The OpenLPU authors
 """A wire that does what bad cables do: a transparent relay, except for the frames that it is told to spoil."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 
@@ -85,6 +83,10 @@ class FaultyWire:
     def injected(self) -> int:
         """Faults so far, in both directions."""
         return sum((*self._out.injected.values(), *self._in.injected.values()))
+
+    def stop(self) -> None:
+        """No more faults."""
+        self._out.rate = self._in.rate = 0.0
 
     def send(self, data: bytes) -> None:
         """Send what the injector makes of `data`."""
