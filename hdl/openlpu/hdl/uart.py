@@ -56,7 +56,6 @@ class UartReceiver(wiring.Component):
         m.d.sync += [timer.eq(timer - 1), self.bytes.valid.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
-                # The edge was on average half a cycle ago when it is seen.
                 m.d.sync += timer.eq(self._bit_cycles // 2 - 1)
                 with m.If(~line):
                     m.next = "START"
@@ -76,7 +75,10 @@ class UartReceiver(wiring.Component):
                     m.next = "STOP"
             with m.State("STOP"), m.If(timer == 0):
                 m.d.sync += self.bytes.valid.eq(line)
-                m.next = "RECOVER"
+                with m.If(line):
+                    m.next = "IDLE"
+                with m.Else():
+                    m.next = "RECOVER"
             with m.State("RECOVER"), m.If(line):
                 m.next = "IDLE"
         return m
