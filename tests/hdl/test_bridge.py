@@ -1,0 +1,539 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The host bridge: every command and every outcome, byte for byte; then what a wire may do to them.
+
+Replies are decoded with other people's code, and held against numbers written here or against the bridge's model.
+"""
+
+import dataclasses
+import itertools
+import random
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from cobs import cobs
+
+from openlpu.arch import protocol
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+from openlpu.arch.presets import NANO
+from openlpu.arch.protocol import COMMANDS, Command, Data, Outcome
+from openlpu.arch.status import RunStatus
+from openlpu.arch.timing import timing
+from openlpu.hdl.bridge import Bridge
+from openlpu.verif.bridge_model import BridgeModel
+
+CLOCK_HZ = 12_345_678.0
+STATUS = {
+    "running": 1,
+    "fault": 1,
+    "fault_illegal": 1,
+    "fault_queue": 9,
+    "fault_cycle": 0x01020304,
+    "faults": 0x05060708,
+    "cycles": 0x090A0B0C,
+}
+Reply = tuple[int, int, bytes]
+"""Outcome, number, and what follows."""
+
+
+def little(number: int, count: int) -> bytes:
+    return number.to_bytes(count, "little")
+
+
+def message(code: int, sequence: int, body: bytes = b"") -> bytes:
+    return bytes([code]) + little(sequence, 2) + body
+
+
+def frame(message: bytes) -> bytes:
+    return bytes(cobs.encode(message + little(zlib.crc32(message), 4))) + b"\0"
+
+
+def request(command: Command, sequence: int, *fields: int, data: bytes = b"") -> bytes:
+    """A request of fields that are all of two bytes, as they are today."""
+    return frame(message(command.code, sequence, b"".join(little(field, 2) for field in fields) + data))
+
+
+class FakeChip:
+    """What a chip does at its host port, and a record of what was asked of it."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        self.config = config
+        self.memory: dict[tuple[int, int], bytes] = {}
+        self.text: dict[tuple[int, int], int] = {}
+        self.starts = 0
+        self.resets = 0
+
+    async def play(self, ctx: Any, dut: Any) -> None:
+        port, lanes = dut.chip, self.config.lanes
+        rng = random.Random(5)
+        ctx.set(port.digest, int(self.config.digest, 16))
+        # The word of a read, and the cycles until it stands there.
+        due: list[tuple[int, int]] = []
+        names = ("mem_en", "mem_we", "mem_slice", "mem_addr", "mem_wdata", "imem_we", "imem_queue", "imem_addr")
+        signals = [getattr(port, f"host_{name}") for name in (*names, "imem_data", "start")]
+        async for _, _, en, we, number, address, data, text, queue, place, word, start, reset in ctx.tick().sample(
+            *signals, dut.chip_reset
+        ):
+            if en and we:
+                self.memory[number, address] = little(data, lanes)
+            if text:
+                self.text[queue, place] = word
+            self.starts += start
+            self.resets += reset
+            due = [(left - 1, word) for left, word in due]
+            if en and not we:
+                due.append((timing(self.config).host_read - 1, int.from_bytes(self.read(number, address), "little")))
+            if due and due[0][0] == 0:
+                ctx.set(port.host_mem_rdata, due.pop(0)[1])
+            elif due:
+                ctx.set(port.host_mem_rdata, rng.getrandbits(8 * lanes))
+
+    def read(self, number: int, address: int) -> bytes:
+        return self.memory.get((number, address), bytes(self.config.lanes))
+
+
+class Host:
+    """The other end of the wire."""
+
+    def __init__(self, dut: Any, ctx: Any, chip: FakeChip) -> None:
+        self._dut = dut
+        self._ctx = ctx
+        self._wire = bytearray()
+        self.chip = chip
+
+    async def listen(self, ctx: Any) -> None:
+        """Collect what comes."""
+        tx = self._dut.tx
+        async for _, _, valid, ready, byte in ctx.tick().sample(tx.valid, tx.ready, tx.payload):
+            if valid and ready:
+                self._wire.append(byte)
+
+    async def send(self, wire: bytes, pause: int = 0) -> None:
+        """Bytes, with so many cycles between them."""
+        for byte in wire:
+            self._ctx.set(self._dut.rx.valid, 1)
+            self._ctx.set(self._dut.rx.payload, byte)
+            await self._ctx.tick()
+            self._ctx.set(self._dut.rx.valid, 0)
+            for _ in range(pause):
+                await self._ctx.tick()
+
+    async def replies(self, count: int) -> list[Reply]:
+        """The next so many replies; and no other is on its way."""
+        for _ in range(20_000):
+            if self.waiting >= count:
+                break
+            await self._ctx.tick()
+        await self.idle(80)
+        *frames, rest = self._wire.split(b"\0")
+        assert (len(frames), rest) == (count, b"")
+        self._wire.clear()
+        replies = []
+        for stuffed in frames:
+            message = cobs.decode(bytes(stuffed))
+            assert zlib.crc32(message[:-4]) == int.from_bytes(message[-4:], "little")
+            replies.append((message[0], int.from_bytes(message[1:3], "little"), message[3:-4]))
+        return replies
+
+    async def ask(self, wire: bytes) -> Reply:
+        """Send a frame, and wait for its reply."""
+        await self.send(wire)
+        (reply,) = await self.replies(1)
+        return reply
+
+    async def idle(self, cycles: int) -> None:
+        """Let time pass."""
+        await self._ctx.tick().repeat(cycles)
+
+    @property
+    def waiting(self) -> int:
+        """Replies that came and were not asked for."""
+        return self._wire.count(0)
+
+    def block(self, blocked: bool) -> None:
+        """Have the line to the host take nothing, or take again."""
+        self._ctx.set(self._dut.tx.ready, not blocked)
+
+    def show(self, **status: int) -> None:
+        """Have the chip's status outputs show this."""
+        for name, value in status.items():
+            self._ctx.set(getattr(self._dut.chip, name), value)
+
+
+def play(script: Callable[[Host], Awaitable[None]], config: ChipConfig = NANO, clock_hz: float = CLOCK_HZ) -> FakeChip:
+    dut: Any = Bridge(config=config, clock_hz=clock_hz)
+    chip = FakeChip(config)
+    simulator = Simulator(dut)
+
+    async def bench(ctx: Any) -> None:
+        host = Host(dut, ctx, chip)
+        hosts.append(host)
+        host.block(False)
+        await ctx.tick()
+        await script(host)
+
+    async def listen(ctx: Any) -> None:
+        while not hosts:
+            await ctx.tick()
+        await hosts[0].listen(ctx)
+
+    async def play_chip(ctx: Any) -> None:
+        await chip.play(ctx, dut)
+
+    hosts: list[Host] = []
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.add_testbench(listen, background=True)
+    simulator.add_testbench(play_chip, background=True)
+    simulator.run()
+    return chip
+
+
+def done(sequence: int, body: bytes = b"") -> Reply:
+    return (Outcome.DONE, sequence, body)
+
+
+def test_identify() -> None:
+    """In any state; and it sets the number."""
+
+    async def script(host: Host) -> None:
+        body = b"OLPU" + bytes([1]) + little(int(NANO.digest, 16), 8) + little(12_346, 4) + little(4096, 2)
+        host.show(running=1)
+        for sequence in (0, 7, 7, 65_535, 300):
+            assert await host.ask(request(protocol.IDENTIFY, sequence)) == done(sequence, body)
+        assert await host.ask(request(protocol.ECC, 300, 0)) == (Outcome.OUT_OF_ORDER, 301, b"")
+        assert await host.ask(request(protocol.ECC, 301, 0)) == done(301, bytes(8))
+
+    play(script)
+
+
+def test_words_go_to_memory_and_come_back() -> None:
+    """As many as a frame holds, and up to the last address."""
+    config = dataclasses.replace(NANO, mem_words=300)
+    most = protocol.MAX_DATA // config.lanes
+    data = np.random.default_rng(3).bytes(protocol.MAX_DATA)
+    words = [data[i : i + config.lanes] for i in range(0, len(data), config.lanes)]
+
+    async def script(host: Host) -> None:
+        assert await host.ask(request(protocol.WRITE_MEMORY, 0, 2, 300 - most, data=data)) == done(0)
+        assert host.chip.memory == {(2, 300 - most + i): word for i, word in enumerate(words)}
+        assert await host.ask(request(protocol.WRITE_MEMORY, 1, 3, 0, data=words[5])) == done(1)
+        assert await host.ask(request(protocol.READ_MEMORY, 2, 2, 300 - most, most)) == done(2, data)
+        assert await host.ask(request(protocol.READ_MEMORY, 3, 2, 298, 1)) == done(3, words[-2])
+        assert await host.ask(request(protocol.READ_MEMORY, 4, 3, 0, 3)) == done(4, words[5] + bytes(8))
+
+    chip = play(script, config)
+    assert (len(chip.memory), chip.text, chip.starts, chip.resets) == (most + 1, {}, 0, 0)
+
+
+def test_text() -> None:
+    """Words of the width of the longest, for the first and the last queue, up to the last address."""
+    size, last = protocol.text_word_bytes(NANO), len(geometry(NANO).queues) - 1
+    assert size == 8
+    words = [0x0123_4567_89AB_CDEF, 0, 0x0766_5544_3322_1100]
+    bits = 59
+
+    async def script(host: Host) -> None:
+        data = b"".join(little(word, size) for word in words)
+        assert await host.ask(request(protocol.WRITE_TEXT, 0, last, NANO.imem_words - 3, data=data)) == done(0)
+        assert await host.ask(request(protocol.WRITE_TEXT, 1, 0, 0, data=data[:size])) == done(1)
+
+    chip = play(script)
+    expected = {(last, NANO.imem_words - 3 + i): word % (1 << bits) for i, word in enumerate(words)}
+    assert chip.text == expected | {(0, 0): words[0] % (1 << bits)}
+    assert chip.memory == {}
+
+
+def test_run_status_and_reset() -> None:
+    async def script(host: Host) -> None:
+        assert await host.ask(request(protocol.RUN, 0)) == done(0)
+        assert (host.chip.starts, host.chip.resets) == (1, 0)
+        host.show(**STATUS)
+        status = bytes.fromhex("01 01 01 0900 04030201 08070605 0C0B0A09") + bytes(8)
+        assert await host.ask(request(protocol.STATUS, 1)) == done(1, status)
+        assert await host.ask(request(protocol.RESET, 2)) == done(2)
+        assert (host.chip.starts, host.chip.resets) == (1, 1)
+        host.show(**dict.fromkeys(STATUS, 0))
+        assert await host.ask(request(protocol.STATUS, 3)) == done(3, bytes(25))
+
+    play(script)
+
+
+QUEUES = len(geometry(NANO).queues)
+WORD = bytes(NANO.lanes)
+REFUSED: list[tuple[Outcome, Command | int, Sequence[int], bytes]] = [
+    *((Outcome.UNKNOWN, code, (), b"") for code in (0, 9, 0x80 | protocol.RUN.code, 255)),
+    (Outcome.UNKNOWN, 9, (), bytes(20)),
+    *((Outcome.MALFORMED, command, (), b"\0") for command in COMMANDS if not command.fields),
+    *((Outcome.MALFORMED, command, (0,), b"\0") for command in COMMANDS if command.fields),
+    (Outcome.MALFORMED, protocol.ECC, (), b""),
+    (Outcome.MALFORMED, protocol.ECC, (0, 0), b""),
+    (Outcome.MALFORMED, protocol.READ_MEMORY, (0, 0), b"\1"),
+    (Outcome.MALFORMED, protocol.READ_MEMORY, (0, 0, 1, 0), b""),
+    (Outcome.MALFORMED, protocol.WRITE_MEMORY, (0, 0), b""),
+    (Outcome.MALFORMED, protocol.WRITE_MEMORY, (0, 0), WORD[1:]),
+    (Outcome.MALFORMED, protocol.WRITE_MEMORY, (0, 0), WORD * 3 + b"\1"),
+    (Outcome.MALFORMED, protocol.WRITE_MEMORY, (9, 999), WORD + b"\1"),
+    (Outcome.MALFORMED, protocol.WRITE_TEXT, (0, 0), b""),
+    (Outcome.MALFORMED, protocol.WRITE_TEXT, (0, 0), bytes(12)),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (4, 0), WORD),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (256, 0), WORD),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 64), WORD),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 62), WORD * 3),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 65_535), WORD * 2),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (QUEUES, 0), bytes(8)),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (0, NANO.imem_words - 1), bytes(16)),
+    (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (4, 0, 1), b""),
+    (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 0, 0), b""),
+    (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 63, 2), b""),
+    (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 1, 65_535), b""),
+    (Outcome.OUT_OF_RANGE, protocol.ECC, (QUEUES + 1,), b""),
+]
+
+
+def test_what_cannot_be_done_is_refused() -> None:
+    """It changes nothing but the number."""
+
+    async def script(host: Host) -> None:
+        for sequence, (outcome, command, fields, data) in enumerate(REFUSED):
+            code = command if isinstance(command, int) else command.code
+            body = b"".join(little(field, 2) for field in fields) + data
+            reply = await host.ask(frame(message(code, sequence, body)))
+            assert reply == (outcome, sequence, b""), (command, fields, data)
+        assert await host.ask(request(protocol.ECC, len(REFUSED), QUEUES)) == done(len(REFUSED), bytes(8))
+
+    chip = play(script)
+    assert (chip.memory, chip.text, chip.starts, chip.resets) == ({}, {}, 0, 0)
+
+
+def test_a_count_that_no_reply_holds() -> None:
+    config = dataclasses.replace(NANO, mem_words=300)
+
+    async def script(host: Host) -> None:
+        reply = await host.ask(request(protocol.READ_MEMORY, 0, 0, 0, protocol.MAX_DATA // config.lanes + 1))
+        assert reply == (Outcome.OUT_OF_RANGE, 0, b"")
+
+    play(script, config)
+
+
+def test_busy() -> None:
+    """What a running chip cannot do is refused, and counts; what it can is done."""
+    bodies = {
+        protocol.WRITE_MEMORY: bytes(4) + WORD,
+        protocol.READ_MEMORY: bytes(4) + b"\1\0",
+        protocol.WRITE_TEXT: bytes(12),
+        protocol.ECC: bytes(2),
+    }
+
+    async def script(host: Host) -> None:
+        host.show(running=1)
+        for sequence, command in enumerate(COMMANDS):
+            outcome, _, _ = await host.ask(frame(message(command.code, sequence, bodies.get(command, b""))))
+            assert outcome == (Outcome.DONE if command.while_running else Outcome.BUSY), command.name
+        outcome, _, _ = await host.ask(request(protocol.WRITE_MEMORY, len(COMMANDS), 9, 0, data=WORD))
+        assert outcome == Outcome.OUT_OF_RANGE
+
+    chip = play(script)
+    assert (chip.memory, chip.text, chip.starts, chip.resets) == ({}, {}, 0, 1)
+
+
+def test_every_number_is_taken_once_and_in_order() -> None:
+    def write(sequence: int, byte: int) -> bytes:
+        return request(protocol.WRITE_MEMORY, sequence, 0, 0, data=bytes([byte]) * NANO.lanes)
+
+    async def script(host: Host) -> None:
+        for sequence in (1, 65_535, 256):
+            assert await host.ask(write(sequence, 1)) == (Outcome.OUT_OF_ORDER, 0, b"")
+        assert host.chip.memory == {}
+        assert await host.ask(write(0, 2)) == done(0)
+        for sequence in (0, 2):
+            assert await host.ask(write(sequence, 3)) == (Outcome.OUT_OF_ORDER, 1, b"")
+        assert host.chip.memory == {(0, 0): bytes([2]) * NANO.lanes}
+        await host.ask(request(protocol.IDENTIFY, 65_534))
+        assert await host.ask(write(65_535, 4)) == done(65_535)
+        assert await host.ask(write(65_535, 5)) == (Outcome.OUT_OF_ORDER, 0, b"")
+        assert await host.ask(write(0, 6)) == done(0)
+        # A malformed IDENTIFY sets the number, too; an unknown command must have the right one.
+        assert await host.ask(request(protocol.IDENTIFY, 40, data=b"x")) == (Outcome.MALFORMED, 40, b"")
+        assert await host.ask(frame(message(77, 40))) == (Outcome.OUT_OF_ORDER, 41, b"")
+        assert await host.ask(write(41, 7)) == done(41)
+
+    assert play(script).memory == {(0, 0): bytes([7]) * NANO.lanes}
+
+
+def test_damage() -> None:
+    """A write with each of its bits wrong, and cut anywhere: nothing is written, and the next frame is received."""
+    good = request(protocol.WRITE_MEMORY, 0, 1, 2, data=b"\x11\0\x22\x33")
+    flipped = [good[:i] + bytes([good[i] ^ 1 << bit]) + good[i + 1 :] for i in range(len(good) - 1) for bit in range(8)]
+    cut = [good[:i] + b"\0" for i in range(1, len(good) - 1)]
+    short = [cobs.encode(bytes(length)) + b"\0" for length in range(7)]
+    doubled = [good[:-1] + good]
+
+    async def script(host: Host) -> None:
+        for wire in (*flipped, *cut, *short, *doubled):
+            await host.send(wire)
+            parts = sum(1 for part in wire.split(b"\0") if part)
+            assert await host.replies(parts) == [(Outcome.DAMAGED, 0, b"")] * parts, wire.hex()
+        assert host.chip.memory == {}
+        await host.send(b"\0\0\0" + good)
+        assert await host.replies(1) == [done(0)]
+
+    assert play(script).memory == {(1, 2): b"\x11\0\x22\x33"}
+
+
+def test_too_long() -> None:
+    """Even with the right CRC, even if it never seems to end."""
+    limit = protocol.max_request_bytes()
+    whole = message(protocol.WRITE_MEMORY.code, 0, bytes(limit + 1 - 3 - 4))
+
+    async def script(host: Host) -> None:
+        assert await host.ask(frame(whole)) == (Outcome.OVERFLOW, 0, b"")
+        assert await host.ask(b"\x77" * 9_000 + b"\0") == (Outcome.OVERFLOW, 0, b"")
+        assert (await host.ask(frame(whole[:-1])))[0] == Outcome.OUT_OF_RANGE
+
+    assert play(script).memory == {}
+
+
+def test_requests_back_to_back() -> None:
+    """As many bytes as a host may have on their way, a byte a cycle, while not a byte of a reply gets out."""
+    wire, expected = b"", []
+    for number in itertools.count():
+        data = little(number, 2) * (NANO.lanes // 2) * (1 + number % 16)
+        pair = request(protocol.WRITE_MEMORY, 2 * number, 1, 16, data=data) + request(
+            protocol.READ_MEMORY, 2 * number + 1, 1, 16, len(data) // NANO.lanes
+        )
+        if len(wire + pair) >= protocol.BUFFER_BYTES:
+            break
+        wire += pair
+        expected += [done(2 * number), done(2 * number + 1, data)]
+
+    async def script(host: Host) -> None:
+        host.block(True)
+        await host.send(wire)
+        host.block(False)
+        assert await host.replies(len(expected)) == expected
+
+    play(script)
+
+
+def test_a_full_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds no room is answered with one OVERFLOW or more; what went before and comes after is not touched."""
+    monkeypatch.setattr(protocol, "BUFFER_BYTES", 64)
+    requests = [request(protocol.WRITE_MEMORY, number, 0, number, data=b"\1\2\3\4") for number in range(20)]
+
+    async def script(host: Host) -> None:
+        host.block(True)
+        await host.send(b"".join(requests))
+        host.block(False)
+        await host.idle(1000)
+        count = host.waiting
+        replies = await host.replies(count)
+        taken = sum(reply[0] == Outcome.DONE for reply in replies)
+        assert 3 <= taken < 20
+        lost = [(Outcome.OVERFLOW, taken, b"")] * (count - taken)
+        assert lost
+        assert replies == [done(number) for number in range(taken)] + lost
+        assert await host.ask(requests[taken]) == done(taken)
+
+        # More outcomes than there is room for: the last that has room, or comes when there is, tells of the others.
+        host.block(True)
+        await host.send(b"\1\0" * 200)
+        host.block(False)
+        await host.idle(4000)
+        replies = await host.replies(host.waiting)
+        assert set(replies[:-1]) == {(Outcome.DAMAGED, taken + 1, b"")}
+        assert 55 <= len(replies) <= 66
+        assert replies[-1] == (Outcome.OVERFLOW, taken + 1, b"")
+        assert await host.ask(requests[taken + 1]) == done(taken + 1)
+
+    play(script)
+
+
+class ModelPort:
+    """The chip of the model: memories, and runs that do nothing."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        self._config = config
+        self.memory = np.zeros((len(geometry(config).mem_slices), config.mem_words, config.lanes), np.int8)
+        self.text: dict[int, list[int]] = {}
+
+    @property
+    def config(self) -> ChipConfig:
+        return self._config
+
+    def write_memory(self, slice: int, address: int, words: Any) -> None:
+        self.memory[slice, address : address + len(words)] = words
+
+    def read_memory(self, slice: int, address: int, count: int) -> Any:
+        return self.memory[slice, address : address + count]
+
+    def write_text(self, queue: int, words: Sequence[int]) -> None:
+        self.text[queue] = list(words)
+
+    def run(self) -> RunStatus:
+        return RunStatus(0)
+
+
+def garbled(rng: random.Random, wire: bytes) -> bytes:
+    """A frame as a bad line delivers it."""
+    at = rng.randrange(len(wire))
+    match rng.randrange(8):
+        case 0:
+            return wire[:at] + bytes([rng.randrange(256)]) + wire[at + 1 :]
+        case 1:
+            return wire[:at] + wire[at + 1 :]
+        case 2:
+            return wire[:at] + rng.randbytes(rng.randrange(4)) + wire[at:]
+        case 3:
+            return wire + wire
+        case _:
+            return wire
+
+
+def test_random_requests_over_a_bad_line_against_the_model() -> None:
+    """Requests of every kind, legal or nearly, some garbled: the same replies, the same memories."""
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    rng = random.Random(seed)
+    port = ModelPort(NANO)
+    model = BridgeModel(port)
+    sizes = {Data.NONE: 1, Data.WORDS: NANO.lanes, Data.TEXT: protocol.text_word_bytes(NANO)}
+
+    def any_request() -> bytes:
+        command = rng.choice([command for command in COMMANDS if command not in (protocol.RUN, protocol.STATUS)])
+        fields = {
+            "slice": rng.randrange(5),
+            "queue": rng.randrange(QUEUES + 2),
+            "address": rng.randrange(66),
+            "count": rng.randrange(5),
+        }
+        body = b"".join(little(fields[field.name], field.bytes) for field in command.fields)
+        words = rng.randrange(1, 5) if command.data is not Data.NONE else 0
+        body += rng.randbytes(sizes[command.data] * words + (rng.random() < 0.1))
+        sequence = (model._expected + (rng.random() < 0.1)) % 65536
+        return garbled(rng, frame(message(command.code, sequence, body)))
+
+    async def script(host: Host) -> None:
+        for _ in range(100):
+            wire = any_request()
+            answers = [cobs.decode(answer)[:-4] for answer in model.answer(wire).split(b"\0")[:-1]]
+            await host.send(wire, pause=rng.choice((0, 0, 1, 5)))
+            replies = await host.replies(len(answers))
+            assert [bytes([o]) + little(n, 2) + body for o, n, body in replies] == answers
+
+    chip = play(script, clock_hz=NANO.clock_mhz * 1e6)
+    for number, words in enumerate(port.memory):
+        for address, word in enumerate(words):
+            assert chip.read(number, address) == word.tobytes()
+    bits = 59
+    for queue, text in port.text.items():
+        for address, word in enumerate(text):
+            assert chip.text.get((queue, address), 0) == word % (1 << bits)
+    assert chip.memory
+    assert chip.text
