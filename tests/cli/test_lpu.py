@@ -169,7 +169,7 @@ def stand_in_generator(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) 
     def write(config: ChipConfig, directory: Path) -> None:
         (directory / "chip.v").write_text(f"module {config.name}")
         if fails:
-            raise ValueError("config field 'ecc': no RTL yet")
+            raise ValueError("config field 'c2c_links': no RTL yet")
         (directory / "chip.json").write_text("{}")
 
     monkeypatch.setitem(sys.modules, "openlpu.hdl.generate", cast(Any, SimpleNamespace(write=write)))
@@ -190,7 +190,7 @@ def test_generate_writes_into_a_new_or_existing_folder(tmp_path: Path, monkeypat
 
 def test_generate_refuses_a_config_without_rtl(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in_generator(monkeypatch, fails=True)
-    refused(lpu("generate", "nano", "-o", folder / "rtl"), "nano", "'ecc'")
+    refused(lpu("generate", "nano", "-o", folder / "rtl"), "nano", "'c2c_links'")
 
 
 def test_generate_without_the_rtl_extra_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -354,11 +354,9 @@ def test_the_host_waits_while_the_chip_runs() -> None:
     bench.play(testbench)
 
 
-@pytest.mark.parametrize(("name", "value"), [("ecc", True), ("c2c_links", 2)])
-def test_what_has_no_rtl_is_refused_by_name(name: str, value: Any) -> None:
-    config = dataclasses.replace(NANO, **{name: value})
-    with pytest.raises(ValueError, match=f"config field '{name}': .* has no RTL yet"):
-        Chip(config=config)
+def test_what_has_no_rtl_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"config field 'c2c_links': .* has no RTL yet"):
+        Chip(config=dataclasses.replace(NANO, c2c_links=2))
 
 
 def test_a_chip_too_wide_to_elaborate_is_refused() -> None:

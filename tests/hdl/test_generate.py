@@ -100,6 +100,6 @@ def test_write_replaces_what_is_there(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_for_a_chip_without_rtl(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="config field 'ecc'"):
-        generate.write(dataclasses.replace(TINY, ecc=True), tmp_path / "out")
+    with pytest.raises(ValueError, match="config field 'c2c_links'"):
+        generate.write(dataclasses.replace(TINY, c2c_links=1), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

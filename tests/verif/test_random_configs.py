@@ -55,6 +55,7 @@ def test_random_chips_differ_in_every_way() -> None:
     def seen(field: Callable[[ChipConfig], object]) -> set[object]:
         return {field(config) for config in configs}
 
+    assert seen(lambda c: c.ecc) == {False, True}
     assert seen(lambda c: c.hemispheres) == seen(lambda c: c.mxm_planes) == {1, 2}
     assert seen(lambda c: c.mem_reach if isinstance(c.mem_reach, Reach) else tuple) == {*Reach, tuple}
     assert {alu_class for c in configs for alu in c.alus for alu_class in alu.classes} == {*OpClass}

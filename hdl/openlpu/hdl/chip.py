@@ -14,14 +14,16 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
+from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
 
 from .decode import delayed, part
+from .ecc import CheckedHop
+from .errors import COUNT_BITS, ErrorCounts, QueueErrors, counting_places
 from .host import HostPort, HostSignature, text_name
 from .icu import InstructionQueue
 from .mem import MemSlice
@@ -30,16 +32,18 @@ from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["CLOCK_DELAY", "MOST_LANES", "Chip", "ChipSignature", "refuse_unsupported"]
+__all__ = ["MOST_LANES", "Chip", "ChipSignature", "clock_delay", "refuse_unsupported"]
 
 MOST_LANES = 64
 """Widest chip that is elaborated: the netlist grows with the square of the lanes, and takes gigabytes from 32 on."""
 
-CLOCK_DELAY = 2
-"""How late the chip's own clock of the program runs: in cycle c + CLOCK_DELAY of the program, `cycles` is c.
 
-That is how long a fault takes to be recorded: a register in the unit, and one on the way.
-"""
+def clock_delay(config: ChipConfig) -> int:
+    """How late the chip's own clock of the program runs: that many cycles after cycle c of the program, `cycles` is c.
+
+    It is how long a fault takes to be recorded: a corrector, a register in the unit, and one on the way.
+    """
+    return timing(config).correct + 2
 
 
 class ChipSignature(wiring.Signature):
@@ -56,6 +60,12 @@ class ChipSignature(wiring.Signature):
         (0 also before the program's first).
     `fault_illegal` : 1 for an illegal instruction word, 0 for a stream, chain or array that held nothing.
     `digest` : `ChipConfig.digest`.
+
+    With ECC also, of the vectors with wrong bits that were consumed since the reset:
+
+    `ecc_corrected`, `ecc_uncorrectable` : how many.
+    `ecc_queue` : a position in `Geometry.queues`, or the one after the last for the host port.
+    `ecc_queue_corrected`, `ecc_queue_uncorrectable` : how many were consumed there; two cycles after `ecc_queue`.
     """
 
     def __init__(self, config: ChipConfig) -> None:
@@ -72,6 +82,7 @@ class ChipSignature(wiring.Signature):
                 "fault_illegal": Out(1),
                 "digest": Out(64),
             }
+            | (_ecc_ports(config) if config.ecc else {})
         )
 
 
@@ -93,6 +104,11 @@ class Chip(wiring.Component):
     fault_cycle: Signal
     fault_illegal: Signal
     digest: Signal
+    ecc_corrected: Signal
+    ecc_uncorrectable: Signal
+    ecc_queue: Signal
+    ecc_queue_corrected: Signal
+    ecc_queue_uncorrectable: Signal
 
     def __init__(self, *, config: ChipConfig) -> None:
         refuse_unsupported(config)
@@ -105,8 +121,10 @@ class Chip(wiring.Component):
         units = self._units(m)
         start = delayed(m, "start", self.host_start & ~self.running, 1)
         icus = self._icus(m, units, start)
-        self._connect_streams(m, units, icus)
-        self._connect_host(m, units, icus)
+        hops = self._connect_streams(m, units, icus)
+        host = self._connect_host(m, units, icus)
+        if self._config.ecc:
+            self._count_errors(m, icus, hops, host)
 
         notify = Cat(icu.notify for icu in icus).any()
         # The queues see NOTIFY one cycle before its dispatch, and act on the release one before that of cycle 0.
@@ -153,15 +171,13 @@ class Chip(wiring.Component):
             icus.append(icu)
         return icus
 
-    def _connect_streams(self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]) -> None:
-        config, chip = self._config, geometry(self._config)
-        width = 8 * config.lanes
-        hops = []
-        for place in range(chip.hops):
-            producers = Counter(stream for queue in chip.queues if queue.hop == place for stream in queue.produces)
-            hop = Hop(lanes=config.lanes, streams=config.streams, producers=producers)
+    def _connect_streams(
+        self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]
+    ) -> Sequence[Hop | CheckedHop]:
+        chip = geometry(self._config)
+        hops = [self._hop(place) for place in range(chip.hops)]
+        for place, hop in enumerate(hops):
             m.submodules[f"hop{place}"] = hop
-            hops.append(hop)
         for west, east in pairwise(hops):
             m.d.comb += [
                 east.e_data_in.eq(west.e_data),
@@ -175,14 +191,28 @@ class Chip(wiring.Component):
             unit, hop = units[queue.unit], hops[queue.hop]
             taps = [*getattr(unit, f"{part(queue)}_taps"), *icu.fetch_taps]
             for stream, tap in zip((*queue.consumes, *queue.fetches), taps, strict=True):
-                eastward = stream.direction is Direction.EAST
-                data, valid = (hop.e_data, hop.e_valid) if eastward else (hop.w_data, hop.w_valid)
-                m.d.comb += [tap.data.eq(data.word_select(stream.index, width)), tap.valid.eq(valid[stream.index])]
+                valid, data = hop.standing(stream)
+                m.d.comb += [tap.data.eq(data), tap.valid.eq(valid)]
             for stream, drive in zip(queue.produces, getattr(unit, f"{part(queue)}_drives"), strict=True):
                 wiring.connect(m, drive, getattr(hop, drives_name(stream))[connected[queue.hop, stream]])
                 connected[queue.hop, stream] += 1
+        return hops
 
-    def _connect_host(self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]) -> None:
+    def _hop(self, place: int) -> Hop | CheckedHop:
+        config = self._config
+        queues = [queue for queue in geometry(config).queues if queue.hop == place]
+        producers = Counter(stream for queue in queues for stream in queue.produces)
+        if not config.ecc:
+            return Hop(lanes=config.lanes, streams=config.streams, producers=producers)
+        return CheckedHop(
+            config=config,
+            producers=producers,
+            consumed={stream for queue in queues for stream in (*queue.consumes, *queue.fetches)},
+            # MEM slices share a hop with nothing else.
+            encodes=all(queue.kind is not QueueKind.MEM_READ for queue in queues),
+        )
+
+    def _connect_host(self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]) -> HostPort:
         m.submodules.host = host = HostPort(config=self._config)
         m.d.comb += host.enable.eq(~self.running)
         for name, member in HostSignature(self._config).members.items():
@@ -192,17 +222,43 @@ class Chip(wiring.Component):
             wiring.connect(m, host.slices[i], units[unit].host)
         for i, icu in enumerate(icus):
             wiring.connect(m, getattr(host, text_name(i)), icu.text)
+        return host
+
+    def _count_errors(self, m: Module, icus: Sequence[InstructionQueue], hops: Sequence[Any], host: HostPort) -> None:
+        """Count what the correctors have found, where somebody consumed it."""
+        m.submodules.errors = counts = ErrorCounts(config=self._config)
+        for number, (queue, icu) in enumerate(zip(geometry(self._config).queues, icus, strict=True)):
+            m.submodules[f"errors_{queue.unit}_{part(queue)}"] = errors = QueueErrors(config=self._config, queue=queue)
+            checked = [hops[queue.hop].checked(stream) for stream in (*queue.consumes, *queue.fetches)]
+            m.d.comb += [
+                errors.issue.valid.eq(icu.issue.valid),
+                errors.issue.word.eq(icu.issue.word),
+                errors.fetched.eq(icu.fetched),
+                errors.corrected.eq(Cat(vector.corrected for vector in checked)),
+                errors.uncorrectable.eq(Cat(vector.uncorrectable for vector in checked)),
+            ]
+            wiring.connect(m, errors.errors, counts.places[number])
+        m.d.comb += [
+            counts.places[-1].corrected.eq(host.corrected),
+            counts.places[-1].uncorrectable.eq(host.uncorrectable),
+            counts.place.eq(self.ecc_queue),
+            self.ecc_corrected.eq(counts.corrected),
+            self.ecc_uncorrectable.eq(counts.uncorrectable),
+            self.ecc_queue_corrected.eq(counts.place_corrected),
+            self.ecc_queue_uncorrectable.eq(counts.place_uncorrectable),
+        ]
 
     # --- what belongs to no slice ---
 
     def _elaborate_clock(self, m: Module, start: Value, release: Value, halted: Value, fetching: Value) -> Value:
         """Drive `running` and `cycles`.
 
-        Returns the cycle of the program that was `CLOCK_DELAY` cycles ago, 0 before there was one.
+        Returns the cycle of the program that was `clock_delay` cycles ago, 0 before there was one.
         """
         # From the release to cycle 0 two cycles pass; the clock then runs late by as much as faults are.
-        counting = Cat(Signal(name=f"counting{age}") for age in range(2 + CLOCK_DELAY))
-        finished = delayed(m, "finished", halted, CLOCK_DELAY + 1)
+        late = clock_delay(self._config)
+        counting = Cat(Signal(name=f"counting{age}") for age in range(2 + late))
+        finished = delayed(m, "finished", halted, late + 1)
         now = Signal(32)
         m.d.sync += counting.eq(Cat(counting[0] | release, counting[:-1]))
         with m.If(counting[-1]):
@@ -211,7 +267,7 @@ class Chip(wiring.Component):
                 m.d.sync += self.cycles.eq(now + 1)
 
         rows = timing(self._config).rows(geometry(self._config).queues)
-        longest = max(latency.retire for _, _, latency in rows) + CLOCK_DELAY + 2
+        longest = max(latency.retire for _, _, latency in rows) + late + 2
         draining = Signal(range(longest + 1))
         with m.If(~halted | fetching):
             m.d.sync += draining.eq(longest)
@@ -226,9 +282,9 @@ class Chip(wiring.Component):
     def _elaborate_fault(
         self, m: Module, start: Value, now: Value, illegal: Sequence[Value], empty: Sequence[Value]
     ) -> None:
-        # Units tell of an empty operand one cycle after sampling it; illegal words must not get ahead of them.
-        illegal_q = delayed(m, "illegal", Cat(illegal), CLOCK_DELAY)
-        empty_q = delayed(m, "empty", Cat(empty), CLOCK_DELAY - 1)
+        # Units tell of an empty operand one cycle after they get it; illegal words must not get ahead of them.
+        illegal_q = delayed(m, "illegal", Cat(illegal), clock_delay(self._config))
+        empty_q = delayed(m, "empty", Cat(empty), 1)
         with m.If(illegal_q.any() | empty_q.any()):
             m.d.sync += self.faults.eq(self.faults + 1)
         with m.If(~self.fault):
@@ -240,11 +296,22 @@ class Chip(wiring.Component):
             m.d.sync += [self.fault.eq(0), self.faults.eq(0)]
 
 
+def _ecc_ports(config: ChipConfig) -> dict[str, Member]:
+    return {
+        "ecc_corrected": Out(COUNT_BITS),
+        "ecc_uncorrectable": Out(COUNT_BITS),
+        "ecc_queue": In(bits_for(counting_places(config))),
+        "ecc_queue_corrected": Out(COUNT_BITS),
+        "ecc_queue_uncorrectable": Out(COUNT_BITS),
+    }
+
+
 def refuse_unsupported(config: ChipConfig) -> None:
     """Raise ValueError, naming the field, when the config asks for something that has no RTL yet."""
-    for name, asked in (("ecc", config.ecc), ("c2c_links", config.c2c_links)):
-        if asked:
-            raise ValueError(f"config field '{name}': {asked!r} has no RTL yet, only the tables and the model know it")
+    if config.c2c_links:
+        raise ValueError(
+            f"config field 'c2c_links': {config.c2c_links!r} has no RTL yet, only the tables and the model know it"
+        )
     if config.lanes > MOST_LANES:
         raise ValueError(
             f"config field 'lanes': {config.lanes} are more than the {MOST_LANES} that Amaranth elaborates in "

@@ -46,16 +46,18 @@ def reach(queue: Queue) -> Queue:
     return dataclasses.replace(queue, name="", hop=0, index=index)
 
 
-def queue_ports(config: ChipConfig, queues: Iterable[Queue]) -> dict[str, Member]:
+def queue_ports(config: ChipConfig, queues: Iterable[Queue], *, check_bits: int = 0) -> dict[str, Member]:
     """The ports that a unit has for each of its queues, by name.
 
     `{part}_issue` : the instructions.
     `{part}_taps` : the streams it consumes, in the order of `Queue.consumes`.
     `{part}_drives` : the streams it produces, in the order of `Queue.produces`.
     `{part}_empty` : in the cycle before this one an instruction sampled a stream, chain or array that held nothing.
+
+    Vectors come and go with `check_bits`.
     """
     ports: dict[str, Member] = {}
-    stream = StreamSignature(config.lanes)
+    stream = StreamSignature(config.lanes, check_bits=check_bits)
     for queue in queues:
         name = part(queue)
         ports |= {
@@ -77,8 +79,8 @@ def delayed(m: Module, name: str, value: Value, cycles: int, *, reset_less: bool
 
 
 def dispatched(m: Module, config: ChipConfig, name: str, issue: Any) -> tuple[Value, Value]:
-    """`valid` and `word` of the issue port of queue part `name` after the fan-out registers, in cycle t + dispatch."""
-    stages = timing(config).dispatch
+    """`valid` and `word` of the issue port of queue part `name` after the fan-out registers, beside its operands."""
+    stages = timing(config).dispatch + timing(config).correct
     return (
         delayed(m, f"{name}_valid", issue.valid, stages),
         delayed(m, f"{name}_word", issue.word, stages, reset_less=True),

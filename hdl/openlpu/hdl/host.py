@@ -4,11 +4,12 @@
 
 One access a cycle, of fixed latency and without handshake, like everything else on the chip. Requests are registered
 before they fan out to all slices and queues; a read is held back one cycle more, so that it sees the write before it.
+With ECC the host is a producer and a consumer like others: it gives its words check bits, and reads corrected words.
 """
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +18,7 @@ from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import geometry
 
 from .decode import delayed, named, select
+from .ecc import Corrector, encoded
 from .icu import TextWriteSignature
 from .mem import SramAccessSignature
 
@@ -58,12 +60,15 @@ def text_name(queue: int) -> str:
 class HostPort(wiring.Component):
     """Between a `HostSignature` and the memories: `slices[i]` of MEM slice i, `text_name(i)` of queue i.
 
-    Requests in a cycle without `enable` are ignored.
+    Requests in a cycle without `enable` are ignored. With ECC there are `corrected` and `uncorrectable`, each a pulse
+    for such a word, in the cycle in which it is first in `mem_rdata`.
     """
 
     enable: Signal
     host: Any
     slices: Any
+    corrected: Signal
+    uncorrectable: Signal
 
     def __init__(self, *, config: ChipConfig) -> None:
         self._config = config
@@ -80,6 +85,7 @@ class HostPort(wiring.Component):
                 "slices": Out(SramAccessSignature(config)).array(len(chip.mem_slices)),
             }
             | texts
+            | ({"corrected": Out(1), "uncorrectable": Out(1)} if config.ecc else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -92,7 +98,7 @@ class HostPort(wiring.Component):
         reads = delayed(m, "reads", Mux(host.mem_we, 0, accessed), 2)
         write_address = delayed(m, "address", host.mem_addr, 1, reset_less=True)
         read_address = delayed(m, "read_address", write_address, 1, reset_less=True)
-        write_data = delayed(m, "write_data", host.mem_wdata, 1, reset_less=True)
+        write_data = delayed(m, "write_data", encoded(self._config, host.mem_wdata), 1, reset_less=True)
         for i, port in enumerate(self.slices):
             m.d.comb += [
                 port.read.eq(reads[i]),
@@ -102,8 +108,9 @@ class HostPort(wiring.Component):
                 port.write_data.eq(write_data),
             ]
         arriving = delayed(m, "arriving", reads, self._config.pipeline.sram)
+        collected = self._corrected(m, arriving) if self._config.ecc else host.mem_rdata
         with m.If(arriving.any()):
-            m.d.sync += host.mem_rdata.eq(select(arriving, [port.read_data for port in self.slices]))
+            m.d.sync += collected.eq(select(arriving, [port.read_data for port in self.slices]))
 
         queues = Cat(host.imem_queue == i for i in range(self._queues))
         texts = delayed(m, "texts", Mux(host.imem_we & self.enable, queues, 0), 1)
@@ -113,3 +120,16 @@ class HostPort(wiring.Component):
             port = getattr(self, text_name(i))
             m.d.comb += [port.en.eq(texts[i]), port.address.eq(text_address), port.data.eq(text_data)]
         return m
+
+    def _corrected(self, m: Module, arriving: Value) -> Signal:
+        """Drive `mem_rdata` through a corrector, from the register that is returned."""
+        m.submodules.corrector = corrector = Corrector(config=self._config)
+        collected = Signal(len(corrector.i.data), name="collected", reset_less=True)
+        m.d.comb += [
+            corrector.i.valid.eq(delayed(m, "collected_valid", arriving.any(), 1)),
+            corrector.i.data.eq(collected),
+            self.host.mem_rdata.eq(corrector.o.data),
+            self.corrected.eq(corrector.o.corrected),
+            self.uncorrectable.eq(corrector.o.uncorrectable),
+        ]
+        return collected

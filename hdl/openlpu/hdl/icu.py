@@ -54,7 +54,8 @@ class InstructionQueue(SharedComponent):
     `text` : written while halted and not `fetching`; a write in the cycle before `start` is still seen.
     `fetch_taps` : the streams of `Queue.fetches`.
     `fetch_empty` : in the cycle before this one a vector of text was sampled that is not valid. A register.
-    `fetching` : while vectors of text are sampled: from `Timing.fetch.skew` after the dispatch cycle of IFETCH.
+    `fetching` : while vectors of text are taken from the taps.
+    `fetched` : the taps that text is taken from in this cycle: one of them, or none.
     """
 
     start: Signal
@@ -67,6 +68,7 @@ class InstructionQueue(SharedComponent):
     fetch_taps: Any
     fetch_empty: Signal
     fetching: Signal
+    fetched: Signal
 
     def __init__(self, *, config: ChipConfig, queue: Queue) -> None:
         self._config = config
@@ -84,6 +86,7 @@ class InstructionQueue(SharedComponent):
                 "fetch_taps": In(StreamSignature(config.lanes)).array(len(queue.fetches)),
                 "fetch_empty": Out(1),
                 "fetching": Out(1),
+                "fetched": Out(len(queue.fetches)),
             },
             like=reach(queue),
             module_name=f"icu_{queue.unit}_{part(queue)}",
@@ -177,6 +180,7 @@ class InstructionQueue(SharedComponent):
         """Collect words from the stream that IFETCH names; write them, or what the host has."""
         stages = timing(self._config).fetch.skew
         assert stages is not None
+        stages += timing(self._config).correct
         begins = delayed(m, "fetch_begins", begins, stages)
         instruction = Decoder(self._config, self._queue, delayed(m, "fetch_word", head, stages, reset_less=True))
         vector, pieces = 8 * self._config.lanes, encoding(self._config).word_vectors(self._queue.kind)
@@ -188,7 +192,7 @@ class InstructionQueue(SharedComponent):
         collected = Signal(self._word_bits, name="fetch_collected", reset_less=True)
         written, written_address = Signal(name="fetch_written"), Signal.like(address, name="fetch_written_address")
         last = named(m, "fetch_last", piece == pieces - 1)
-        m.d.comb += self.fetching.eq(left != 0)
+        m.d.comb += [self.fetching.eq(left != 0), self.fetched.eq(Mux(self.fetching, source, 0))]
         m.d.sync += [
             self.fetch_empty.eq(self.fetching & ~select(source, [tap.valid for tap in self.fetch_taps])),
             written.eq(self.fetching & last),

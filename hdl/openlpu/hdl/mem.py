@@ -3,6 +3,7 @@
 """MEM slices: SRAM between the streams.
 
 A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open.
+With ECC a word has its check bits beside it, as it came from the streams and as it goes there again.
 
 A window begins at a multiple of its size. So the place in it, which comes on a stream, is combined with its address
 without a carry, and a word found that way takes as long as one that the instruction names.
@@ -15,6 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
+from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 
@@ -26,13 +28,13 @@ __all__ = ["MemSlice", "SramAccessSignature"]
 
 
 class SramAccessSignature(wiring.Signature):
-    """Host access to the SRAM of a slice, while no instruction is in flight.
+    """Host access to the SRAM of a slice, check bits included, while no instruction is in flight.
 
     `read_data` follows `read` by `PipelineConfig.sram` cycles. A read two cycles after a write sees it.
     """
 
     def __init__(self, config: ChipConfig) -> None:
-        address, word = bits_for(config.mem_words), 8 * config.lanes
+        address, word = bits_for(config.mem_words), vector_code(config).bits
         super().__init__(
             {
                 "read": Out(1),
@@ -61,8 +63,9 @@ class MemSlice(SharedComponent):
         self._config = config
         self._read = geometry(config).of_kind(QueueKind.MEM_READ)[index]
         self._write = geometry(config).of_kind(QueueKind.MEM_WRITE)[index]
+        queues = queue_ports(config, (self._read, self._write), check_bits=vector_code(config).check_bits)
         super().__init__(
-            queue_ports(config, (self._read, self._write)) | {"host": In(SramAccessSignature(config))},
+            queues | {"host": In(SramAccessSignature(config))},
             like=(reach(self._read), reach(self._write)),
             module_name=self._read.unit,
         )
@@ -70,7 +73,7 @@ class MemSlice(SharedComponent):
     def body(self) -> Module:
         """Build the SRAM and both queues' pipelines."""
         m = Module()
-        m.submodules.sram = sram = Ram(depth=self._config.mem_words, width=8 * self._config.lanes)
+        m.submodules.sram = sram = Ram(depth=self._config.mem_words, width=vector_code(self._config).bits)
         self._elaborate_read(m, sram.read)
         self._elaborate_write(m, sram.write)
         return m

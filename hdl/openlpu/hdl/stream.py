@@ -10,24 +10,24 @@ priorities; the schedule never lets two of them drive it in one cycle.
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.geometry import Direction, Stream
 
-__all__ = ["Hop", "StreamSignature", "drives_name"]
+__all__ = ["Hop", "StreamSignature", "drives_name", "registers"]
 
 
 class StreamSignature(wiring.Signature):
-    """One stream at one hop: `valid` and `data`, lane i in byte i.
+    """One stream at one hop: `valid` and `data`, lane i in byte i, and above the lanes what check bits there are.
 
     As a tap it is what the hop's register holds in this cycle. As a drive it is a production: where `valid`, `data`
     stands in the hop's register in the next cycle; elsewhere `data` may be anything.
     """
 
-    def __init__(self, lanes: int) -> None:
-        super().__init__({"valid": Out(1), "data": Out(8 * lanes)})
+    def __init__(self, lanes: int, *, check_bits: int = 0) -> None:
+        super().__init__({"valid": Out(1), "data": Out(8 * lanes + check_bits)})
 
 
 def drives_name(stream: Stream) -> str:
@@ -35,16 +35,35 @@ def drives_name(stream: Stream) -> str:
     return f"{stream}_drives"
 
 
-class Hop(wiring.Component):
-    """The stream registers of one place: stream s at bits [s * 8 * lanes +: 8 * lanes] of the data ports.
+def registers(lanes: int, streams: int, check_bits: int) -> dict[str, Member]:
+    """Ports to the registers of a place: `{e,w}_data` and `{e,w}_valid`, and what comes in, `{e,w}_{data,valid}_in`.
 
-    Ports: `{e,w}_data` and `{e,w}_valid`, the registers; `{e,w}_data_in` and `{e,w}_valid_in`, the neighbour upstream
-    (valid 0 at an edge); and for every stream with producers an array `drives_name(stream)` of drives.
+    Stream s is at bits [s * width +: width] of the data ports, width being 8 * lanes + check_bits.
+    """
+    width = 8 * lanes + check_bits
+    ports: dict[str, Member] = {}
+    for direction in Direction:
+        d = direction.letter
+        ports |= {
+            f"{d}_data_in": In(width * streams),
+            f"{d}_valid_in": In(streams),
+            f"{d}_data": Out(width * streams),
+            f"{d}_valid": Out(streams),
+        }
+    return ports
+
+
+class Hop(wiring.Component):
+    """The stream registers of one place.
+
+    Ports: `registers`, what comes in being the neighbour upstream (valid 0 at an edge); and for every stream with
+    producers an array `drives_name(stream)` of drives.
 
     Parameters
     ----------
     lanes, streams : as in the config
     producers : how many units at this hop can produce on a stream; none where it is missing
+    check_bits : that every vector carries
     """
 
     e_data_in: Signal
@@ -56,27 +75,25 @@ class Hop(wiring.Component):
     w_data: Signal
     w_valid: Signal
 
-    def __init__(self, *, lanes: int, streams: int, producers: Mapping[Stream, int]) -> None:
-        self._lanes = lanes
+    def __init__(self, *, lanes: int, streams: int, producers: Mapping[Stream, int], check_bits: int = 0) -> None:
+        self._width = 8 * lanes + check_bits
         self._streams = streams
         self._producers = dict(producers)
-        ports: dict[str, Member] = {}
-        for direction in Direction:
-            d = direction.letter
-            ports |= {
-                f"{d}_data_in": In(8 * lanes * streams),
-                f"{d}_valid_in": In(streams),
-                f"{d}_data": Out(8 * lanes * streams),
-                f"{d}_valid": Out(streams),
-            }
+        ports = registers(lanes, streams, check_bits)
         for stream, count in self._producers.items():
-            ports[drives_name(stream)] = In(StreamSignature(lanes)).array(count)
+            ports[drives_name(stream)] = In(StreamSignature(lanes, check_bits=check_bits)).array(count)
         super().__init__(ports)
+
+    def standing(self, stream: Stream) -> tuple[Value, Value]:
+        """Valid bit and vector of a stream, as units here consume it: what is in its register."""
+        d = stream.direction.letter
+        valid, data = getattr(self, f"{d}_valid"), getattr(self, f"{d}_data")
+        return valid[stream.index], data.word_select(stream.index, self._width)
 
     def elaborate(self, platform: object) -> Module:
         """Choose the next value of every register, and register it."""
         m = Module()
-        width = 8 * self._lanes
+        width = self._width
         for direction in Direction:
             d = direction.letter
             # A port is a wire with a reset: only a register of its own can go without.

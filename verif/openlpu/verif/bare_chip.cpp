@@ -9,7 +9,8 @@
 //     m SLICE ADDRESS WORD    write a word of SRAM
 //     r SLICE ADDRESS         read a word of SRAM; answers WORD
 //     t QUEUE ADDRESS WORD    write a word of a queue's text
-//     g LIMIT                 run; answers CYCLES FAULT QUEUE CYCLE ILLEGAL FAULTS, or nothing but a dot after LIMIT cycles
+//     g LIMIT                 run; answers CYCLES FAULT QUEUE CYCLE ILLEGAL FAULTS CORRECTED UNCORRECTABLE, or nothing but
+//                             a dot after LIMIT cycles
 
 #include <cstddef>
 #include <cstdint>
@@ -46,6 +47,27 @@ void show(const VlWide<Words>& port) {
     std::printf("\n");
 }
 
+// Vectors with errors since the reset: of a chip with ECC, and of one without.
+template <typename Chip>
+auto corrected(const Chip& chip, int) -> decltype(chip.ecc_corrected) {
+    return chip.ecc_corrected;
+}
+
+template <typename Chip>
+IData corrected(const Chip&, long) {
+    return 0;
+}
+
+template <typename Chip>
+auto uncorrectable(const Chip& chip, int) -> decltype(chip.ecc_uncorrectable) {
+    return chip.ecc_uncorrectable;
+}
+
+template <typename Chip>
+IData uncorrectable(const Chip&, long) {
+    return 0;
+}
+
 void tick(Vtop& chip) {
     chip.clk = 0;
     chip.eval();
@@ -54,6 +76,7 @@ void tick(Vtop& chip) {
 }
 
 void run(Vtop& chip, std::uint64_t limit) {
+    const IData corrected_before = corrected(chip, 0), uncorrectable_before = uncorrectable(chip, 0);
     chip.host_start = 1;
     tick(chip);
     chip.host_start = 0;
@@ -62,8 +85,9 @@ void run(Vtop& chip, std::uint64_t limit) {
     if (chip.running)
         std::printf(".\n");
     else
-        std::printf("%u %u %u %u %u %u\n", chip.cycles, chip.fault, chip.fault_queue, chip.fault_cycle,
-                    chip.fault_illegal, chip.faults);
+        std::printf("%u %u %u %u %u %u %u %u\n", chip.cycles, chip.fault, chip.fault_queue, chip.fault_cycle,
+                    chip.fault_illegal, chip.faults, corrected(chip, 0) - corrected_before,
+                    uncorrectable(chip, 0) - uncorrectable_before);
 }
 
 }  // namespace

@@ -10,11 +10,11 @@ import numpy as np
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Vector
-from openlpu.arch.status import RunStatus
+from openlpu.arch.status import ChipStatus, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.hdl import generate
 from openlpu.verif import elaboration, simulator
-from openlpu.verif.rtl_port import PUBLIC, RtlError, run_status
+from openlpu.verif.rtl_port import RtlError, public, run_status
 
 _MAIN = Path(__file__).with_name("bare_chip.cpp")
 
@@ -25,11 +25,12 @@ class BareChip:
     def __init__(self, config: ChipConfig, *, limit: int = 10_000_000) -> None:
         self._config = config
         self._limit = limit
+        self._last = RunStatus(0)
         executable = simulator.compile_model(
             elaboration.verilog(config),
             _MAIN.read_text(encoding="utf-8"),
             top=generate.TOP,
-            public=PUBLIC,
+            public=public(config),
             waivers=generate.LINT_WAIVERS,
         )
         self._process = subprocess.Popen(
@@ -62,8 +63,15 @@ class BareChip:
         answer = self._ask(f"g {self._limit}")
         if answer == ".":
             raise RtlError(f"the program has not halted after {self._limit} cycles")
-        cycles, fault, queue, fault_cycle, illegal, faults = map(int, answer.split())
-        return run_status(self._config, (cycles, queue if fault else None, fault_cycle, bool(illegal), faults))
+        cycles, fault, queue, fault_cycle, illegal, faults, corrected, uncorrectable = map(int, answer.split())
+        first = queue if fault else None
+        ended = (cycles, first, fault_cycle, bool(illegal), faults, corrected, uncorrectable)
+        self._last = run_status(self._config, ended)
+        return self._last
+
+    def status(self) -> ChipStatus:
+        """How the last run ended; what ECC found in others is not counted."""
+        return ChipStatus(False, self._last, self._last.corrected, self._last.uncorrectable)
 
     def close(self) -> None:
         """End the loop."""

@@ -7,6 +7,7 @@ gave. Signals are driven after the rising edge and read at the falling one. Duri
 done, except when the run is traced, where waking in every cycle is the point.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from multiprocessing.connection import Client
@@ -17,19 +18,25 @@ from cocotb.clock import Clock
 from cocotb.handle import LogicArrayObject, LogicObject
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, with_timeout
 
-from openlpu.hdl.chip import CLOCK_DELAY
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+from openlpu.arch.timing import timing
+from openlpu.hdl.chip import clock_delay
+from openlpu.hdl.errors import COUNT_DELAY
 
 ADDRESS = "OPENLPU_HOST_ADDRESS"
 """Environment variable with the path of the socket on which `serve` finds its client."""
-HOPS = "OPENLPU_HOPS"
-"""Environment variable with the number of stream registers, for traces."""
-READ_LATENCY = "OPENLPU_HOST_READ"
-"""Environment variable with the cycles from the address of a host read to its data."""
+CONFIG = "OPENLPU_HOST_CONFIG"
+"""Environment variable with the chip's config as JSON."""
 
 PERIOD_NS = 10
-Status = tuple[int, int | None, int, bool, int]
-"""cycles; number of the queue that faulted first, or None; cycle of that fault; if it was an illegal instruction; and
-the number of cycles with faults."""
+Status = tuple[int, int | None, int, bool, int, int, int]
+"""cycles; number of the queue that faulted first, or None; cycle of that fault; if it was an illegal instruction; the
+number of cycles with faults; and of vectors corrected and uncorrectable during the run."""
+Counts = tuple[int, int]
+"""Vectors corrected and uncorrectable."""
+Flip = tuple[str, int | None, int]
+"""A signal by its path below the top, the element of it if it is an array, and a mask of bits to invert there."""
 Snapshot = tuple[tuple[int, int, int, int], ...]
 """Of every hop: eastward valid bits and data, westward valid bits and data."""
 
@@ -59,6 +66,16 @@ class Chip(Protocol):
     fault_illegal: LogicObject
 
 
+class CheckedChip(Chip, Protocol):
+    """The ports of a chip with ECC."""
+
+    ecc_corrected: LogicArrayObject
+    ecc_uncorrectable: LogicArrayObject
+    ecc_queue: LogicArrayObject
+    ecc_queue_corrected: LogicArrayObject
+    ecc_queue_uncorrectable: LogicArrayObject
+
+
 @cocotb.test()
 async def serve(dut: Chip) -> None:
     """Serve requests until the client says `close` or goes away."""
@@ -78,10 +95,16 @@ async def serve(dut: Chip) -> None:
 class Host:
     """The accesses of the host port. Every method is one kind of request."""
 
-    def __init__(self, dut: Chip) -> None:
-        self.dut = dut
-        self.read_latency = int(os.environ[READ_LATENCY])
-        self.hops = int(os.environ[HOPS])
+    def __init__(self, dut: Any) -> None:
+        self.dut: Chip = dut
+        config = ChipConfig.from_dict(json.loads(os.environ[CONFIG]))
+        self.checked: CheckedChip | None = dut if config.ecc else None
+        self.read_latency = timing(config).host_read
+        self.clock_delay = clock_delay(config)
+        self.hops = geometry(config).hops
+        self.counted: Counts = (0, 0)
+        """Totals before the run."""
+        self.ended: Status = (0, None, 0, False, 0, 0, 0)
 
     async def reset(self) -> None:
         """Start the clock, and bring the chip into its first state."""
@@ -130,9 +153,19 @@ class Host:
             await RisingEdge(dut.clk)
         dut.host_imem_we.value = 0
 
-    async def run(self, limit: int) -> Status | None:
-        """Run the program; None when it is not done after `limit` cycles."""
+    async def run(self, limit: int, cycle: int = 0, flips: Sequence[Flip] = ()) -> Status | None:
+        """Run the program; None when it is not done after `limit` cycles.
+
+        In the middle of a cycle of the program bits are inverted, as by radiation. The chip's own clock is late: what
+        is to be inverted in one of the first `clock_delay` cycles is inverted before the first.
+        """
         await self._start()
+        if flips:
+            await FallingEdge(self.dut.clk)
+            while self.dut.cycles.value.to_unsigned() + self.clock_delay < cycle:
+                await FallingEdge(self.dut.clk)
+        for flip in flips:
+            self._invert(*flip)
         try:
             await with_timeout(FallingEdge(self.dut.running), limit * PERIOD_NS, "ns")
         except TimeoutError:
@@ -153,10 +186,29 @@ class Host:
             snapshots.append(tuple(_snapshot(hop) for hop in hops))
             if not self.dut.cycles.value.to_unsigned():
                 # The barrier has not fallen yet, or so lately that the chip's clock has not moved.
-                waited = len(snapshots) - 1 - CLOCK_DELAY
+                waited = len(snapshots) - 1 - self.clock_delay
         return None
 
+    async def errors(self, queue: int) -> Counts:
+        """Vectors corrected and uncorrectable since the reset that a queue consumed, or the host."""
+        assert self.checked is not None
+        self.checked.ecc_queue.value = queue
+        await ClockCycles(self.dut.clk, 2)
+        await FallingEdge(self.dut.clk)
+        counts = self.checked.ecc_queue_corrected, self.checked.ecc_queue_uncorrectable
+        await RisingEdge(self.dut.clk)
+        return counts[0].value.to_unsigned(), counts[1].value.to_unsigned()
+
+    async def state(self) -> tuple[Status, Counts]:
+        """How the last run ended, and vectors corrected and uncorrectable since the reset."""
+        await ClockCycles(self.dut.clk, COUNT_DELAY)
+        await FallingEdge(self.dut.clk)
+        totals = self._totals()
+        await RisingEdge(self.dut.clk)
+        return self.ended, totals
+
     async def _start(self) -> None:
+        self.counted = self._totals()
         self.dut.host_start.value = 1
         await RisingEdge(self.dut.clk)
         self.dut.host_start.value = 0
@@ -167,13 +219,30 @@ class Host:
         await FallingEdge(dut.clk)
         await RisingEdge(dut.clk)
         fault = dut.fault_queue.value.to_unsigned() if dut.fault.value else None
-        return (
+        corrected, uncorrectable = self._totals()
+        self.ended = (
             dut.cycles.value.to_unsigned(),
             fault,
             dut.fault_cycle.value.to_unsigned(),
             bool(dut.fault_illegal.value),
             dut.faults.value.to_unsigned(),
+            corrected - self.counted[0],
+            uncorrectable - self.counted[1],
         )
+        return self.ended
+
+    def _invert(self, path: str, element: int | None, mask: int) -> None:
+        signal: Any = self.dut
+        for name in path.split("."):
+            signal = getattr(signal, name)
+        if element is not None:
+            signal = signal[element]
+        signal.value = signal.value.to_unsigned() ^ mask
+
+    def _totals(self) -> Counts:
+        if self.checked is None:
+            return 0, 0
+        return self.checked.ecc_corrected.value.to_unsigned(), self.checked.ecc_uncorrectable.value.to_unsigned()
 
 
 def _snapshot(hop: Any) -> tuple[int, int, int, int]:

@@ -2,12 +2,13 @@
 # Copyright 2026 The OpenLPU authors
 """Lock-step: the same program on the golden model and on the RTL, compared in every register of every cycle.
 
-Compared are the valid bit of each stream register in each cycle, its vector where it is valid, the SRAM words that the
-program wrote, and the length of the run. The first difference names the cycle, the place, and the instruction that the
-golden model holds responsible.
+Compared are the valid bit of each stream register in each cycle, its vector where it is valid (and its check bits with
+those that the vector should have), the SRAM words that the program wrote, and the length of the run. The first
+difference names the cycle, the place, and the instruction that the golden model holds responsible.
 """
 
 from openlpu.arch.config import ChipConfig
+from openlpu.arch.ecc import vector_code
 from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.program import Program
 from openlpu.model.golden import GoldenChip, Trace
@@ -36,7 +37,7 @@ def compare(program: Program, rtl: RtlChip) -> Trace:
     if status != expected:
         raise Mismatch(f"{program.name}: the RTL ran {status}, the golden model {expected}")
     for cycle, (registers, snapshot) in enumerate(zip(trace.registers(), snapshots, strict=True)):
-        valid = {place: vector.tobytes() for place, (vector, _) in registers.items()}
+        valid = {place: _stored(program.config, vector.tobytes()) for place, (vector, _) in registers.items()}
         seen = valid_registers(program.config, snapshot)
         if seen == valid:
             continue
@@ -54,16 +55,22 @@ def compare(program: Program, rtl: RtlChip) -> Trace:
 
 
 def valid_registers(config: ChipConfig, snapshot: Snapshot) -> dict[tuple[int, Stream], bytes]:
-    """The vectors in the valid stream registers of a snapshot, by hop and stream."""
+    """What the valid stream registers of a snapshot hold, check bits included, by hop and stream."""
     found = {}
-    lanes = config.lanes
+    width = vector_code(config).bits
     for hop, (e_valid, e_data, w_valid, w_data) in enumerate(snapshot):
         for direction, valid, data in ((Direction.EAST, e_valid, e_data), (Direction.WEST, w_valid, w_data)):
-            raw = data.to_bytes(lanes * config.streams, "little")
             for index in range(config.streams):
                 if valid >> index & 1:
-                    found[hop, Stream(direction, index)] = raw[index * lanes : (index + 1) * lanes]
+                    word = data >> index * width & (1 << width) - 1
+                    found[hop, Stream(direction, index)] = word.to_bytes(-(-width // 8), "little")
     return found
+
+
+def _stored(config: ChipConfig, vector: bytes) -> bytes:
+    """A vector as a stream register holds it."""
+    code = vector_code(config)
+    return code.encode(int.from_bytes(vector, "little")).to_bytes(-(-code.bits // 8), "little")
 
 
 def _compare_memory(program: Program, golden: GoldenChip, rtl: RtlChip, trace: Trace) -> None:

@@ -34,5 +34,6 @@ UNEVEN = dataclasses.replace(
     ),
     chain_reach=1,
     pipeline=PipelineConfig(dispatch=2, alu_int=1, alu_cvt=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1),
+    ecc=True,
 )
-"""No size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""
+"""ECC, no size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""

@@ -12,7 +12,7 @@ _MOST_ALUS = 4
 
 
 def random_config(seed: int) -> ChipConfig:
-    """A legal chip, the same for the same seed. ECC and links between chips have no RTL, so it has neither."""
+    """A legal chip, the same for the same seed. Links between chips have no RTL, so it has none."""
     rng = random.Random(seed)
     lanes, streams = rng.choice(_LANES), GROUP * rng.choice((1, 1, 1, 2))
     mem_slices, alus = rng.randint(1, _MOST_SLICES), _random_alus(rng)
@@ -33,6 +33,7 @@ def random_config(seed: int) -> ChipConfig:
         chain_reach=rng.randint(0, len(alus) - 1),
         pipeline=_random_pipeline(rng),
         imem_words=rng.choice((16, 64, rng.randint(16, 100))),
+        ecc=seed % 2 == 0,
         clock_mhz=100.0,
     )
 

@@ -6,6 +6,7 @@ The simulator runs as a child process with `openlpu.verif.host` inside; the two 
 """
 
 import contextlib
+import json
 import subprocess
 import tempfile
 import threading
@@ -17,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.geometry import geometry
+from openlpu.arch.ecc import vector_code
+from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.program import Vector
-from openlpu.arch.status import Fault, RunStatus
-from openlpu.arch.timing import timing
+from openlpu.arch.status import ChipStatus, Fault, RunStatus
 from openlpu.hdl import generate
 from openlpu.runtime.driver import DeviceError
 from openlpu.verif import elaboration, host, simulator
@@ -29,7 +30,7 @@ PUBLIC = (
     *((generate.TOP, name) for name in host.Chip.__annotations__),
     *((f"{generate.TOP}.hop*", name) for name in ("e_valid", "e_data", "w_valid", "w_data")),
 )
-"""What cocotb may see of the design: the ports, and the stream registers for traces."""
+"""What cocotb may see of every chip: the ports, and the stream registers for traces."""
 
 
 class RtlError(DeviceError):
@@ -44,14 +45,13 @@ class RtlChip:
         self._limit = limit
         """Cycles after which a run counts as hung."""
         build = simulator.build(
-            elaboration.verilog(config), top=generate.TOP, public=PUBLIC, waivers=generate.LINT_WAIVERS
+            elaboration.verilog(config), top=generate.TOP, public=public(config), waivers=generate.LINT_WAIVERS
         )
         self._folder = tempfile.TemporaryDirectory(prefix="openlpu-")
         address = str(Path(self._folder.name) / "host")
         environment = {
             host.ADDRESS: address,
-            host.HOPS: str(geometry(config).hops),
-            host.READ_LATENCY: str(timing(config).host_read),
+            host.CONFIG: json.dumps(config.to_dict()),
         }
         with Listener(address, "AF_UNIX") as listener:
             self._process = build.popen("openlpu.verif.host", "serve", environment, work_dir=Path(self._folder.name))
@@ -80,10 +80,30 @@ class RtlChip:
         """Release the barrier and wait until every queue has halted."""
         return run_status(self._config, self._finished(self._ask("run", self._limit)))
 
+    def run_upset(self, cycle: int, *flips: host.Flip) -> RunStatus:
+        """As `run`, with bits of the design inverted in a cycle of the program, or before it if that is 0.
+
+        The first cycle after 0 that may be chosen is `hdl.chip.clock_delay` + 1.
+        """
+        return run_status(self._config, self._finished(self._ask("run", self._limit, cycle, flips)))
+
+    def errors(self, queue: int) -> tuple[int, int]:
+        """On a chip with ECC, the vectors corrected and uncorrectable since the reset that a queue consumed.
+
+        The number after that of the last queue is the host port's.
+        """
+        corrected, uncorrectable = self._ask("errors", queue)
+        return corrected, uncorrectable
+
     def trace(self) -> tuple[RunStatus, list[host.Snapshot]]:
         """As `run`, with the stream registers of every program cycle."""
         status, snapshots = self._finished(self._ask("trace", self._limit))
         return run_status(self._config, status), snapshots
+
+    def status(self) -> ChipStatus:
+        """How the last run ended, and the vectors that ECC found wrong since the reset."""
+        status, (corrected, uncorrectable) = self._ask("state")
+        return ChipStatus(False, run_status(self._config, status), corrected, uncorrectable)
 
     def close(self) -> None:
         """End the simulation."""
@@ -129,9 +149,29 @@ class RtlChip:
         return log.read_text(errors="replace")[-4000:] if log.is_file() else "no log"
 
 
+def public(config: ChipConfig) -> tuple[tuple[str, str], ...]:
+    """What cocotb may see of a chip: the ports, the stream registers for traces, and with ECC the SRAM to upset it."""
+    if not config.ecc:
+        return PUBLIC
+    ports = tuple((generate.TOP, name) for name in host.CheckedChip.__annotations__)
+    return (*PUBLIC, *ports, (f"ram_{config.mem_words}x{vector_code(config).bits}", "words"))
+
+
+def sram_word(mem_slice: str, address: int, mask: int) -> host.Flip:
+    """The flip of bits in a word of a MEM slice of a chip with ECC."""
+    return f"{mem_slice}.sram.words", address, mask
+
+
+def stream_register(config: ChipConfig, hop: int, stream: Stream, mask: int) -> host.Flip:
+    """The flip of bits in a stream register of a chip with ECC."""
+    width = vector_code(config).bits
+    return f"hop{hop}.registers.{stream.direction.letter}_data", None, mask << stream.index * width
+
+
 def run_status(config: ChipConfig, status: host.Status) -> RunStatus:
     """How a run ended, from the chip's registers."""
-    cycles, queue, fault_cycle, illegal, faults = status
-    if queue is None:
-        return RunStatus(cycles)
-    return RunStatus(cycles, Fault(geometry(config).queues[queue].name, fault_cycle, illegal, faults))
+    cycles, queue, fault_cycle, illegal, faults, corrected, uncorrectable = status
+    fault = None
+    if queue is not None:
+        fault = Fault(geometry(config).queues[queue].name, fault_cycle, illegal, faults)
+    return RunStatus(cycles, fault, corrected, uncorrectable)
