@@ -23,7 +23,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import NANO
 from openlpu.arch.protocol import COMMANDS, Command, Data, Outcome
-from openlpu.arch.status import RunStatus
+from openlpu.arch.status import ChipStatus, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.hdl.bridge import Bridge
 from openlpu.verif.bridge_model import BridgeModel
@@ -132,7 +132,7 @@ class Host:
             await self._ctx.tick()
         await self.idle(80)
         *frames, rest = self._wire.split(b"\0")
-        assert (len(frames), rest) == (count, b"")
+        assert (len(frames), len(rest)) == (count, 0)
         self._wire.clear()
         replies = []
         for stuffed in frames:
@@ -478,6 +478,12 @@ class ModelPort:
 
     def run(self) -> RunStatus:
         return RunStatus(0)
+
+    def status(self) -> ChipStatus:
+        return ChipStatus(False, self.run())
+
+    def close(self) -> None:
+        pass
 
 
 def garbled(rng: random.Random, wire: bytes) -> bytes:

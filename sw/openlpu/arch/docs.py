@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""The generated pages of `docs/`: instruction set, configurations, timing and floor plan, straight from the tables.
+"""The generated pages of `docs/`, straight from the tables: instruction set, timing, floor plan, protocol and others.
 
 python -m openlpu.arch.docs            write them
 python -m openlpu.arch.docs --check    exit 1 and name the pages that differ from what would be written
@@ -8,11 +8,8 @@ python -m openlpu.arch.docs --check    exit 1 and name the pages that differ fro
 
 from __future__ import annotations
 
-import ast
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import ModuleType
 
 from openlpu.arch import presets
 from openlpu.arch.config import AluConfig, ChipConfig, PipelineConfig
@@ -20,8 +17,9 @@ from openlpu.arch.encoding import OPCODE_BITS, Layout, encoding
 from openlpu.arch.floorplan import floorplan
 from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, FIRST_UNIT_OPCODE, FieldKind, Spec, for_kind
-from openlpu.arch.pages import banner, main, page, prose, table
+from openlpu.arch.pages import banner, docstrings, main, page, prose, table
 from openlpu.arch.presets import PRESETS, ULX3S
+from openlpu.arch.protocol_page import protocol_page
 from openlpu.arch.timing import Latency, timing
 
 _BANNER = banner("sw/openlpu/arch/")
@@ -125,7 +123,7 @@ def configs_page() -> str:
             takes a config. The digest identifies a chip, is stamped into every program, and is readable from the
             hardware: a program runs only on the chip it was compiled for."""
         ),
-        "\n".join(f"- **{chip.name}**: {_docstrings(presets)[chip.name.upper()]}" for chip in chips),
+        "\n".join(f"- **{chip.name}**: {docstrings(presets)[chip.name.upper()]}" for chip in chips),
         "## What follows from a configuration",
         table(["", *PRESETS], [*rows, ["digest", *(f"`{chip.digest}`" for chip in chips)]]),
         "## Fields",
@@ -135,7 +133,7 @@ def configs_page() -> str:
         table(["field", "meaning", *PRESETS], _field_rows(PipelineConfig, [chip.pipeline for chip in chips])),
         "## `alus`",
         "In chain order. "
-        + " ".join(f"`{name}`: {text}" for name, text in _docstrings(AluConfig).items() if text)
+        + " ".join(f"`{name}`: {text}" for name, text in docstrings(AluConfig).items() if text)
         + " An ALU that only chains costs no multiplexers on the streams.",
         table(["ALU", *PRESETS], _alu_rows(chips)),
     ]
@@ -200,6 +198,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "isa.md": isa_page,
     "configs.md": configs_page,
     "timing.md": timing_page,
+    "protocol.md": protocol_page,
     "floorplan.svg": lambda: floorplan(ULX3S),
 }
 """Generated files of the documentation by name."""
@@ -297,31 +296,9 @@ def _alu_time_rows(chips: Sequence[ChipConfig]) -> list[list[str]]:
 def _field_rows(kind: type, values: Sequence[object], skip: Sequence[str] = ()) -> list[list[object]]:
     return [
         [f"`{name}`", text, *(getattr(value, name) for value in values)]
-        for name, text in _docstrings(kind).items()
+        for name, text in docstrings(kind).items()
         if name not in skip
     ]
-
-
-def _docstrings(owner: type | ModuleType) -> dict[str, str]:
-    """The names assigned in a class or module, in order, with the string that follows each ("" where none does)."""
-    tree: ast.AST = ast.parse(inspect.getsource(owner))
-    if isinstance(owner, type) and isinstance(tree, ast.Module):
-        tree = tree.body[0]
-    assert isinstance(tree, ast.Module | ast.ClassDef)
-    texts: dict[str, str] = {}
-    for statement, following in zip(tree.body, [*tree.body[1:], None], strict=True):
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        if isinstance(target, ast.Name):
-            texts[target.id] = _literal(following)
-    return texts
-
-
-def _literal(statement: ast.stmt | None) -> str:
-    match statement:
-        case ast.Expr(value=ast.Constant(value=str() as text)):
-            return prose(text)
-        case _:
-            return ""
 
 
 def _example(chip: ChipConfig) -> str:

@@ -8,9 +8,12 @@ A page is a pure function of tables, so that a page and the code cannot tell dif
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 Pages = Mapping[str, Callable[[], str]]
 """Generated files of the documentation by name."""
@@ -69,3 +72,25 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
     return "\n".join([line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)])
+
+
+def docstrings(owner: type | ModuleType) -> dict[str, str]:
+    """The names assigned in a class or module, in order, with the string that follows each ("" where none does)."""
+    tree: ast.AST = ast.parse(inspect.getsource(owner))
+    if isinstance(owner, type) and isinstance(tree, ast.Module):
+        tree = tree.body[0]
+    assert isinstance(tree, ast.Module | ast.ClassDef)
+    texts: dict[str, str] = {}
+    for statement, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        if isinstance(target, ast.Name):
+            texts[target.id] = _literal(following)
+    return texts
+
+
+def _literal(statement: ast.stmt | None) -> str:
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str() as text)):
+            return prose(text)
+        case _:
+            return ""

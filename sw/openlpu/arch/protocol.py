@@ -120,7 +120,7 @@ IDENTIFY = Command(
     reply_fields=(
         Field("magic", 4, f"0x{MAGIC:08X}"),
         Field("version", 1, "of the protocol"),
-        Field("digest", 8, "of the chip's config"),
+        Field("digest", 8, "of the chip's config, as a number"),
         Field("clock_khz", 4, "the chip's clock"),
         Field("buffer_bytes", 2, "stuffed bytes of unanswered requests that the bridge can hold"),
     ),
@@ -160,8 +160,10 @@ STATUS = Command(
 ECC = Command(
     "ecc",
     7,
-    "Counts of wrong vectors that one queue's unit consumed, since the reset.",
-    fields=(_QUEUE,),
+    "Counts of wrong vectors that one queue's unit consumed, or the host, since the reset.",
+    fields=(
+        Field("queue", 2, "number of the instruction queue; the one after the last stands for what the host read"),
+    ),
     reply_fields=(
         Field("corrected", 4, "with a single wrong bit, which was corrected"),
         Field("uncorrectable", 4, "with two"),
