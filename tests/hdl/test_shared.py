@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from openlpu.hdl.shared import Library, SharedComponent, ports_of
+from openlpu.hdl.shared import Library, Resettable, SharedComponent, ports_of
 
 
 class Stage(SharedComponent):
@@ -95,6 +95,53 @@ def test_shared_components_may_stand_in_one_another() -> None:
     text = verilog([Twice(), Twice(), Stage(1)])
     assert modules(text) == ["top", "stage_1", "twice"]
     assert len(instances(text, "stage_1")) == 3
+
+
+class Stoppable(wiring.Component):
+    """A chain of stages that `stop` resets, and after it one that it does not."""
+
+    i: Signal
+    stop: Signal
+    o: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"i": In(8), "stop": In(1), "o": Out(8)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        inner, last = Top([Stage(3), Stage(5)]), Stage(3)
+        m.submodules.inner = Resettable(inner, reset=self.stop, module_name="inner")
+        m.submodules.last = last
+        m.d.comb += [inner.i.eq(self.i), last.i.eq(inner.o), self.o.eq(last.o)]
+        return m
+
+
+def test_a_reset_of_its_own() -> None:
+    """In the simulator as it acts; in the Verilog as it is connected, down to the shared components."""
+    dut = Stoppable()
+    seen = []
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(dut.i, 1)
+        for stop in (0, 0, 0, 1, 0, 0, 0):
+            ctx.set(dut.stop, stop)
+            await ctx.tick()
+            seen.append(ctx.get(dut.o))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == [3, 8, 12, 12, 3, 8, 12]
+
+    library, top = Library(), Stoppable()
+    text = library.verilog(top, ports_of(top), "top")
+    assert modules(text + library.text) == ["top", "stage_3", "stage_5", "inner"]
+    resets = dict(re.findall(r"^  (inner|stage_3) .*?\.rst\((.*?)\)", text, re.MULTILINE | re.DOTALL))
+    assert resets["stage_3"] == "rst"
+    assert re.search(rf"assign {re.escape(resets['inner'])} = (rst \| stop|stop \| rst);", text)
+    inner = library.text.partition("module inner(")[2]
+    assert re.findall(r"\.rst\((.*?)\)", inner) == ["rst", "rst"]
 
 
 def test_one_name_for_two_modules_is_refused() -> None:

@@ -23,6 +23,7 @@ from openlpu.arch.geometry import geometry
 from .chip import Chip, ChipSignature, refuse_unsupported
 from .hosted import HostedChip
 from .shared import Library, ports_of
+from .uart import bit_cycles
 
 __all__ = ["HOSTED_TOP", "LINT_WAIVERS", "TOOLS", "TOP", "hosted_verilog", "manifest", "verilog", "write"]
 
@@ -71,6 +72,7 @@ def hosted_verilog(config: ChipConfig, *, clock_hz: float, baud: int) -> str:
     Raises ValueError when the config asks for something that has no RTL yet, or the line is too fast for the clock.
     """
     refuse_unsupported(config)
+    bit_cycles(clock_hz, baud)
     return _text(config, HostedChip(config=config, clock_hz=clock_hz, baud=baud), HOSTED_TOP)
 
 
