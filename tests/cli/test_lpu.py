@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 from tests.compiler import onnx_models as models
+from tests.runtime.model_board import model_port
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import NANO
@@ -32,10 +33,12 @@ from openlpu.compiler.reference import evaluate
 from openlpu.compiler.workloads import gemm
 from openlpu.model.golden import GoldenChip
 from openlpu.runtime import driver, program_file
+from openlpu.verif.bridge_model import BridgeModel
 from openlpu.verif.onnx_reference import onnxruntime_session
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
+SMALL = ("--k", 8, "--n", 8)
 IMAGES = ROOT / "examples" / "digits" / "digits_test.npz"
 
 
@@ -146,6 +149,35 @@ def test_bench_of_an_lstm() -> None:
     assert answer["program"] == "lstm_10_batch_3"
     assert answer["mismatches"] == 0
     assert answer["macs"] == 3 * 20 * 40
+
+
+def test_boards_are_run_on_and_asked(program: Path, product: Program, tmp_path: Path) -> None:
+    source, sink = tmp_path / "in.npz", tmp_path / "out.npz"
+    np.savez(source, x=np.ones((3, 8), np.int8))
+    with model_port(BridgeModel(GoldenChip(NANO))) as port:
+        backend = f"serial:{port}"
+        ran = lpu_json("run", program, "--input", source, "-o", sink, "--backend", backend)
+        assert ran["backend"] == backend
+        assert ran["cycles"] == product.cycles
+        said = lpu_json("status", "--backend", backend)
+        assert said["config"] == "nano"
+        assert said["run"] == {"cycles": product.cycles, "fault": None, "corrected": 0, "uncorrectable": 0}
+        assert "nano" in lpu("status", "--backend", backend).stdout
+        refused(lpu("status", "--config", "ulx3s", "--backend", backend), "is nano", "not ulx3s")
+        assert lpu_json("bench", "gemm", "--m", 2, "--config", "nano", "--backend", backend, *SMALL)["mismatches"] == 0
+    refused(lpu("run", program, "--input", source, "-o", tmp_path / "no.npz", "--backend", backend), port, "no port")
+    refused(lpu("status"), "name its config")
+    assert lpu_json("status", "--config", "nano")["running"] is False
+
+
+def test_virtual_boards_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(lpu("vboard", "nonesuch"), "nonesuch", "ulx3s")
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'amaranth'", name="amaranth")
+
+    monkeypatch.setattr("openlpu.cli.boards.importlib.import_module", missing)
+    refused(lpu("vboard", "nano"), "amaranth", "openlpu[rtl]")
 
 
 def test_bench_notices_a_wrong_byte(monkeypatch: pytest.MonkeyPatch) -> None:

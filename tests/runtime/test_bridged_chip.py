@@ -313,7 +313,7 @@ def test_replies_that_always_get_lost_are_given_up() -> None:
 
 @pytest.mark.parametrize("rate", [0.1, 0.3])
 def test_random_faults(rate: float) -> None:
-    campaign_on_the_model(rate, 2000, SEED)
+    campaign_on_the_model(rate, 1000, SEED)
 
 
 @pytest.mark.regress

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""`lpu run`: programs on the golden model and on the RTL."""
+"""`lpu run`: programs on the golden model, on the RTL, and on boards."""
 
 from __future__ import annotations
 
@@ -23,11 +23,29 @@ from openlpu.cli.files import replacing
 from openlpu.cli.programs import print_summary, program_argument
 from openlpu.cli.terminal import json_option, print_json, working
 from openlpu.model.golden import GoldenError
-from openlpu.runtime.driver import BACKENDS, Device, DeviceError, RunResult, open_device
+from openlpu.runtime.driver import BACKENDS, SERIAL, Device, DeviceError, RunResult, open_device
 from openlpu.runtime.program_file import load
 
+
+class _Backend(click.ParamType[str]):
+    """The name of a device, as `open_device` knows it."""
+
+    name = "backend"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name itself, if it can be one."""
+        if value not in BACKENDS and not value.startswith(f"{SERIAL}:"):
+            self.fail(f"'{value}' is none of {', '.join(BACKENDS)}, {SERIAL}:PORT", param, ctx)
+        return str(value)
+
+
 backend_option = click.option(
-    "--backend", type=click.Choice(list(BACKENDS)), default="golden", show_default=True, help="What to run on."
+    "--backend",
+    type=_Backend(),
+    default="golden",
+    show_default=True,
+    metavar=f"[{'|'.join(BACKENDS)}|{SERIAL}:PORT[@BAUD]]",
+    help="What to run on.",
 )
 
 
@@ -69,12 +87,13 @@ def _execute(
 # The errors of the RTL backend live beside the hardware tools, where software may not look; these are their bases.
 
 
-def open_backend(backend: str, chip: ChipConfig) -> Device:
+def open_backend(backend: str, chip: ChipConfig | None) -> Device:
     """A device; what keeps it from opening is the user's to mend."""
     try:
         return open_device(backend, chip)
-    except (ValueError, RuntimeError) as error:  # not installed, no C++ compiler, a config without RTL
-        raise UserError(f"{backend} device for {chip.name}: {error}") from None
+    except (ValueError, RuntimeError) as error:  # not installed, no C++ compiler, a config without RTL, no board
+        what = f"{backend} device for {chip.name}" if chip else f"{backend} device"
+        raise UserError(f"{what}: {error}") from None
 
 
 def run_once(device: Device, inputs: Mapping[str, NDArray[Any]]) -> RunResult:

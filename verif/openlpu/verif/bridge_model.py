@@ -40,7 +40,7 @@ class BridgeModel:
 
     def reset(self) -> None:
         """The reset of the hardware: what is in memories stays, everything else begins anew."""
-        self._expected = 0
+        self.expected = 0
         self._part = b""
         self._status = RunStatus(0)
         self._running = 0
@@ -54,13 +54,13 @@ class BridgeModel:
         frame, intact = _unstuffed(stuffed)
         header, crc = protocol.size(protocol.REQUEST_HEADER), protocol.CRC_BYTES
         if len(frame) > protocol.max_request_bytes():
-            return self._reply(Outcome.OVERFLOW, self._expected)
+            return self._reply(Outcome.OVERFLOW, self.expected)
         if not intact or len(frame) < header + crc or zlib.crc32(frame[:-crc]) != _number(frame[-crc:]):
-            return self._reply(Outcome.DAMAGED, self._expected)
+            return self._reply(Outcome.DAMAGED, self.expected)
         code, sequence, body = frame[0], _number(frame[1:header]), frame[header:-crc]
-        if sequence != self._expected and code != protocol.IDENTIFY.code:
-            return self._reply(Outcome.OUT_OF_ORDER, self._expected)
-        self._expected = (sequence + 1) % 65536
+        if sequence != self.expected and code != protocol.IDENTIFY.code:
+            return self._reply(Outcome.OUT_OF_ORDER, self.expected)
+        self.expected = (sequence + 1) % 65536
         self._running = max(0, self._running - 1)
         try:
             return self._reply(Outcome.DONE, sequence, self._do(code, body))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from openlpu.arch.assembly import parse_instruction
+from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import Instruction
-from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program, Vector
 from openlpu.model.link import cycles
 from openlpu.runtime.bridged_chip import BridgedChip
@@ -25,10 +25,23 @@ from openlpu.runtime.errors import ConnectionLostError, DeviceError
 from openlpu.runtime.requests import Patience
 from openlpu.verif.line_faults import FaultyWire
 
-CONFIG = dataclasses.replace(NANO, name="nano_16k", mem_words=1024)
-"""A small chip, with room for blocks of several frames."""
-_LONGEST_BLOCK = 700
-"""Words of one access at most: three frames."""
+CONFIG = ChipConfig(
+    name="bench",
+    lanes=4,
+    streams=4,
+    mem_slices=2,
+    mem_words=2048,
+    slices_per_hop=2,
+    weight_streams=1,
+    acc_depth=2,
+    act_depth=2,
+    alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),),
+    imem_words=16,
+    clock_mhz=100.0,
+)
+"""Hardly any chip, quickly built and simulated, with 16 KiB of SRAM: the bridge is what is tested."""
+_WORDS = 320
+"""Of each MEM slice, so many are accessed: at once that takes two frames."""
 _OPENINGS = 10
 """How often a chip that cannot be reached is opened again before that is an error."""
 
@@ -53,7 +66,7 @@ def campaign(wire: FaultyWire, faults: int, seed: int, patience: Patience) -> Ca
         AssertionError: when something is not as it must be; names access and seed.
     """
     result, source = Campaign(), random.Random(seed)
-    memory = np.zeros((len(geometry(CONFIG).mem_slices), CONFIG.mem_words, CONFIG.lanes), np.int8)
+    memory = np.zeros((len(geometry(CONFIG).mem_slices), _WORDS, CONFIG.lanes), np.int8)
     chip = _opened(wire, patience)
     _fill(chip, memory)
     while wire.injected < faults:
@@ -69,7 +82,7 @@ def campaign(wire: FaultyWire, faults: int, seed: int, patience: Patience) -> Ca
     result.faults, result.repeated = wire.injected, result.repeated + chip.line.repeated
     wire.stop()
     for number, expected in enumerate(memory):
-        assert np.array_equal(chip.read_memory(number, 0, CONFIG.mem_words), expected), f"in the end, seed {seed}"
+        assert np.array_equal(chip.read_memory(number, 0, _WORDS), expected), f"in the end, seed {seed}"
     return result
 
 
@@ -115,8 +128,8 @@ def _fill(chip: BridgedChip, memory: Vector) -> None:
 
 def _access(chip: BridgedChip, memory: Vector, source: random.Random, result: Campaign, which: str) -> None:
     """One write, read or run, compared with `memory`, which follows."""
-    number, count = source.randrange(len(memory)), source.choice((1, 8, source.randint(1, _LONGEST_BLOCK)))
-    address = source.randrange(CONFIG.mem_words - count + 1)
+    number, count = source.randrange(len(memory)), source.choice((1, 1, 2, 4, 8, 8, source.randint(1, _WORDS)))
+    address = source.randrange(_WORDS - count + 1)
     match source.choice(("write", "read", "run")):
         case "write":
             words = np.frombuffer(source.randbytes(count * CONFIG.lanes), np.int8).reshape(count, CONFIG.lanes)

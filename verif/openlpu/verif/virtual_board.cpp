@@ -92,11 +92,13 @@ class Board {
 
     // Runs until standard input ends.
     void run() {
-        while (exchange(quiet_ >= patience_ && input_.empty()))
-            for (unsigned i = 0; i < byte_cycles_; ++i) step();
+        while (exchange(idle()))
+            for (unsigned i = 0; !idle() && i < byte_cycles_; ++i) step();
     }
 
    private:
+    bool idle() const { return quiet_ >= patience_ && input_.empty(); }
+
     void step() {
         if (sender_.idle() && !input_.empty()) {
             sender_.begin(input_.front());

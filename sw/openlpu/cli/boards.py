@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""`lpu status` and `lpu vboard`: how a board is, and a board for those who have none."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import signal
+from typing import Any, NoReturn
+
+import click
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import find_config
+from openlpu.arch.status import ChipStatus
+from openlpu.cli.errors import RunFailure, UserError
+from openlpu.cli.running import backend_option, open_backend
+from openlpu.cli.terminal import json_option, print_facts, print_json, working
+
+_BOARD = "openlpu.verif.virtual_board"
+
+
+@click.command()
+@click.option("--config", help="The chip: a preset, or a .toml or .json file. A board with a preset says it itself.")
+@backend_option
+@json_option
+def status(config: str | None, backend: str, as_json: bool) -> None:
+    """Print what a device says of itself: its chip, its last run, and what ECC found."""
+    with open_backend(backend, find_config(config) if config else None) as device:
+        chip, found = device.port.config, device.status()
+    if as_json:
+        print_json({"config": chip.name, "digest": chip.digest, **dataclasses.asdict(found)})
+    else:
+        print_facts([("chip", f"{chip.name} ({chip.digest})"), *_facts(found)])
+
+
+def _facts(found: ChipStatus) -> list[tuple[str, object]]:
+    return [
+        ("running", "yes" if found.running else "no"),
+        ("cycles", f"{found.run.cycles:,}"),
+        ("schedule fault", found.run.fault or "none"),
+        ("corrected", f"{found.corrected:,} vectors with a wrong bit since the reset"),
+        ("uncorrectable", f"{found.uncorrectable:,} vectors with two"),
+    ]
+
+
+@click.command()
+@click.argument("config")
+@json_option
+def vboard(config: str, as_json: bool) -> None:
+    """Be a board with the chip CONFIG, simulated, until interrupted.
+
+    Prints the serial port at which it is found, for --backend serial:PORT.
+    """
+    chip = find_config(config)
+    with working(f"building a board with {chip.name} (minutes, the first time)", as_json=as_json):
+        board = _virtual_board(chip)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        with board:
+            line = json.dumps({"port": board.port, "config": chip.name, "digest": chip.digest})
+            click.echo(line if as_json else board.port)  # which flushes
+            board.wait()
+    except KeyboardInterrupt:
+        return
+    except RuntimeError as error:
+        raise RunFailure(str(error)) from None
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _virtual_board(chip: ChipConfig) -> Any:
+    """A running board, which is looked up by name: no software depends on the hardware tools."""
+    try:
+        return importlib.import_module(_BOARD).VirtualBoard(chip)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a virtual board needs the rtl extra ({error.name} is missing): pip install 'openlpu[rtl]'"
+        ) from None
+    except (RuntimeError, ValueError) as error:  # no C++ compiler, a config without RTL
+        raise UserError(f"a virtual board with {chip.name}: {error}") from None
