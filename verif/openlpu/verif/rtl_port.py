@@ -23,7 +23,7 @@ from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.program import Vector
 from openlpu.arch.status import ChipStatus, Fault, RunStatus
 from openlpu.hdl import generate
-from openlpu.runtime.driver import DeviceError
+from openlpu.runtime.errors import DeviceError
 from openlpu.verif import elaboration, host, simulator
 
 PUBLIC = (
