@@ -9,19 +9,19 @@ prints the seeds of program and fault.
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
-from openlpu.arch.geometry import geometry
+from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program, Vector
 from openlpu.hdl.chip import clock_delay
 from openlpu.model.golden import GoldenChip
-from openlpu.runtime.driver import Device
+from openlpu.runtime.driver import Device, DeviceError
 from openlpu.runtime.port import ChipPort
 from openlpu.verif.host import Flip
 from openlpu.verif.odd_configs import UNEVEN
@@ -84,7 +84,7 @@ def benches(chip: RtlChip, faults: int) -> Iterator[tuple[Bench, random.Random]]
         for fault in range(PER_PROGRAM):
             print(f"program {seed}, fault {fault}")
             bench.restore()
-            yield bench, random.Random(fault)
+            yield bench, random.Random(seed * PER_PROGRAM + fault)
 
 
 def bits(rng: random.Random, config: ChipConfig, count: int) -> int:
@@ -92,14 +92,24 @@ def bits(rng: random.Random, config: ChipConfig, count: int) -> int:
     return sum(1 << bit for bit in rng.sample(range(vector_code(config).bits), count))
 
 
-def place_and_time(rng: random.Random, bench: Bench) -> tuple[Word, int, Counter[str]]:
-    """A word, a cycle (0: before the program), and by whom it is read after that: by somebody."""
+def place_and_time(rng: random.Random, bench: Bench, words: Sequence[Word]) -> tuple[Word, int, Counter[str]]:
+    """One of the words, a cycle (0: before the program), and by whom it is read after that: by somebody."""
     while True:
-        word = rng.choice(bench.exposure.words)
+        word = rng.choice(words)
         cycle = rng.choice((0, rng.randrange(clock_delay(bench.config) + 1, bench.status.cycles)))
         noticed = bench.exposure.of_word(word, cycle)
-        if noticed and word not in bench.text:
+        if noticed:
             return word, cycle, noticed
+
+
+def register_and_time(rng: random.Random, bench: Bench) -> tuple[int, Stream, int, Counter[str]]:
+    """A stream register, a cycle in which it holds something, and by whom that is consumed from then on."""
+    while True:
+        cycle = rng.randrange(clock_delay(bench.config) + 1, bench.status.cycles)
+        for hop, stream in sorted(bench.exposure.registers[cycle], key=lambda place: rng.random()):
+            noticed = bench.exposure.of_register(hop, stream, cycle)
+            if noticed:
+                return hop, stream, cycle, noticed
 
 
 def turned(bench: Bench, word: Word, mask: int) -> Flip:
@@ -110,7 +120,7 @@ def correct_words(chip: RtlChip, faults: int) -> None:
     """Single faults in SRAM words that are read: nothing changes, and each consumer of the word counts it."""
     expected, _ = counts(chip)
     for bench, rng in benches(chip, faults):
-        word, cycle, noticed = place_and_time(rng, bench)
+        word, cycle, noticed = place_and_time(rng, bench, bench.exposure.words)
         status = chip.run_upset(cycle, turned(bench, word, bits(rng, chip.config, 1)))
         assert status == dataclasses.replace(bench.status, corrected=noticed.total())
         np.testing.assert_array_equal(memory(chip), bench.after)
@@ -119,11 +129,16 @@ def correct_words(chip: RtlChip, faults: int) -> None:
 
 
 def flag_words(chip: RtlChip, faults: int) -> None:
-    """Double faults in SRAM words that are consumed: as many cycles, and each consumer of the word counts it."""
+    """Double faults in SRAM words that are read: as many cycles, and each consumer of the word counts it.
+
+    Not in text, which nothing would stop from running for ever. Copies of a wrong word are as wrong as it is, so others
+    may count them, too.
+    """
     corrected, before = counts(chip)
     expected = Counter[str]()
     for bench, rng in benches(chip, faults):
-        word, cycle, noticed = place_and_time(rng, bench)
+        data = [word for word in bench.exposure.words if word not in bench.text]
+        word, cycle, noticed = place_and_time(rng, bench, data)
         status = chip.run_upset(cycle, turned(bench, word, bits(rng, chip.config, 2)))
         assert status.uncorrectable >= noticed.total()
         assert status == dataclasses.replace(bench.status, uncorrectable=status.uncorrectable)
@@ -137,11 +152,7 @@ def correct_registers(chip: RtlChip, faults: int) -> None:
     """Single faults in stream registers, in flight: nothing changes, and each consumer downstream counts it."""
     expected, _ = counts(chip)
     for bench, rng in benches(chip, faults):
-        cycle = rng.randrange(clock_delay(chip.config) + 1, bench.status.cycles)
-        while not bench.exposure.registers[cycle]:
-            cycle -= 1
-        hop, stream = rng.choice(sorted(bench.exposure.registers[cycle], key=str))
-        noticed = bench.exposure.of_register(hop, stream, cycle)
+        hop, stream, cycle, noticed = register_and_time(rng, bench)
         flip = stream_register(chip.config, hop, stream, bits(rng, chip.config, 1))
         assert chip.run_upset(cycle, flip) == dataclasses.replace(bench.status, corrected=noticed.total())
         np.testing.assert_array_equal(memory(chip), bench.after)
@@ -185,3 +196,22 @@ def test_the_host_is_told_of_a_word_that_it_reads(rtl_chip: Chips) -> None:
         assert after.run == before.run
         if name == "corrected":
             np.testing.assert_array_equal(found[0], bench.after[word])
+
+
+def test_the_driver_does_not_pass_on_what_is_wrong(rtl_chip: Chips, monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = rtl_chip(UNEVEN)
+    program = random_program(UNEVEN, 100, length=LENGTH)
+    bench = Bench(chip, program)
+    word = next(word for word in bench.exposure.words if bench.exposure.of_word(word) and word not in bench.text)
+    device = Device(chip)
+    device.load(program)
+
+    def run_with(wrong: int) -> int:
+        bench.restore()
+        flip = turned(bench, word, bits(random.Random(wrong), UNEVEN, wrong))
+        monkeypatch.setattr(chip, "run", lambda: chip.run_upset(0, flip))
+        return device.run({}).cycles
+
+    assert run_with(1) == program.cycles
+    with pytest.raises(DeviceError, match="ECC found words with two wrong bits"):
+        run_with(2)

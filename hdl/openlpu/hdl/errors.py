@@ -96,7 +96,8 @@ class QueueErrors(SharedComponent):
         for alike in forms.values():
             matches.append(Cat(instruction.is_(spec.mnemonic) for spec in alike).any())
             samples.append(_samples(instruction, alike[0], streams))
-        return select(matches, samples)
+        # Where there are no streams, there is no bit to choose either.
+        return select(matches, samples)[: len(streams)]
 
 
 class ErrorCounts(wiring.Component):
@@ -133,7 +134,7 @@ class ErrorCounts(wiring.Component):
         chosen = delayed(m, "chosen", Cat(self.place == number for number in range(len(self.places))), 1)
         for name in ("corrected", "uncorrectable"):
             amounts = [getattr(place, name) for place in self.places]
-            total = sum(amounts)
+            total = Value.cast(sum(amounts))
             _count(m, getattr(self, name), delayed(m, f"{name}_amount", total, 1))
             counters = [Signal(COUNT_BITS, name=f"{name}{number}") for number in range(len(amounts))]
             for counter, amount in zip(counters, amounts, strict=True):
