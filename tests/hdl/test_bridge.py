@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import random
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,7 @@ class Host:
 
 
 def simulate(
-    dut: Any, script: Callable[[Host], Awaitable[None]], *background: Callable[[Any], Awaitable[None]]
+    dut: Any, script: Callable[[Host], Awaitable[None]], *background: Callable[[Any], Coroutine[Any, Any, None]]
 ) -> None:
     """Play a script at the host's end of `dut.rx` and `dut.tx`. It takes every byte at once, unless told otherwise."""
     hosts: list[Host] = []
@@ -459,35 +459,47 @@ def test_requests_back_to_back(monkeypatch: pytest.MonkeyPatch) -> None:
     play(script)
 
 
-def test_a_full_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("words", [1, 2, 3])
+def test_a_full_buffer(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What finds no room is answered with one OVERFLOW or more; what went before and comes after is not touched."""
     monkeypatch.setattr(protocol, "BUFFER_BYTES", 64)
-    requests = [request(protocol.WRITE_MEMORY, number, 0, number, data=b"\1\2\3\4") for number in range(20)]
+    requests = [
+        request(protocol.WRITE_MEMORY, number, 0, 3 * number, data=bytes([number + 1]) * NANO.lanes * words)
+        for number in range(20)
+    ]
 
     async def script(host: Host, chip: FakeChip) -> None:
         host.block(True)
         await host.send(b"".join(requests))
         host.block(False)
         await host.idle(1000)
-        count = host.waiting
-        replies = await host.replies(count)
+        replies = await host.replies(host.waiting)
         taken = sum(reply[0] == Outcome.DONE for reply in replies)
-        assert 3 <= taken < 20
-        lost = [(Outcome.OVERFLOW, taken, b"")] * (count - taken)
+        assert 1 <= taken < 20
+        lost = [(Outcome.OVERFLOW, taken, b"")] * (len(replies) - taken)
         assert lost
         assert replies == [done(number) for number in range(taken)] + lost
         assert await host.ask(requests[taken]) == done(taken)
+        written = {(0, 3 * number + i): number + 1 for number in range(taken + 1) for i in range(words)}
+        assert chip.memory == {place: bytes([byte]) * NANO.lanes for place, byte in written.items()}
 
-        # More outcomes than there is room for: the last that has room, or comes when there is, tells of the others.
+    play(script)
+
+
+def test_more_outcomes_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one tells of all that found none."""
+    monkeypatch.setattr(protocol, "BUFFER_BYTES", 64)
+
+    async def script(host: Host, chip: FakeChip) -> None:
         host.block(True)
         await host.send(b"\1\0" * 200)
         host.block(False)
         await host.idle(4000)
         replies = await host.replies(host.waiting)
-        assert set(replies[:-1]) == {(Outcome.DAMAGED, taken + 1, b"")}
+        assert set(replies[:-1]) == {(Outcome.DAMAGED, 0, b"")}
         assert 55 <= len(replies) <= 66
-        assert replies[-1] == (Outcome.OVERFLOW, taken + 1, b"")
-        assert await host.ask(requests[taken + 1]) == done(taken + 1)
+        assert replies[-1] == (Outcome.OVERFLOW, 0, b"")
+        assert await host.ask(request(protocol.ECC, 0, 0)) == done(0, bytes(8))
 
     play(script)
 

@@ -286,10 +286,12 @@ class Executor(wiring.Component):
             "clock_khz": round(self._clock_hz / 1000),
             "buffer_bytes": protocol.BUFFER_BYTES,
         }
-        values: dict[Command, dict[str, Value]] = {
-            IDENTIFY: {"digest": chip.digest}
-            | {name: C(number, number.bit_length()) for name, number in constants.items()},
-            STATUS: {name: getattr(chip, name) for name in chip.signature.members} | self._ecc_counts("ecc_{}"),
+        identity: dict[str, Value] = {name: C(number, number.bit_length()) for name, number in constants.items()}
+        # The ports that tell of a run are called as the fields.
+        status: dict[str, Value] = {name: getattr(chip, name) for name in chip.signature.members}
+        values = {
+            IDENTIFY: identity | {"digest": chip.digest},
+            STATUS: status | self._ecc_counts("ecc_{}"),
             ECC: self._ecc_counts("ecc_queue_{}"),
         }
         fields = {command: packed(command.reply_fields, each.__getitem__) for command, each in values.items()}

@@ -67,20 +67,21 @@ class FrameReceiver(wiring.Component):
     def _elaborate_write(self, m: Module, port: Any, oldest: Signal) -> Signal:
         """Write what comes, take back what is wrong. Returns the place behind the last outcome."""
         m.submodules.decoder = decoder = CobsDecoder()
-        m.submodules.crc = crc = CRC32_ETHERNET(8).create()
+        crc: Any = CRC32_ETHERNET(8).create()
+        m.submodules.crc = crc
         wiring.connect(m, wiring.flipped(self.wire), decoder.wire)
         arrives = decoder.bytes.valid
         m.d.comb += [crc.valid.eq(arrives), crc.data.eq(decoder.bytes.payload), crc.start.eq(decoder.end)]
 
         place, begin, used = (Signal(len(oldest), name=name) for name in ("place", "begin", "used"))
-        # One cycle late, and so a few places early. An outcome has room where a byte has none.
+        # What counts the places is a cycle late, and so the last four are left empty.
         m.d.sync += used.eq(place - oldest)
-        byte_fits, outcome_fits = (named(m, f"{name}_fits", ~used[bits:].all()) for name, bits in _MARGINS.items())
+        fits = named(m, "fits", ~used[2:].all())
 
         length = Signal(range(protocol.max_request_bytes() + 1))
         lost, ending, outcome = Signal(), Signal(), Signal(Outcome)
-        write_byte = arrives & byte_fits & ~lost & ~ending & (length != protocol.max_request_bytes())
-        write_outcome = ending & outcome_fits & ~decoder.end
+        write_byte = arrives & fits & ~lost & ~ending & (length != protocol.max_request_bytes())
+        write_outcome = ending & fits & ~decoder.end
         with m.If(arrives):
             with m.If(write_byte):
                 m.d.sync += length.eq(length + 1)
@@ -135,10 +136,6 @@ class FrameReceiver(wiring.Component):
             m.d.sync += oldest.eq(taken)
 
 
-_MARGINS = {"byte": 4, "outcome": 2}
-"""Lowest bits of the number of used places that do not count: so many places may stay empty."""
-
-
 class FrameSender(wiring.Component):
     """Replies onto the wire: with CRC, stuffed, and a delimiter behind each.
 
@@ -156,11 +153,12 @@ class FrameSender(wiring.Component):
         """Pass bytes on, then those of the CRC."""
         m = Module()
         m.submodules.encoder = encoder = CobsEncoder()
-        m.submodules.crc = crc = CRC32_ETHERNET(8).create()
+        crc: Any = CRC32_ETHERNET(8).create()
+        m.submodules.crc = crc
         wiring.connect(m, encoder.wire, wiring.flipped(self.wire))
         frame, reply = encoder.frame, self.reply
         place = Signal(range(CRC_BYTES))
-        checksum = Signal(crc.crc.shape())
+        checksum = Signal(8 * CRC_BYTES)
         m.d.comb += crc.data.eq(reply.payload.byte)
         with m.FSM():
             with m.State("REPLY"):

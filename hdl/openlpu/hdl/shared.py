@@ -9,6 +9,7 @@ Amaranth's own simulator knows no instances: on any other platform a shared comp
 """
 
 from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetInserter, ResetSignal, Signal, Value
@@ -53,7 +54,7 @@ class Resettable(Elaboratable):
         self._reset = reset
         self._module_name = module_name
 
-    def elaborate(self, platform: object) -> Elaboratable | Instance:
+    def elaborate(self, platform: object) -> Any:
         """An instance where there is a library, else the component."""
         component, name = self._component, self._module_name
         if not isinstance(platform, Library):

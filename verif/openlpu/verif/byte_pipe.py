@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""A Verilated chip and its bridge with nothing between: a byte a cycle, where a serial line takes forty cycles and more."""
+"""A Verilated chip and its bridge with nothing between: a byte a cycle, where a serial line takes forty cycles."""
 
 import subprocess
 from pathlib import Path
