@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Source
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Instruction, Operand, Spec, for_kind
@@ -41,7 +41,9 @@ def values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Any] 
                 return [*operands, NOTHING]
             if f.name == "y" and spec.arity == 1:
                 return [NOTHING]
-            return [*operands, *(Operand(Format.ALU, a) for a in geometry(config).alu_sources(queue.index)), IMMEDIATE]
+            chained = [Operand(Format.ALU, a) for a in geometry(config).alu_sources(queue.index)]
+            given = {Source.STREAM: operands, Source.CHAIN: chained, Source.IMMEDIATE: [IMMEDIATE]}
+            return [operand for source in getattr(config.alus[queue.index], f.name) for operand in given[source]]
         case _:
             return st.integers(*encoding(config).limits(f.kind, queue.kind))
 

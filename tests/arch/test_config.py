@@ -54,7 +54,7 @@ def test_the_digest_is_of_everything_but_the_name(config: ChipConfig) -> None:
         "imem_words": config.imem_words + 1,
         "ecc": not config.ecc,
         "clock_mhz": config.clock_mhz + 0.5,
-        "alus": (*config.alus[:-1], AluConfig(classes=(OpClass.FADD, OpClass.SPECIAL))),
+        "alus": (*config.alus[:-1], AluConfig(classes=(OpClass.FADD, OpClass.SPECIAL), chain=(1,))),
         "pipeline": dataclasses.replace(config.pipeline, sram=config.pipeline.sram + 1),
     }
     digests = {dataclasses.replace(config, **{name: value}).digest for name, value in changes.items()}
@@ -82,7 +82,10 @@ def test_presets_are_distinct_and_known_by_name() -> None:
         ({"weight_streams": 9}, "config field 'weight_streams': 9 is not a whole number in 1..8"),
         ({"acc_depth": 0}, "config field 'acc_depth': 0"),
         ({"act_depth": 0}, "config field 'act_depth': 0"),
-        ({"chain_reach": 6}, "config field 'chain_reach': 6 is not a whole number in 0..5"),
+        (
+            {"alus": [{"classes": ["int"], "chain": [0, 1]}]},
+            "config field 'alus.chain': ALU 0 chains [0, 1]: not in 0..0",
+        ),
         ({"alus": ()}, "config field 'alus': 0 ALUs"),
         ({"imem_words": 3}, "config field 'imem_words': 3"),
         ({"mem_reach": "all"}, "'all' is not a valid Reach"),
@@ -95,9 +98,12 @@ def test_presets_are_distinct_and_known_by_name() -> None:
         ({"pipeline": {"warp": 1}}, "unexpected keyword argument 'warp'"),
         ({"pipeline": 3}, "config:"),
         ({"alus": [{"classes": []}]}, "config field 'alus': an ALU needs at least one operation class"),
-        ({"alus": [{"classes": ["int", "int"]}]}, "config field 'alus': a class is repeated"),
+        ({"alus": [{"classes": ["int", "int"]}]}, "config field 'alus.classes': something is repeated"),
         ({"alus": [{"classes": ["magic"]}]}, "'magic' is not a valid OpClass"),
-        ({"alus": [{}]}, "config: 'classes'"),
+        ({"alus": [{"classes": ["int"], "x": []}]}, "config field 'alus.x': an ALU needs a source"),
+        ({"alus": [{"classes": ["int"], "y": ["wire"]}]}, "'wire' is not a valid Source"),
+        ({"sxm_reach": "half"}, "'half' is not a valid SxmReach"),
+        ({"alus": [{}]}, "missing 1 required keyword-only argument: 'classes'"),
         ({"alus": 7}, "config:"),
     ],
 )

@@ -190,8 +190,21 @@ def test_every_operand_of_nanos_alus() -> None:
         (NANO, "vxm.alu0", instruction("pass", x=IMMEDIATE, imm=1 << 32), "imm=4294967296: not in"),
         (NANO, "vxm.alu0", instruction("pass", x=IMMEDIATE, d=IMMEDIATE), "not an operand of this kind"),
         (NANO, "vxm.alu0", instruction("pass", x=Operand(Format.WORD, Stream(Direction.WEST, 2))), "not the first of"),
-        (ULX3S, "vxm.alu0", instruction("pass", x=Operand(Format.ALU, 3)), "alu3 does not chain into vxm.alu0"),
-        (ULX3S, "vxm.alu0", instruction("pass", x=IMMEDIATE, d=Operand(Format.BYTE, E(0))), "out of the unit's reach"),
+        (ULX3S, "vxm.alu1", instruction("pass", x=Operand(Format.ALU, 3)), "alu3 does not chain into vxm.alu1"),
+        (ULX3S, "vxm.alu0", instruction("pass", x=Operand(Format.ALU, 5)), "the ALU takes no chain there"),
+        (
+            ULX3S,
+            "vxm.alu5",
+            instruction("pass", x=Operand(Format.BYTE, Stream(Direction.WEST, 0))),
+            "the ALU takes no stream there",
+        ),
+        (ULX3S, "vxm.alu0", instruction("pass", x=IMMEDIATE), "the ALU takes no immediate there"),
+        (
+            ULX3S,
+            "vxm.alu0",
+            instruction("pass", x=Operand(Format.BYTE, Stream(Direction.WEST, 0)), d=Operand(Format.BYTE, E(0))),
+            "reach",
+        ),
         (ULX3S, "mem_e3.read", instruction("read", a=0, d=E(2)), "d=e2: out of the unit's reach"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_chain_that_does_not_fit_goes_in_parts() -> None:
 
 
 def test_a_missing_operation_class_is_named() -> None:
-    config = dataclasses.replace(NANO, alus=(AluConfig(classes=(OpClass.INT,)),), chain_reach=0)
+    config = dataclasses.replace(NANO, alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),))
     with pytest.raises(CompileError, match="'y': the VXM of config 'nano' cannot execute f2i, fmul, i2f"):
         compile_graph(gemm(1, 4, 4, seed=0), config)
 

@@ -37,11 +37,10 @@ UNEVEN = dataclasses.replace(
     lanes=6,
     weight_streams=3,
     alus=(
-        AluConfig(classes=(OpClass.INT, OpClass.CVT)),
-        AluConfig(classes=(OpClass.FADD, OpClass.FMUL)),
-        AluConfig(classes=(OpClass.SPECIAL, OpClass.CVT)),
+        AluConfig(classes=(OpClass.INT, OpClass.I2F, OpClass.F2I), chain=(0, 1, 2)),
+        AluConfig(classes=(OpClass.FADD, OpClass.FMUL), chain=(0, 1, 2)),
+        AluConfig(classes=(OpClass.SPECIAL, OpClass.I2F, OpClass.F2I), chain=(0, 1, 2)),
     ),
-    chain_reach=2,
 )
 CONFIGS = [ROOMY, UNEVEN, LAB32]
 IDS = ["nano", "uneven", "lab32"]

@@ -21,7 +21,7 @@ from openlpu.arch.presets import NANO, TSP1
 from openlpu.arch.timing import timing
 from openlpu.hdl.chip import Chip
 
-TINY = dataclasses.replace(NANO, mem_words=16, imem_words=64, alus=(AluConfig(classes=(OpClass.INT,)),), chain_reach=0)
+TINY = dataclasses.replace(NANO, mem_words=16, imem_words=64, alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),))
 """Nano but for its VXM, which would take most of the time."""
 MIRRORED = dataclasses.replace(TINY, hemispheres=2, mxm_planes=2, pipeline=PipelineConfig(notify=1, sram=2))
 

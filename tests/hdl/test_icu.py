@@ -166,7 +166,6 @@ MIRRORED = dataclasses.replace(
     act_depth=3,
     imem_words=37,
     alus=(AluConfig(classes=(OpClass.INT,), writes=False), AluConfig(classes=(OpClass.INT,))),
-    chain_reach=1,
 )
 
 

@@ -15,7 +15,7 @@ from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
 from openlpu.arch import numerics
-from openlpu.arch.config import GROUP, AluConfig, ChipConfig, OpClass, PipelineConfig
+from openlpu.arch.config import GROUP, AluConfig, ChipConfig, OpClass, PipelineConfig, Source
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
@@ -35,7 +35,9 @@ from openlpu.hdl.alu import LaneAlu
 from openlpu.hdl.vxm import Vxm
 
 SEED = 20261124
-INT, CVT, FADD, FMUL, SPECIAL = OpClass.INT, OpClass.CVT, OpClass.FADD, OpClass.FMUL, OpClass.SPECIAL
+INT, I2F, F2I, FADD, FMUL, SPECIAL = OpClass
+STREAM, CHAIN, IMMEDIATE_SOURCE = Source
+NEAR = (0, 1, 2)
 Words = NDArray[np.int32]
 Bytes = NDArray[np.int8]
 
@@ -47,23 +49,25 @@ SHALLOW = dataclasses.replace(
     streams=4,
     weight_streams=2,
     alus=(
-        AluConfig(classes=(INT,)),
-        AluConfig(classes=(FMUL, CVT), reads=False),
-        AluConfig(classes=(FADD, SPECIAL)),
-        AluConfig(classes=(CVT,), writes=False),
-        AluConfig(classes=(FMUL, CVT)),
+        AluConfig(classes=(INT,), chain=NEAR),
+        AluConfig(classes=(FMUL, I2F, F2I), x=(CHAIN, IMMEDIATE_SOURCE), y=(CHAIN, IMMEDIATE_SOURCE), chain=NEAR),
+        AluConfig(classes=(FADD, SPECIAL), chain=NEAR),
+        AluConfig(classes=(I2F, F2I), chain=NEAR, writes=False),
+        AluConfig(classes=(FMUL, I2F, F2I), chain=NEAR),
     ),
-    chain_reach=2,
-    pipeline=PipelineConfig(dispatch=0, alu_int=1, alu_cvt=1, alu_fadd=2, alu_fmul=3, alu_special=1),
+    pipeline=PipelineConfig(dispatch=0, alu_int=1, alu_i2f=1, alu_f2i=1, alu_fadd=2, alu_fmul=3, alu_special=1),
 )
 DEEP = dataclasses.replace(
     NANO,
     name="deep",
     lanes=2,
     weight_streams=2,
-    alus=(AluConfig(classes=(FADD, FMUL, CVT, INT)), AluConfig(classes=(CVT, SPECIAL)), AluConfig(classes=(INT,))),
-    chain_reach=1,
-    pipeline=PipelineConfig(dispatch=2, alu_int=4, alu_cvt=7, alu_fadd=9, alu_fmul=5, alu_special=5),
+    alus=(
+        AluConfig(classes=(FADD, FMUL, I2F, F2I, INT)),
+        AluConfig(classes=(I2F, F2I, SPECIAL)),
+        AluConfig(classes=(INT,)),
+    ),
+    pipeline=PipelineConfig(dispatch=2, alu_int=4, alu_i2f=7, alu_f2i=6, alu_fadd=9, alu_fmul=5, alu_special=5),
 )
 CONFIGS = pytest.mark.parametrize("config", [NANO, SHALLOW, DEEP], ids=lambda config: config.name)
 
@@ -272,7 +276,7 @@ def test_every_operation_with_an_operand_pair_every_cycle(config: ChipConfig) ->
     met = set()
     for queue in queues(config):
         alu = config.alus[queue.index]
-        if not (alu.reads and alu.writes):
+        if not (alu.writes and STREAM in alu.x and STREAM in alu.y):
             continue
         choices = operations(config, queue.index)
         met |= {spec.mnemonic for spec in choices}
@@ -288,13 +292,17 @@ def test_every_operation_with_an_operand_pair_every_cycle(config: ChipConfig) ->
     assert not outcome.empty
 
 
-def random_operand(rng: np.random.Generator, config: ChipConfig, queue: Queue) -> Operand:
-    chained = [Operand(Format.ALU, alu) for alu in geometry(config).alu_sources(queue.index)]
-    pools = [[IMMEDIATE], chained]
-    if queue.consumes:
-        pools.append([Operand(Format.BYTE, stream) for stream in queue.consumes])
-        pools.append([Operand(Format.WORD, stream) for stream in queue.consumes if stream.index % GROUP == 0])
-    pool = pools[rng.integers(len(pools))]
+def random_operand(rng: np.random.Generator, config: ChipConfig, queue: Queue, name: str) -> Operand:
+    pools = {
+        Source.IMMEDIATE: [[IMMEDIATE]],
+        Source.CHAIN: [[Operand(Format.ALU, alu) for alu in geometry(config).alu_sources(queue.index)]],
+        Source.STREAM: [
+            [Operand(Format.BYTE, stream) for stream in queue.consumes],
+            [Operand(Format.WORD, stream) for stream in queue.consumes if stream.index % GROUP == 0],
+        ],
+    }
+    allowed = [pool for source in getattr(config.alus[queue.index], name) for pool in pools[source]]
+    pool = allowed[rng.integers(len(allowed))]
     return pool[rng.integers(len(pool))]
 
 
@@ -323,8 +331,8 @@ def test_random_programs(config: ChipConfig) -> None:
             if rng.integers(8) == 0:
                 continue
             spec = choices[rng.integers(len(choices))]
-            x = random_operand(rng, config, queue)
-            y = random_operand(rng, config, queue) if spec.arity == 2 else NOTHING
+            x = random_operand(rng, config, queue, "x")
+            y = random_operand(rng, config, queue, "y") if spec.arity == 2 else NOTHING
             imm = int(draw(rng, (1,)).view(np.uint32)[0]) if IMMEDIATE in (x, y) else 0
             d = places[rng.integers(len(places))] if places and rng.integers(6) else NOTHING
             program.append(Issue(cycle, queue.index, instruction(spec.mnemonic, x=x, y=y, d=d, imm=imm)))

@@ -14,7 +14,7 @@ word of `LaneAlu.control`, one bit per datapath to choose its result, and its co
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib import data, enum
 from amaranth.lib.wiring import In, Out
 
@@ -22,7 +22,7 @@ from openlpu.arch.config import OpClass
 from openlpu.arch.isa import INSTRUCTIONS
 
 from .decode import delayed, select
-from .fp32 import Compare, CompareOp, FpAdd, FpToInt, IntToFp, Mul
+from .fp32 import AddOp, FpAdd, FpToInt, IntToFp, Mul
 from .pipeline import Datapath, Step
 from .shared import SharedComponent
 from .special import Special, SpecialOp
@@ -30,19 +30,19 @@ from .special import Special, SpecialOp
 __all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu"]
 
 
-class IntegerOp(enum.Enum, shape=4):
-    """What an `IntegerUnit` does with its operands."""
+class IntegerOp(enum.Enum, shape=5):
+    """What an `IntegerUnit` does with its operands. The lowest two bits alone say what it does bit by bit."""
 
-    ADD = 0
-    SUB = 1
-    MAX = 2
-    MIN = 3
-    LT = 4
-    LE = 5
-    EQ = 6
-    AND = 8
-    OR = 9
-    XOR = 10
+    ADD = 0b00011
+    SUB = 0b00111
+    MAX = 0b01011
+    MIN = 0b01111
+    LT = 0b10011
+    LE = 0b10111
+    EQ = 0b11011
+    AND = 0b11100
+    OR = 0b11101
+    XOR = 0b11110
 
 
 class IntegerUnit(Datapath):
@@ -87,7 +87,6 @@ _UNITS: Mapping[str, Callable[..., Datapath]] = {
     "to_float": IntToFp,
     "to_integer": FpToInt,
     "add": FpAdd,
-    "compare": Compare,
     "multiply": Mul,
     "special": Special,
 }
@@ -106,13 +105,13 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "xor": _Operation("integer", {"op": IntegerOp.XOR}),
     "i2f": _Operation("to_float"),
     "f2i": _Operation("to_integer"),
-    "fadd": _Operation("add", {"subtract": False}),
-    "fsub": _Operation("add", {"subtract": True}),
-    "fmax": _Operation("compare", {"op": CompareOp.MAX}),
-    "fmin": _Operation("compare", {"op": CompareOp.MIN}),
-    "flt": _Operation("compare", {"op": CompareOp.LT}),
-    "fle": _Operation("compare", {"op": CompareOp.LE}),
-    "feq": _Operation("compare", {"op": CompareOp.EQ}),
+    "fadd": _Operation("add", {"op": AddOp.ADD}),
+    "fsub": _Operation("add", {"op": AddOp.SUB}),
+    "fmax": _Operation("add", {"op": AddOp.MAX}),
+    "fmin": _Operation("add", {"op": AddOp.MIN}),
+    "flt": _Operation("add", {"op": AddOp.LT}),
+    "fle": _Operation("add", {"op": AddOp.LE}),
+    "feq": _Operation("add", {"op": AddOp.EQ}),
     "fmul": _Operation("multiply", {"integer": False}),
     "imul": _Operation("multiply", {"integer": True}),
     "exp": _Operation("special", {"op": SpecialOp.EXP}),
@@ -200,8 +199,9 @@ def _width(setting: bool | enum.Enum) -> int:
 def _operations(classes: Sequence[OpClass]) -> dict[str, _Operation]:
     """The operations of an ALU with these classes, by mnemonic."""
     mnemonics = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.op_class in classes]
-    # Where there are integer operations, `pass` needs no registers of its own: it is an `or` with nothing.
-    copy = _OPERATIONS["or"] if OpClass.INT in classes else _OPERATIONS["pass"]
+    # `pass` needs no registers of its own where another datapath can do it: in an `or` with nothing, or around a sum.
+    copies = {OpClass.INT: _OPERATIONS["or"], OpClass.FADD: _Operation("add", {"op": AddOp.PASS})}
+    copy = next((copies[op_class] for op_class in copies if op_class in classes), _OPERATIONS["pass"])
     return {"pass": copy} | {mnemonic: _OPERATIONS[mnemonic] for mnemonic in mnemonics}
 
 
@@ -210,35 +210,27 @@ def _combine(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:
     # One carry chain, an extra lowest bit feeding its carry; an extra highest one tells which operand is less.
     augend = Cat(Const(1, 1), a, a[31])
     addend = Cat(subtract, b ^ subtract.replicate(32), b[31] ^ subtract)
-    bitwise = Signal(32)
-    with m.Switch(op):
-        with m.Case(IntegerOp.AND):
-            m.d.comb += bitwise.eq(a & b)
-        with m.Case(IntegerOp.OR):
-            m.d.comb += bitwise.eq(a | b)
-        with m.Default():
-            m.d.comb += bitwise.eq(a ^ b)
     total = (augend + addend)[1:34]
-    return {"total": total[:32], "less": total[32], "same": a == b, "bitwise": bitwise}
+    # A maximum or minimum is this or `b`: it takes no wider choice than the operations on bits.
+    first = Array([a & b, a | b, a ^ b, a])[Value.cast(op)[:2]]
+    return {"total": total[:32], "less": total[32], "same": a == b, "first": first}
 
 
-def _decide(
-    m: Module, a: Value, b: Value, op: Value, total: Value, less: Value, same: Value, bitwise: Value
-) -> dict[str, Value]:
-    o = Signal(32)
+def _decide(m: Module, b: Value, op: Value, total: Value, less: Value, same: Value, first: Value) -> dict[str, Value]:
+    sums, takes_first, takes_b, holds = (Signal(name=name) for name in ("sums", "takes_first", "takes_b", "holds"))
     with m.Switch(op):
         with m.Case(IntegerOp.ADD, IntegerOp.SUB):
-            m.d.comb += o.eq(total)
+            m.d.comb += sums.eq(1)
         with m.Case(IntegerOp.MAX):
-            m.d.comb += o.eq(Mux(less, b, a))
+            m.d.comb += [takes_first.eq(~less), takes_b.eq(less)]
         with m.Case(IntegerOp.MIN):
-            m.d.comb += o.eq(Mux(less, a, b))
+            m.d.comb += [takes_first.eq(less), takes_b.eq(~less)]
         with m.Case(IntegerOp.LT):
-            m.d.comb += o.eq(less.replicate(32))
+            m.d.comb += holds.eq(less)
         with m.Case(IntegerOp.LE):
-            m.d.comb += o.eq((less | same).replicate(32))
+            m.d.comb += holds.eq(less | same)
         with m.Case(IntegerOp.EQ):
-            m.d.comb += o.eq(same.replicate(32))
+            m.d.comb += holds.eq(same)
         with m.Default():
-            m.d.comb += o.eq(bitwise)
-    return {"o": o}
+            m.d.comb += takes_first.eq(1)
+    return {"o": select([sums, takes_first, takes_b], [total, first, b]) | holds.replicate(32)}

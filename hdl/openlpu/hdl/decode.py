@@ -15,7 +15,7 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Source
 from openlpu.arch.encoding import OPCODE_BITS, Layout, Slot, encoding
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Operand, Spec
@@ -202,10 +202,11 @@ class Decoder:
         if high - low + 1 == 1 << slot.width:
             return C(1)
         number = self._bits(slot).as_signed() if low < 0 else self._bits(slot)
-        # Comparing with a bound that the width already ensures costs logic in simulation, and warnings.
+        # Comparing with a bound that the width already ensures costs logic in simulation, and warnings. Where one
+        # pattern alone lies below the bound, it is told without a carry chain.
         ends = (-(1 << slot.width >> 1), (1 << slot.width >> 1) - 1) if low < 0 else (0, (1 << slot.width) - 1)
-        bounds = [number >= low] * (low > ends[0]) + [number <= high] * (high < ends[1])
-        return Cat(bounds).all()
+        above = number != ends[0] if low == ends[0] + 1 else number >= low
+        return Cat([above] * (low > ends[0]) + [number <= high] * (high < ends[1])).all()
 
     def _listed(self, spec: Spec, field: Field) -> list[FieldValue] | None:
         """All values of a stream or operand field; None for a number."""
@@ -225,8 +226,13 @@ class Decoder:
                 operands += [Operand(Format.BYTE_BOTH, s) for s in both]
                 return [*operands, *(Operand(Format.WORD_BOTH, s) for s in both if s in aligned)]
             case FieldKind.SOURCE:
-                chained = geometry(self._config).alu_sources(self._queue.index)
-                return [*operands, *(Operand(Format.ALU, alu) for alu in chained), IMMEDIATE]
+                chip, alu = geometry(self._config), self._queue.index
+                given: dict[Source, list[Operand]] = {
+                    Source.STREAM: operands[1:],
+                    Source.CHAIN: [Operand(Format.ALU, source) for source in chip.alu_sources(alu)],
+                    Source.IMMEDIATE: [IMMEDIATE],
+                }
+                return [NOTHING, *(one for source in chip.operand_sources(alu, field.name) for one in given[source])]
             case _:
                 return None
 

@@ -10,9 +10,9 @@ special-case flags are slower than its data counts the data, since only those wa
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import enum
 
+from .decode import named
 from .floats import (
     BIAS,
-    QUIET_NAN,
     clamped,
     fields,
     is_infinite,
@@ -24,46 +24,55 @@ from .floats import (
 )
 from .pipeline import Datapath, Step
 
-__all__ = ["Compare", "CompareOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
+__all__ = ["AddOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
 
 _INT32_MAX = 2**31 - 1
 
 
-class CompareOp(enum.Enum, shape=3):
-    """What `Compare` does with its operands."""
+class AddOp(enum.Enum, shape=3):
+    """What an `FpAdd` does with its operands."""
 
-    MAX = 0
-    MIN = 1
-    LT = 2
-    LE = 3
-    EQ = 4
+    ADD = 0
+    SUB = 1
+    MAX = 2
+    MIN = 3
+    LT = 4
+    LE = 5
+    EQ = 6
+    PASS = 7
 
 
 class FpAdd(Datapath):
-    """``a + b``, or ``a - b`` where `subtract`: `numerics.fp32_add` and `fp32_sub`.
+    """Sums, and what can be told from the comparison that a sum begins with.
+
+    ``a + b`` and ``a - b``: `numerics.fp32_add` and `fp32_sub`; the larger or smaller operand, or an all-ones mask
+    where a relation holds: `fp32_max`, `fp32_min`, `fp32_lt`, `fp32_le` and `fp32_eq`; or `a`, bit by bit.
 
     The operand of smaller magnitude is shifted right to the exponent of the larger one and added to it or taken from
     it, so the sum is never negative. Three bits below the significand suffice: the last of them collects everything
-    shifted out.
+    shifted out. What is no sum is known as soon as the operands are compared, and goes around all this.
     """
 
     a: Signal
     b: Signal
-    subtract: Signal
+    op: Signal
 
     def __init__(self, *, depth: int) -> None:
         super().__init__(
-            inputs={"a": 32, "b": 32, "subtract": 1},
+            inputs={"a": 32, "b": 32, "op": Shape.cast(AddOp).width},
             output=32,
             steps=[
                 Step(_compare_magnitudes, delay=4.5),
-                Step(_swap, delay=2),
+                # Beside the swap, which is as long.
+                Step(_choose_operand, delay=0),
+                Step(_swap, delay=2.5),
                 Step(_align, delay=5),
                 Step(_add, delay=4),
                 Step(_count_leading_zeros, delay=4.5),
                 Step(_normalise, delay=5),
                 Step(round_significand, delay=4.5),
                 Step(pack, delay=1.5),
+                Step(_go_around, delay=0.5),
             ],
             depth=depth,
         )
@@ -93,28 +102,6 @@ class Mul(Datapath):
                 Step(pack, delay=1.5),
                 Step(_choose_product, delay=1),
             ],
-            depth=depth,
-        )
-
-
-class Compare(Datapath):
-    """The larger or smaller operand, or an all-ones mask where a relation holds, of floats or of integers.
-
-    Equals `fp32_max`, `fp32_min`, `fp32_lt`, `fp32_le` and `fp32_eq`, or their `int32` twins where `integer`. Patterns
-    of negative floats are mirrored first, which puts the floats in the order of the integers and -0 just before +0.
-    The result for a value of `op` outside `CompareOp` is any word.
-    """
-
-    a: Signal
-    b: Signal
-    op: Signal
-    integer: Signal
-
-    def __init__(self, *, depth: int) -> None:
-        super().__init__(
-            inputs={"a": 32, "b": 32, "op": Shape.cast(CompareOp).width, "integer": 1},
-            output=32,
-            steps=[Step(_order, delay=3.5), Step(_relate, delay=4.5), Step(_answer, delay=3)],
             depth=depth,
         )
 
@@ -167,11 +154,6 @@ def _significand(word: Value) -> Value:
     return Mux(is_zero(word), 0, Cat(fields(word).fraction, Const(1, 1)))
 
 
-def _mirrored(word: Value) -> Value:
-    """Float patterns to integers of the same order, and back."""
-    return Cat(word[:31] ^ word[31].replicate(31), word[31])
-
-
 def _leading_zeros(value: Value) -> Value:
     """How many zeros stand above the first one of `value`, whose width is a power of two; of zero, any number."""
     if len(value) == 1:
@@ -185,22 +167,63 @@ def _leading_zeros(value: Value) -> Value:
 # --- steps of the adder ---
 
 
-def _compare_magnitudes(m: Module, a: Value, b: Value, subtract: Value) -> dict[str, Value]:
+def _compare_magnitudes(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:
     x, y = fields(a), fields(b)
-    opposite = x.sign ^ y.sign ^ subtract
+    opposite = x.sign ^ y.sign ^ (op == AddOp.SUB)
+    alike, zeros, unordered = a[:31] == b[:31], is_zero(a) & is_zero(b), is_nan(a) | is_nan(b)
     return {
         "swap": a[:31] < b[:31],
+        "alike": alike,
+        "zeros": zeros,
         "opposite": opposite,
-        "cancels": opposite & ((a[:31] == b[:31]) | (is_zero(a) & is_zero(b))),
+        "cancels": opposite & (alike | zeros),
         "ahead": clamped((x.exponent - y.exponent)[:8], 5),
         "behind": clamped((y.exponent - x.exponent)[:8], 5),
-        "nan": is_nan(a) | is_nan(b) | (is_infinite(a) & is_infinite(b) & opposite),
+        "unordered": unordered,
+        "nan": unordered | (is_infinite(a) & is_infinite(b) & opposite),
         "infinite": x.exponent.all() | y.exponent.all(),
     }
 
 
+def _choose_operand(
+    m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value, zeros: Value, unordered: Value
+) -> dict[str, Value]:
+    negative, mixed = a[31], a[31] ^ b[31]
+    # -0 is less than +0 to a maximum and a minimum, and equal to it in a relation.
+    less = Mux(zeros | mixed, negative & mixed, Mux(negative, ~(swap | alike), swap))
+    equal = zeros | (alike & ~mixed)
+    holds, takes_b, around = Signal(name="holds"), Signal(name="takes_b"), Signal(name="around")
+    m.d.comb += around.eq(1)
+    with m.Switch(op):
+        with m.Case(AddOp.ADD, AddOp.SUB):
+            m.d.comb += around.eq(0)
+        with m.Case(AddOp.MAX):
+            # A NaN is left to the sum.
+            m.d.comb += [takes_b.eq(less), around.eq(~unordered)]
+        with m.Case(AddOp.MIN):
+            m.d.comb += [takes_b.eq(~less), around.eq(~unordered)]
+        with m.Case(AddOp.LT):
+            m.d.comb += holds.eq(less & ~zeros & ~unordered)
+        with m.Case(AddOp.LE):
+            m.d.comb += holds.eq((less | equal) & ~unordered)
+        with m.Case(AddOp.EQ):
+            m.d.comb += holds.eq(equal & ~unordered)
+    relates = (op == AddOp.LT) | (op == AddOp.LE) | (op == AddOp.EQ)
+    vanishes = named(m, "vanishes", relates | (Mux(takes_b, is_zero(b), is_zero(a)) & (op != AddOp.PASS)))
+    chosen = Mux(takes_b, b, a)
+    word = Cat(Mux(vanishes, 0, chosen[:31]), chosen[31] & ~relates) | holds.replicate(32)
+    return {"word": word, "around": around}
+
+
 def _swap(
-    m: Module, a: Value, b: Value, subtract: Value, swap: Value, cancels: Value, ahead: Value, behind: Value
+    m: Module,
+    a: Value,
+    b: Value,
+    op: Value,
+    swap: Value,
+    cancels: Value,
+    ahead: Value,
+    behind: Value,
 ) -> dict[str, Value]:
     return {
         "larger": Mux(swap, _significand(b), _significand(a)),
@@ -208,7 +231,7 @@ def _swap(
         "distance": Mux(swap, behind, ahead),
         "exponent": Mux(swap, fields(b).exponent, fields(a).exponent),
         # An exact difference of zero is +0.
-        "sign": Mux(swap, fields(b).sign ^ subtract, fields(a).sign) & ~cancels,
+        "sign": Mux(swap, fields(b).sign ^ (op == AddOp.SUB), fields(a).sign) & ~cancels,
     }
 
 
@@ -223,6 +246,10 @@ def _add(m: Module, larger: Value, aligned: Value, opposite: Value, exponent: Va
     addend = Cat(opposite, aligned ^ opposite.replicate(27), opposite)
     # The top bit is that of a carry out of the larger operand; four zeros below make a power of two for the count.
     return {"magnitude": Cat(Const(0, 4), (augend + addend)[1:29]), "top_exponent": exponent + 1}
+
+
+def _go_around(m: Module, o: Value, word: Value, around: Value) -> dict[str, Value]:
+    return {"o": Mux(around, word, o)}
 
 
 # --- steps of the multiplier ---
@@ -270,49 +297,6 @@ def _normalise_product(m: Module, product: Value, exponent: Value, vanishes: Val
 
 def _choose_product(m: Module, o: Value, integer: Value, product: Value) -> dict[str, Value]:
     return {"o": Mux(integer, product[:32], o)}
-
-
-# --- steps of the comparison ---
-
-
-def _order(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
-    def place(word: Value) -> Value:
-        flushed = Mux(is_zero(word), Cat(Const(0, 31), word[31]), word)
-        return Mux(integer, word, _mirrored(flushed))
-
-    return {
-        "x": place(a),
-        "y": place(b),
-        "nan": ~integer & (is_nan(a) | is_nan(b)),
-        "zeros": ~integer & is_zero(a) & is_zero(b),
-    }
-
-
-def _relate(m: Module, x: Value, y: Value) -> dict[str, Value]:
-    return {"less": x.as_signed() < y.as_signed(), "same": x == y}
-
-
-def _answer(
-    m: Module, op: Value, integer: Value, x: Value, y: Value, less: Value, same: Value, nan: Value, zeros: Value
-) -> dict[str, Value]:
-    chosen = Mux(less ^ (op == CompareOp.MIN), y, x)
-    number = Mux(integer, chosen, _mirrored(chosen))
-    equal = same | zeros
-    holds = Signal()
-    o = Signal(32)
-    with m.Switch(op):
-        with m.Case(CompareOp.LT):
-            m.d.comb += holds.eq(less & ~zeros)
-        with m.Case(CompareOp.LE):
-            m.d.comb += holds.eq(less | equal)
-        with m.Default():
-            m.d.comb += holds.eq(equal)
-    with m.Switch(op):
-        with m.Case(CompareOp.MAX, CompareOp.MIN):
-            m.d.comb += o.eq(Mux(nan, QUIET_NAN, number))
-        with m.Default():
-            m.d.comb += o.eq((holds & ~nan).replicate(32))
-    return {"o": o}
 
 
 # --- steps of the conversions ---

@@ -111,11 +111,11 @@ class InstructionQueue(SharedComponent):
         stopped = Signal(init=1)
 
         due, illegal, issuing = Signal(), Signal(), Signal()
-        waits = (flags["nop"] & ~due) | (flags["repeat"] & ~(due & (left == 0)))
+        waits = (flags["nop"] & ~due) | (flags["repeat"] & ~(due & (left == 1)))
         waits |= (flags["sync"] | flags["notify"]) & ~self.release
         stops = flags["halt"] | illegal
         m.d.comb += [
-            due.eq(wait == 0),
+            due.eq(wait == 1),
             illegal.eq(flags["illegal"] | (flags["repeat"] & ~seen)),
             issuing.eq(flags["unit"] | (flags["repeat"] & due & seen)),
             advance.eq(~(stopped | stops | waits)),
@@ -136,14 +136,14 @@ class InstructionQueue(SharedComponent):
                 *(flags[name].eq(legal & incoming.is_(name)) for name in _CONTROL),
                 flags["unit"].eq(legal & ~control.any()),
                 flags["illegal"].eq(fetched_valid & ~legal),
-                wait.eq(Mux(incoming.is_("nop"), incoming.field("nop", "n"), incoming.field("repeat", "gap")) - 1),
-                left.eq(incoming.field("repeat", "n") - 1),
+                wait.eq(Mux(incoming.is_("nop"), incoming.field("nop", "n"), incoming.field("repeat", "gap"))),
+                left.eq(incoming.field("repeat", "n")),
             ]
         with m.Elif(~due):
             m.d.sync += wait.eq(wait - 1)
         with m.Elif(flags["repeat"]):
             gap = Decoder(self._config, self._queue, head).field("repeat", "gap")
-            m.d.sync += [wait.eq(gap - 1), left.eq(left - 1)]
+            m.d.sync += [wait.eq(gap), left.eq(left - 1)]
         with m.If(stops):
             m.d.sync += [stopped.eq(1), *(flag.eq(0) for flag in flags.values())]
         with m.If(self.start):

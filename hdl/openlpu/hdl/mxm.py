@@ -20,6 +20,7 @@ from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
 from .decode import Decoder, delayed, dispatched, named, queue_ports, select
+from .multiplier import Multiplier
 from .ram import Ram
 from .shared import SharedComponent
 
@@ -73,9 +74,9 @@ class Column(SharedComponent):
                 m.d.sync += shadow.eq(self.column.word_select(row, 8))
             with m.If(self.install):
                 m.d.sync += weight.eq(shadow)
-            products.append(self.activations.word_select(row, 8).as_signed() * weight)
-        for stage in range(1, self._config.pipeline.multiply + 1):
-            products = _registered(m, f"product_q{stage}", products)
+            m.submodules[f"multiplier{row}"] = multiplier = Multiplier(stages=self._config.pipeline.multiply)
+            m.d.comb += [multiplier.a.eq(self.activations.word_select(row, 8)), multiplier.b.eq(weight)]
+            products.append(multiplier.product)
         self._add(m, products)
         return m
 

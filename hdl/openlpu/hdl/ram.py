@@ -45,7 +45,13 @@ class Ram(SharedComponent):
         """The words and their ports."""
         m = Module()
         words: memory.Memory
-        m.submodules.words = words = memory.Memory(shape=unsigned(self._width), depth=self._depth, init=[])
+        m.submodules.words = words = memory.Memory(
+            # Else Yosys, to whom a read answers with the old word, builds that beside the block RAM.
+            shape=unsigned(self._width),
+            depth=self._depth,
+            init=[],
+            attrs={"no_rw_check": 1},
+        )
         wiring.connect(m, wiring.flipped(self.read), words.read_port())
         wiring.connect(m, wiring.flipped(self.write), words.write_port())
         return m

@@ -15,7 +15,7 @@ from amaranth.lib import wiring
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.geometry import Queue, QueueKind, geometry
 
 from .decode import Decoder, delayed, dispatched, named, queue_ports, select
 from .pipeline import Datapath, Step
@@ -83,14 +83,15 @@ class Sxm(wiring.Component):
     def __init__(self, *, config: ChipConfig, index: int) -> None:
         self._config = config
         self._shift = geometry(config).of_kind(QueueKind.SXM_SHIFT)[index]
-        self._permute = geometry(config).of_kind(QueueKind.SXM_PERMUTE)[index]
-        super().__init__(queue_ports(config, (self._shift, self._permute)))
+        self._permutes = geometry(config).of_kind(QueueKind.SXM_PERMUTE)[index : index + 1]
+        super().__init__(queue_ports(config, (self._shift, *self._permutes)))
 
     def elaborate(self, platform: object) -> Module:
-        """Build both units."""
+        """Build the units that there are."""
         m = Module()
         self._elaborate_shift(m)
-        self._elaborate_permute(m)
+        for queue in self._permutes:
+            self._elaborate_permute(m, queue)
         return m
 
     def _elaborate_shift(self, m: Module) -> None:
@@ -131,8 +132,8 @@ class Sxm(wiring.Component):
         for stream, drive, produce in zip(queue.produces, self.shift_drives, produces, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(rotated[stream.index % GROUP])]
 
-    def _elaborate_permute(self, m: Module) -> None:
-        config, taps, queue = self._config, self.permute_taps, self._permute
+    def _elaborate_permute(self, m: Module, queue: Queue) -> None:
+        config, taps = self._config, self.permute_taps
         lanes, depth = config.lanes, config.pipeline.lanes
         valid, word = dispatched(m, config, "permute", self.permute_issue)
         instruction = Decoder(config, queue, word)

@@ -17,13 +17,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Source
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, Format, Operand
 from openlpu.arch.timing import timing
 
 from .alu import LaneAlu
-from .decode import Decoder, delayed, dispatched, part, queue_ports, select
+from .decode import Decoder, delayed, dispatched, named, part, queue_ports, select
 
 __all__ = ["Vxm"]
 
@@ -80,21 +80,21 @@ class Vxm(wiring.Component):
         self, m: Module, queue: Queue, decoder: Decoder, source: str, results: Sequence[Any]
     ) -> tuple[list[Value], Value]:
         """What a source field names, lane by lane, 0 if that is nothing; and 1 where it is not valid."""
-        name, lanes = f"{part(queue)}_{source}", range(self._config.lanes)
-        sources = geometry(self._config).alu_sources(queue.index)
-        taps = getattr(self, f"{part(queue)}_taps")
+        name, lanes, chip = f"{part(queue)}_{source}", range(self._config.lanes), geometry(self._config)
+        allowed = chip.operand_sources(queue.index, source)
+        streams = queue.consumes if Source.STREAM in allowed else ()
+        sources = chip.alu_sources(queue.index) if Source.CHAIN in allowed else ()
+        taps = getattr(self, f"{part(queue)}_taps")[: len(streams)]
         firsts = range(0, len(taps), GROUP)
 
         def naming(label: str, operands: Iterable[Operand]) -> Signal:
             matches = Cat(decoder.names(_ANY, source, operand) for operand in operands)
-            named = Signal(len(matches), name=f"{name}_{label}")
-            m.d.comb += named.eq(matches)
-            return named
+            return named(m, f"{name}_{label}", matches)
 
-        byte = naming("byte", (Operand(Format.BYTE, stream) for stream in queue.consumes))
-        word = naming("word", (Operand(Format.WORD, queue.consumes[first]) for first in firsts))
+        byte = naming("byte", (Operand(Format.BYTE, stream) for stream in streams))
+        word = naming("word", (Operand(Format.WORD, streams[first]) for first in firsts))
         chained = naming("chained", (Operand(Format.ALU, alu) for alu in sources))
-        constant = Signal(32, name=f"{name}_constant")
+        constant = Signal(32 if Source.IMMEDIATE in allowed else 0, name=f"{name}_constant")
         m.d.comb += constant.eq(select([decoder.names(_ANY, source, IMMEDIATE)], [decoder.field(_ANY, "imm")]))
 
         # A byte is one of its group's four: it shares the way up to there with words.
@@ -104,14 +104,22 @@ class Vxm(wiring.Component):
             plane.eq(select(grouped, [taps[first + place].data for first in firsts]))
             for place, plane in enumerate(planes)
         ]
-        forms = [*(byte[place::GROUP].any() for place in range(len(planes))), word.any(), *chained]
+        places = [byte[place::GROUP].any() for place in range(len(planes))]
+        is_word, is_byte = named(m, f"{name}_is_word", word.any()), named(m, f"{name}_is_byte", Cat(places).any())
 
         vector = []
         for lane in lanes:
             parts = [plane.word_select(lane, 8) for plane in planes]
-            values = [*(_sign_extended(value) for value in parts), Cat(parts)]
-            values += [results[alu].data.word_select(lane, 32) for alu in sources]
-            vector.append(select(forms, values) | constant)
+            # A word's lowest byte goes the way of its place; of a byte only the sign goes further up.
+            low = named(m, f"{name}_low{lane}", select([is_word | place for place in places[:1]] + places[1:], parts))
+            sign = named(m, f"{name}_sign{lane}", low[-1:] & is_byte)
+            high = [Mux(is_word, value, 0) | sign.replicate(8) for value in parts[1:]]
+            results_here = [results[alu].data.word_select(lane, 32) for alu in sources]
+            if allowed == (Source.CHAIN,) and len(sources) == 1 and source == "x":
+                # What can be but one thing needs no choice.
+                vector += results_here
+            else:
+                vector.append(Cat(low, *high) | select(chained, results_here) | constant)
         valid = [tap.valid for tap in taps]
         groups_valid = [Cat(valid[first : first + GROUP]).all() for first in firsts]
         there = Cat(*valid, *groups_valid, *(results[alu].valid for alu in sources))
@@ -146,10 +154,6 @@ class Vxm(wiring.Component):
 
 
 # --- helpers ---
-
-
-def _sign_extended(byte: Value) -> Value:
-    return Cat(byte, byte[-1].replicate(24))
 
 
 def _saturated(word: Value) -> Value:

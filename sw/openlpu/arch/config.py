@@ -33,14 +33,36 @@ class OpClass(enum.StrEnum):
 
     INT = "int"
     """int32 add, subtract, compare, minimum, maximum and bitwise logic."""
-    CVT = "cvt"
-    """Conversions between int32 and fp32."""
+    I2F = "i2f"
+    """Conversion of int32 to fp32."""
+    F2I = "f2i"
+    """Conversion of fp32 to int32."""
     FADD = "fadd"
     """fp32 add, subtract, compare, minimum and maximum."""
     FMUL = "fmul"
     """fp32 and int32 multiply."""
     SPECIAL = "special"
     """Exponential, reciprocal, reciprocal square root, hyperbolic tangent."""
+
+
+class Source(enum.StrEnum):
+    """What an operand of an ALU may be."""
+
+    STREAM = "stream"
+    """A byte or a 32-bit group that passes the VXM."""
+    CHAIN = "chain"
+    """The result of an ALU before it."""
+    IMMEDIATE = "immediate"
+    """A constant in the instruction."""
+
+
+class SxmReach(enum.StrEnum):
+    """Which streams an SXM consumes from and produces on."""
+
+    TURN = "turn"
+    """It takes what flows outward and gives what flows inward: vectors turn around at it."""
+    FULL = "full"
+    """Every stream, in both directions."""
 
 
 class Reach(enum.StrEnum):
@@ -59,17 +81,31 @@ def _require(condition: bool, name: str, message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class AluConfig:
-    """One VXM arithmetic unit (per lane): what it computes, and whether it touches the streams."""
+    """One VXM arithmetic unit (per lane): what it computes, on what, and whether its result may leave the VXM.
+
+    Every source is a multiplexer 32 bits wide in every lane, and on an FPGA they cost more than the arithmetic.
+    """
 
     classes: tuple[OpClass, ...]
-    reads: bool = True
-    """Its operands may come from streams (a chained result or an immediate always may)."""
+    x: tuple[Source, ...] = tuple(Source)
+    """What the first operand may be."""
+    y: tuple[Source, ...] = tuple(Source)
+    """What the second operand may be."""
+    chain: tuple[int, ...] = (0, 1)
+    """How far before it (cyclically) the ALUs stand whose results it may take; 0 is the ALU itself."""
     writes: bool = True
     """Its result may go to streams (it may always feed a chained ALU)."""
 
     def __post_init__(self) -> None:
         _require(len(self.classes) > 0, "alus", "an ALU needs at least one operation class")
-        _require(len(set(self.classes)) == len(self.classes), "alus", f"a class is repeated in {self.classes!r}")
+        for name, values in (("classes", self.classes), ("x", self.x), ("y", self.y), ("chain", self.chain)):
+            _require(len(set(values)) == len(values), f"alus.{name}", f"something is repeated in {list(values)}")
+        _require(len(self.x) > 0, "alus.x", "an ALU needs a source for its first operand")
+
+    @property
+    def reads(self) -> bool:
+        """Whether an operand may come from the streams."""
+        return Source.STREAM in (*self.x, *self.y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +122,10 @@ class PipelineConfig:
     """Adder-tree levels of the MXM between two registers."""
     alu_int: int = 2
     """VXM, class `int`: from sampled operands to the result register."""
-    alu_cvt: int = 4
-    """VXM, class `cvt`."""
+    alu_i2f: int = 4
+    """VXM, class `i2f`."""
+    alu_f2i: int = 4
+    """VXM, class `f2i`."""
     alu_fadd: int = 6
     """VXM, class `fadd`."""
     alu_fmul: int = 4
@@ -145,8 +183,10 @@ class ChipConfig:
     """Vectors in the activation buffer of a plane: activations that many weight tiles meet are sent there once."""
     alus: tuple[AluConfig, ...]
     """The VXM's arithmetic units, in chain order."""
-    chain_reach: int
-    """An ALU may read the results of itself and of this many ALUs before it (cyclically)."""
+    sxm_reach: SxmReach = SxmReach.FULL
+    """Which streams an SXM consumes from and produces on: `turn` or `full`."""
+    sxm_permutes: bool = True
+    """Whether an SXM has a unit that gives every lane any lane, beside the one that shifts all by the same distance."""
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     """Register stages of every unit."""
     imem_words: int
@@ -178,7 +218,9 @@ class ChipConfig:
         whole("acc_depth", 1, 1 << 14)
         whole("act_depth", 1, 1 << 14)
         _require(1 <= len(self.alus) <= 16, "alus", f"{len(self.alus)} ALUs; 1 to 16 are supported")
-        whole("chain_reach", 0, len(self.alus) - 1)
+        for number, alu in enumerate(self.alus):
+            known = all(isinstance(distance, int) and 0 <= distance < len(self.alus) for distance in alu.chain)
+            _require(known, "alus.chain", f"ALU {number} chains {list(alu.chain)}: not in 0..{len(self.alus) - 1}")
         whole("imem_words", 4, 1 << 16)
         whole("c2c_links", 0, 16)
         whole("c2c_width", 1, 64)
@@ -191,7 +233,9 @@ class ChipConfig:
             f"{self.weight_streams} does not divide lanes={self.lanes}",
         )
         self._check_reach()
-        _require(isinstance(self.ecc, bool), "ecc", f"{self.ecc!r} is not true or false")
+        for name in ("sxm_permutes", "ecc"):
+            value = getattr(self, name)
+            _require(isinstance(value, bool), name, f"{value!r} is not true or false")
         _require(
             isinstance(self.clock_mhz, int | float) and self.clock_mhz > 0,
             "clock_mhz",
@@ -256,11 +300,11 @@ class ChipConfig:
         fields = dict(values)
         try:
             if "alus" in fields:
-                fields["alus"] = tuple(
-                    AluConfig(**{**alu, "classes": tuple(OpClass(c) for c in alu["classes"])}) for alu in fields["alus"]
-                )
+                fields["alus"] = tuple(_alu(alu) for alu in fields["alus"])
             if "pipeline" in fields:
                 fields["pipeline"] = PipelineConfig(**fields["pipeline"])
+            if "sxm_reach" in fields:
+                fields["sxm_reach"] = SxmReach(fields["sxm_reach"])
             if "mem_reach" in fields:
                 reach = fields["mem_reach"]
                 fields["mem_reach"] = Reach(reach) if isinstance(reach, str) else tuple(tuple(row) for row in reach)
@@ -287,3 +331,13 @@ class ChipConfig:
         if not isinstance(values, dict):
             raise ConfigError(f"config file {path}: expected a table of fields")
         return cls.from_dict(values)
+
+
+_ALU_FIELDS: Mapping[str, type] = {"classes": OpClass, "x": Source, "y": Source, "chain": int}
+"""The fields of an `AluConfig` that are lists, and of what."""
+
+
+def _alu(values: Mapping[str, Any]) -> AluConfig:
+    """An ALU from plain values."""
+    lists = {name: tuple(map(kind, values[name])) for name, kind in _ALU_FIELDS.items() if name in values}
+    return AluConfig(**{**values, **lists})

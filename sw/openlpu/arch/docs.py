@@ -247,14 +247,11 @@ def _bit_rows(kind: QueueKind, specs: Sequence[Spec]) -> list[list[str]]:
 
 
 def _time_rows(kind: QueueKind, specs: Sequence[Spec]) -> list[list[str]]:
-    rows = [
-        (
-            spec.mnemonic,
-            tuple(_cycles(timing(chip).latency(spec, geometry(chip).of_kind(kind)[0])) for chip in PRESETS.values()),
-        )
-        for spec in specs
-    ]
-    return _merged(rows)
+    def cell(chip: ChipConfig, spec: Spec) -> str:
+        queues = geometry(chip).of_kind(kind)
+        return _cycles(timing(chip).latency(spec, queues[0])) if queues else _NONE
+
+    return _merged([(spec.mnemonic, tuple(cell(chip, spec) for chip in PRESETS.values())) for spec in specs])
 
 
 def _merged(rows: Iterable[tuple[str, tuple[str, ...]]]) -> list[list[str]]:
@@ -274,8 +271,9 @@ def _alu_rows(chips: Sequence[ChipConfig]) -> list[list[str]]:
         if index >= len(chip.alus):
             return _NONE
         alu = chip.alus[index]
-        ports = " and ".join(name for name, has in (("reads", alu.reads), ("writes", alu.writes)) if has)
-        return f"{', '.join(alu.classes)} ({ports or 'chains only'})"
+        operands = [f"{name}: {', '.join(sources)}" for name, sources in (("x", alu.x), ("y", alu.y)) if sources]
+        chain = f"chains to {', '.join(map(str, geometry(chip).alu_sources(index)))}" if alu.chain else "no chain"
+        return "; ".join([", ".join(alu.classes), *operands, chain, *["writes"] * alu.writes])
 
     longest = max(len(chip.alus) for chip in chips)
     return [[str(i), *(cell(chip, i) for chip in chips)] for i in range(longest)]

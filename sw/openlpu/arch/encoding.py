@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Source
 from openlpu.arch.geometry import Direction, Geometry, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
     IMMEDIATE,
@@ -291,8 +291,10 @@ class Encoding:
     def _check_operand(self, value: Value, spec: Spec, f: Field, queue: Queue, where: str) -> None:
         match value:
             case Operand(Format.BYTE, Stream() as stream):
+                self._check_source(Source.STREAM, f, queue, where)
                 self._check_stream(stream, spec, f, queue, where)
             case Operand(Format.WORD, Stream() as stream):
+                self._check_source(Source.STREAM, f, queue, where)
                 self._check_stream(stream, spec, f, queue, where)
                 self._check_aligned(stream, where)
             case Operand(Format.BYTE_BOTH | Format.WORD_BOTH, Stream(Direction.EAST) as stream) if (
@@ -303,14 +305,19 @@ class Encoding:
                 if value.format is Format.WORD_BOTH:
                     self._check_aligned(stream, where)
             case Operand(Format.ALU, int() as alu) if f.kind is FieldKind.SOURCE:
+                self._check_source(Source.CHAIN, f, queue, where)
                 if alu not in self._geometry.alu_sources(queue.index):
                     raise EncodingError(f"{where}: alu{alu} does not chain into {queue.name}")
             case Operand(Format.IMM, None) if f.kind is FieldKind.SOURCE:
-                pass
+                self._check_source(Source.IMMEDIATE, f, queue, where)
             case Operand(Format.NONE, None):
                 pass
             case _:
                 raise EncodingError(f"{where}={value}: not an operand of this kind")
+
+    def _check_source(self, source: Source, f: Field, queue: Queue, where: str) -> None:
+        if f.kind is FieldKind.SOURCE and source not in self._geometry.operand_sources(queue.index, f.name):
+            raise EncodingError(f"{where}: the ALU takes no {source} there")
 
     def _check_window(self, instruction: Instruction, queue: Queue) -> None:
         base, words = instruction.number("a"), 1 << instruction.number("n")

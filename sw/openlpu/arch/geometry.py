@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Source, SxmReach
 
 
 class Direction(enum.Enum):
@@ -133,9 +133,14 @@ class Geometry:
         return (plane % config.mxm_planes) * config.weight_streams % (config.streams - config.weight_streams + 1)
 
     def alu_sources(self, alu: int) -> tuple[int, ...]:
-        """The ALUs whose results may chain into `alu`: itself and the `chain_reach` ones before it, cyclically."""
+        """The ALUs whose results may chain into `alu`, the nearest first."""
         count = len(self.config.alus)
-        return tuple((alu - distance) % count for distance in range(self.config.chain_reach + 1))
+        return tuple((alu - distance) % count for distance in sorted(self.config.alus[alu].chain))
+
+    def operand_sources(self, alu: int, operand: str) -> tuple[Source, ...]:
+        """What operand `x` or `y` of an ALU may be."""
+        sources: tuple[Source, ...] = getattr(self.config.alus[alu], operand)
+        return sources
 
     def _queues(self) -> list[Queue]:
         config = self.config
@@ -169,7 +174,8 @@ class Geometry:
     def _hemisphere(self, add: Callable[..., None], hemisphere: int, outward: Direction) -> None:
         config, side, step = self.config, outward.letter, outward.step
         inward = Direction.WEST if outward is Direction.EAST else Direction.EAST
-        everything = self.streams()
+        full = config.sxm_reach is SxmReach.FULL
+        taken, given = (self.streams(),) * 2 if full else (self.streams(outward), self.streams(inward))
         for i in range(config.mem_slices):
             hop = self.vxm_hop + step * (1 + i // config.slices_per_hop)
             streams = tuple(Stream(d, stream) for d in Direction for stream in config.reach(i))
@@ -177,8 +183,9 @@ class Geometry:
             add(f"mem_{side}{i}.read", QueueKind.MEM_READ, hop, index, streams, streams)
             add(f"mem_{side}{i}.write", QueueKind.MEM_WRITE, hop, index, streams, ())
         hop = self.vxm_hop + step * (config.mem_hops + 1)
-        add(f"sxm_{side}.shift", QueueKind.SXM_SHIFT, hop, hemisphere, everything, everything)
-        add(f"sxm_{side}.permute", QueueKind.SXM_PERMUTE, hop, hemisphere, everything, everything)
+        add(f"sxm_{side}.shift", QueueKind.SXM_SHIFT, hop, hemisphere, taken, given)
+        if config.sxm_permutes:
+            add(f"sxm_{side}.permute", QueueKind.SXM_PERMUTE, hop, hemisphere, taken, given)
         hop += step
         for p in range(config.mxm_planes):
             index = hemisphere * config.mxm_planes + p

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach
+from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach, Source, SxmReach
 
-INT, CVT, FADD, FMUL, SPECIAL = OpClass.INT, OpClass.CVT, OpClass.FADD, OpClass.FMUL, OpClass.SPECIAL
+INT, I2F, F2I, FADD, FMUL, SPECIAL = OpClass
+STREAM, CHAIN, IMMEDIATE = Source
 
 NANO = ChipConfig(
     name="nano",
@@ -20,8 +21,10 @@ NANO = ChipConfig(
     weight_streams=4,
     acc_depth=8,
     act_depth=4,
-    alus=tuple(AluConfig(classes=c) for c in ((INT,), (CVT,), (FMUL,), (FADD, CVT), (INT,), (SPECIAL,))),
-    chain_reach=4,
+    alus=tuple(
+        AluConfig(classes=classes, chain=tuple(range(5)))
+        for classes in ((INT,), (I2F, F2I), (FMUL,), (FADD, I2F, F2I), (INT,), (SPECIAL,))
+    ),
     imem_words=256,
     clock_mhz=100.0,
 )
@@ -38,20 +41,22 @@ ULX3S = ChipConfig(
     weight_streams=8,
     acc_depth=64,
     alus=(
-        AluConfig(classes=(INT,), writes=False),
-        AluConfig(classes=(CVT,), reads=False, writes=False),
-        AluConfig(classes=(FMUL,), writes=False),
-        AluConfig(classes=(FADD,)),
-        AluConfig(classes=(CVT,), reads=False, writes=False),
-        AluConfig(classes=(INT,)),
+        AluConfig(classes=(INT,), x=(STREAM,), y=(STREAM, IMMEDIATE), chain=(), writes=False),
+        AluConfig(classes=(I2F,), x=(CHAIN,), y=(), chain=(1,), writes=False),
+        AluConfig(classes=(FMUL,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,), writes=False),
+        AluConfig(classes=(FADD,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,), writes=False),
+        AluConfig(classes=(F2I,), x=(CHAIN,), y=(), chain=(1, 2), writes=False),
+        AluConfig(classes=(INT,), x=(CHAIN,), y=(IMMEDIATE,), chain=(1,)),
     ),
-    chain_reach=2,
+    sxm_reach=SxmReach.TURN,
+    sxm_permutes=False,
+    pipeline=PipelineConfig(tree_levels=1),
     imem_words=512,
     clock_mhz=80.0,
 )
 """Sized for a Lattice ECP5-85F: 256 MACs, 256 KiB of SRAM."""
 
-_REQUANTISE = ((CVT,), (FMUL,), (CVT,))
+_REQUANTISE = ((I2F, F2I), (FMUL,), (I2F, F2I))
 _ROWS = (((INT, FADD), *_REQUANTISE),) * 2 + (((INT, FADD, SPECIAL), *_REQUANTISE),) * 2
 """Four rows of four: each requantises what one plane puts out, at full rate, and may add a bias in front."""
 
@@ -67,8 +72,7 @@ LAB32 = ChipConfig(
     weight_streams=16,
     acc_depth=2048,
     act_depth=64,
-    alus=tuple(AluConfig(classes=c) for row in _ROWS for c in row),
-    chain_reach=12,
+    alus=tuple(AluConfig(classes=classes, chain=tuple(range(13))) for row in _ROWS for classes in row),
     imem_words=4096,
     clock_mhz=500.0,
 )
@@ -87,7 +91,6 @@ TSP1 = ChipConfig(
     acc_depth=2048,
     act_depth=64,
     alus=LAB32.alus,
-    chain_reach=12,
     pipeline=PipelineConfig(tree_levels=3),
     imem_words=8192,
     clock_mhz=900.0,

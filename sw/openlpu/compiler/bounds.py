@@ -162,7 +162,7 @@ def _operations(op: Op) -> list[OpClass]:
             return [OpClass.INT] * bool(op.input_zero_point) + _requantise(op.requant)
         case Add():
             head = [OpClass.INT] * bool(op.lhs_zero_point)
-            return [*head, OpClass.CVT, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
+            return [*head, OpClass.I2F, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
         case Mul():
             return [OpClass.INT] * bool(op.lhs_zero_point) + [OpClass.FMUL] + _requantise(op.requant)
         case Pointwise():
@@ -174,7 +174,7 @@ def _operations(op: Op) -> list[OpClass]:
 def _finish(op: MatMul | Product) -> list[OpClass]:
     if op.requant is not None:
         return _requantise(op.requant)
-    return [OpClass.CVT, *_steps(op.steps)] if op.steps else []
+    return [OpClass.I2F, *_steps(op.steps)] if op.steps else []
 
 
 def _steps(steps: Sequence[FloatStep]) -> list[OpClass]:
@@ -184,7 +184,7 @@ def _steps(steps: Sequence[FloatStep]) -> list[OpClass]:
 
 def _requantise(requant: Requantise) -> list[OpClass]:
     middle = [OpClass.FMUL] * len(requant.multipliers) + [OpClass.FADD] * (requant.offset is not None)
-    return [OpClass.CVT, *middle, OpClass.CVT, *[OpClass.INT] * bool(requant.zero_point)]
+    return [OpClass.I2F, *middle, OpClass.F2I, *[OpClass.INT] * bool(requant.zero_point)]
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _paths(op: Op, graph: Graph, config: ChipConfig) -> list[_Path]:
             rows = _ceil(graph.tensor(op.lhs).lanes, config.lanes)
             sources = [_Path(op.lhs, rows, _operations(op)), _Path(op.rhs, rows, _operations(op))]
         case Add():
-            after = [OpClass.CVT, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
+            after = [OpClass.I2F, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
             return [_Path(op.lhs, 0, _operations(op)), _Path(op.rhs, 0, after)]
         case Mul():
             after = [OpClass.FMUL, *_requantise(op.requant)]

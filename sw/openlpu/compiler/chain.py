@@ -14,11 +14,11 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import ChipConfig, Source
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.timing import timing
-from openlpu.compiler.kernels import Immediate, Step
+from openlpu.compiler.kernels import Immediate, Operand, Step
 
 PASS = Step("pass")
 
@@ -66,7 +66,9 @@ def map_chain(
                 continue
             reached.add((path[-1], done))
         for alu, unit in enumerate(alus):
-            if alu in taken or alu in path or (path and path[-1] not in sources[alu]) or (not path and not unit.reads):
+            if alu in taken or alu in path:
+                continue
+            if (Source.CHAIN if path else Source.STREAM) not in unit.x or (path and path[-1] not in sources[alu]):
                 continue
             candidates = [(PASS, done)]
             if done < len(steps) and _executes(steps[done], alu, config):
@@ -78,7 +80,11 @@ def map_chain(
 
 def _executes(step: Step, alu: int, config: ChipConfig) -> bool:
     unit, op_class = config.alus[alu], BY_MNEMONIC[step.mnemonic].op_class
-    return (op_class is None or op_class in unit.classes) and (unit.reads or not reads_stream(step))
+    return (op_class is None or op_class in unit.classes) and (step.y is None or _second_source(step.y) in unit.y)
+
+
+def _second_source(y: Operand) -> Source:
+    return Source.IMMEDIATE if isinstance(y, Immediate) else Source.STREAM
 
 
 def split_chain(steps: Sequence[Step], config: ChipConfig, *, from_sram: bool = True) -> list[tuple[Step, ...]] | None:
@@ -111,4 +117,4 @@ def _fits(part: Sequence[Step], config: ChipConfig, *, from_sram: bool) -> bool:
 
 def reads_stream(step: Step) -> bool:
     """Whether the second operand comes from a stream."""
-    return step.y is not None and not isinstance(step.y, Immediate)
+    return step.y is not None and _second_source(step.y) is Source.STREAM

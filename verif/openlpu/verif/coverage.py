@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import click
 
-from openlpu.arch.config import ChipConfig, ConfigError
+from openlpu.arch.config import ChipConfig, ConfigError, Source
 from openlpu.arch.encoding import EncodingError, encoding
 from openlpu.arch.geometry import Direction, Queue, Stream, geometry
 from openlpu.arch.isa import (
@@ -159,9 +159,10 @@ def _possible(config: ChipConfig, queue: Queue, spec: Spec) -> Iterator[Instruct
     choices = [_values(config, queue, spec, f) for f in spec.fields]
     if not all(choices):
         return
-    plain = tuple(values[0] for values in choices)
     if spec.arity == 2:
-        plain = (plain[0], IMMEDIATE, *plain[2:])
+        # A second operand, wherever there may be one.
+        choices[1] = choices[1][1:] + choices[1][:1]
+    plain = tuple(values[0] for values in choices)
     for k, values in enumerate(choices):
         for value in values:
             inst = Instruction(spec, (*plain[:k], value, *plain[k + 1 :]))
@@ -192,8 +193,10 @@ def _values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Valu
         case FieldKind.SOURCE:
             alus = [Operand(Format.ALU, alu) for alu in geometry(config).alu_sources(queue.index)]
             riding = [Operand(form, stream) for form in (Format.BYTE, Format.WORD) for stream in here]
-            plainest = [NOTHING] if f.name == "y" else [IMMEDIATE]
-            return [*plainest, NOTHING, IMMEDIATE, *alus, *riding]
+            given = {Source.IMMEDIATE: [IMMEDIATE], Source.CHAIN: alus, Source.STREAM: riding}
+            allowed = geometry(config).operand_sources(queue.index, f.name)
+            found = [operand for source, operands in given.items() if source in allowed for operand in operands]
+            return [NOTHING, *found] if f.name == "y" else [*found, NOTHING]
         case FieldKind.DEST:
             forms = (Format.BYTE, Format.WORD, Format.BYTE_BOTH, Format.WORD_BOTH)
             return [NOTHING, *(Operand(form, stream) for form in forms for stream in queue.produces)]

@@ -4,7 +4,7 @@
 
 import dataclasses
 
-from openlpu.arch.config import AluConfig, OpClass, PipelineConfig
+from openlpu.arch.config import AluConfig, OpClass, PipelineConfig, Source
 from openlpu.arch.presets import NANO
 
 MIRRORED = dataclasses.replace(
@@ -28,12 +28,11 @@ UNEVEN = dataclasses.replace(
     weight_streams=3,
     acc_depth=5,
     alus=(
-        AluConfig(classes=(OpClass.INT, OpClass.CVT)),
+        AluConfig(classes=(OpClass.INT, OpClass.I2F, OpClass.F2I)),
         AluConfig(classes=(OpClass.FADD, OpClass.FMUL), writes=False),
-        AluConfig(classes=(OpClass.FMUL,), reads=False),
+        AluConfig(classes=(OpClass.FMUL,), x=(Source.CHAIN,), y=(Source.CHAIN, Source.IMMEDIATE)),
     ),
-    chain_reach=1,
-    pipeline=PipelineConfig(dispatch=2, alu_int=1, alu_cvt=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1),
+    pipeline=PipelineConfig(dispatch=2, alu_int=1, alu_i2f=1, alu_f2i=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1),
     ecc=True,
 )
 """ECC, no size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""

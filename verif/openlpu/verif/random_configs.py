@@ -3,11 +3,14 @@
 """Random chips, small enough to be built in a minute or so: every field that has RTL, as nobody would combine them."""
 
 import random
+from collections.abc import Sequence
+from typing import TypeVar
 
-from openlpu.arch.config import GROUP, AluConfig, ChipConfig, OpClass, PipelineConfig, Reach
+from openlpu.arch.config import GROUP, AluConfig, ChipConfig, OpClass, PipelineConfig, Reach, Source, SxmReach
 
 _LANES = (2, 3, 4, 4, 5, 6, 8)
 _MOST_SLICES = 4
+_Choice = TypeVar("_Choice")
 _MOST_ALUS = 4
 
 
@@ -30,7 +33,7 @@ def random_config(seed: int) -> ChipConfig:
         acc_depth=rng.choice((1, 4, rng.randint(2, 9))),
         act_depth=rng.choice((1, 4, rng.randint(2, 9))),
         alus=alus,
-        chain_reach=rng.randint(0, len(alus) - 1),
+        sxm_reach=rng.choice([*SxmReach]),
         pipeline=_random_pipeline(rng),
         imem_words=rng.choice((16, 64, rng.randint(16, 100))),
         ecc=seed % 2 == 0,
@@ -49,14 +52,20 @@ def _random_table(seed: int, streams: int, mem_slices: int) -> tuple[tuple[int, 
 def _random_alus(rng: random.Random) -> tuple[AluConfig, ...]:
     """Any classes in any order; one ALU at most computes special functions, which are the largest by far."""
     plain = [op_class for op_class in OpClass if op_class is not OpClass.SPECIAL]
-    special = rng.choice((None, rng.randrange(_MOST_ALUS)))
+    special, count = rng.choice((None, rng.randrange(_MOST_ALUS))), rng.randint(1, _MOST_ALUS)
+
+    def some(choices: Sequence[_Choice], fewest: int) -> tuple[_Choice, ...]:
+        return tuple(rng.sample(choices, rng.randint(fewest, len(choices))))
+
     return tuple(
         AluConfig(
             classes=(*rng.sample(plain, rng.choice((1, 1, 2, 3))), *((OpClass.SPECIAL,) if number == special else ())),
-            reads=rng.random() < 0.8,
+            x=some([*Source], 1),
+            y=some([*Source], 0),
+            chain=some(range(count), 0),
             writes=rng.random() < 0.8,
         )
-        for number in range(rng.randint(1, _MOST_ALUS))
+        for number in range(count)
     )
 
 
@@ -67,7 +76,8 @@ def _random_pipeline(rng: random.Random) -> PipelineConfig:
         multiply=rng.randint(1, 3),
         tree_levels=rng.randint(1, 3),
         alu_int=rng.randint(1, 3),
-        alu_cvt=rng.randint(1, 5),
+        alu_i2f=rng.randint(1, 5),
+        alu_f2i=rng.randint(1, 5),
         alu_fadd=rng.randint(1, 7),
         alu_fmul=rng.randint(1, 5),
         alu_special=rng.randint(1, 9),

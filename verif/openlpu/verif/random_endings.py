@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import ChipConfig, Source
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, FieldKind, Instruction, instruction
@@ -100,8 +100,9 @@ class Endings:
 
     def past_the_end(self) -> Ending:
         """Text that reaches the last address of its memory, and goes on at address 0."""
-        kinds = (QueueKind.MEM_READ, QueueKind.VXM)
-        queues = [queue for queue in self._chip.queues if queue.kind in kinds]
+        queues = [*self._chip.of_kind(QueueKind.MEM_READ)]
+        for queue in self._chip.of_kind(QueueKind.VXM):
+            queues += [queue] * (Source.IMMEDIATE in self._chip.operand_sources(queue.index, "x"))
         way = self._way(queues, 4)
         if way is None:
             return _NOTHING

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Source
 from openlpu.arch.encoding import EncodingError, encoding
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
@@ -443,7 +443,9 @@ class _Generator:
         return self._number(0, (self.config.mem_words >> bits) - 1) << bits, bits
 
     def _computation(self, queue: Queue, cycle: int, spec: Spec) -> Instruction | None:
-        sources = [self._source(queue, cycle) for _ in range(spec.arity)]
+        sources = [self._source(queue, cycle, operand) for operand in ("x", "y")[: spec.arity]]
+        if None in sources:
+            return None
         if sources == [IMMEDIATE] * len(sources) and self.random.random() < 0.7:
             return None
         dest = self._destination(queue, cycle, spec)
@@ -451,16 +453,21 @@ class _Generator:
         immediate = self._random_word() & 0xFFFFFFFF if IMMEDIATE in sources else 0
         return instruction(spec.mnemonic, x=sources[0], y=y, d=dest, imm=immediate)
 
-    def _source(self, queue: Queue, cycle: int) -> Operand:
+    def _source(self, queue: Queue, cycle: int, operand: str) -> Operand | None:
+        """Something that operand `x` or `y` can be in this cycle; None if there is nothing."""
         sample = cycle + self.timing.dispatch
         chained = [alu for alu in self.chip.alu_sources(queue.index) if (alu, sample) in self.results]
-        kinds: list[list[Operand]] = [
-            [Operand(Format.BYTE, stream) for stream in self._at(queue)],
-            [Operand(Format.WORD, stream) for stream in self._words_at(queue)],
-            [Operand(Format.ALU, alu) for alu in chained],
-            [IMMEDIATE],
-        ]
-        return self.random.choice(self.random.choice([kind for kind in kinds if kind]))
+        kinds: dict[Source, list[list[Operand]]] = {
+            Source.STREAM: [
+                [Operand(Format.BYTE, stream) for stream in self._at(queue)],
+                [Operand(Format.WORD, stream) for stream in self._words_at(queue)],
+            ],
+            Source.CHAIN: [[Operand(Format.ALU, alu) for alu in chained]],
+            Source.IMMEDIATE: [[IMMEDIATE]],
+        }
+        allowed = self.chip.operand_sources(queue.index, operand)
+        possible = [kind for source in allowed for kind in kinds[source] if kind]
+        return self.random.choice(self.random.choice(possible)) if possible else None
 
     def _destination(self, queue: Queue, cycle: int, spec: Spec) -> Operand:
         latency = self.timing.latency(spec, queue)

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, DomainRenamer, Elaboratable, Module, Shape, Signal, Value
+from amaranth.hdl import ClockDomain, ClockSignal, Const, DomainRenamer, Elaboratable, Module, Signal, Value
 
 from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.isa import INSTRUCTIONS
@@ -24,12 +24,11 @@ from openlpu.arch.numerics import Words
 from openlpu.arch.presets import PRESETS
 from openlpu.arch.timing import timing
 from openlpu.hdl.alu import LaneAlu
-from openlpu.hdl.fp32 import Compare, CompareOp
 from openlpu.hdl.generate import LINT_WAIVERS
 from openlpu.hdl.shared import Library
 from openlpu.verif import simulator
 
-__all__ = ["UNITS", "SweptAlu", "SweptCompare", "SweptUnit", "units_of"]
+__all__ = ["UNITS", "SweptAlu", "SweptUnit", "units_of"]
 
 _MAIN = Path(__file__).with_name("unit_sweep.cpp")
 _TOP = "units"
@@ -82,30 +81,11 @@ class SweptAlu(SweptUnit):
         return lane, lane.x, lane.y, Value.cast(lane.control), lane.o
 
 
-class SweptCompare(SweptUnit):
-    """The comparing datapath by itself, at the depth it has in an ALU of a given depth: `fmax`, `imax` and so on."""
-
-    def __init__(self, alu_depth: int) -> None:
-        width = Shape.cast(CompareOp).width
-        operations = {
-            f"{prefix}{op.name.lower()}": integer << width | op.value
-            for integer, prefix in enumerate("fi")
-            for op in CompareOp
-        }
-        super().__init__(f"compare_{alu_depth}", alu_depth - 1, operations)
-
-    def build(self) -> tuple[Elaboratable, Value, Value, Value, Value]:
-        """The datapath, and its ports: the operation, and above it whether operands are integers."""
-        unit = Compare(depth=self.depth)
-        return unit, unit.a, unit.b, Cat(unit.op, unit.integer), unit.o
-
-
 def units_of(configs: Iterable[ChipConfig]) -> dict[str, SweptUnit]:
     """What stands on some chips, by name."""
     found = [pair for config in configs for pair in zip(config.alus, timing(config).alu_depth, strict=True)]
     alus = [SweptAlu(alu.classes, depth) for alu, depth in found]
-    comparing = [SweptCompare(depth) for alu, depth in found if OpClass.FADD in alu.classes]
-    return {unit.name: unit for unit in (*alus, *comparing)}
+    return {unit.name: unit for unit in alus}
 
 
 UNITS: Mapping[str, SweptUnit] = units_of(PRESETS.values())
