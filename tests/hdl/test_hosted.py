@@ -20,6 +20,9 @@ from openlpu.arch.isa import instruction
 from openlpu.arch.protocol import Outcome
 from openlpu.hdl import generate
 from openlpu.hdl.hosted import BridgedChip, HostedChip
+from openlpu.hdl.uart import MIN_BIT_CYCLES
+from openlpu.verif import elaboration, simulator
+from openlpu.verif.fault_campaign import CONFIG
 
 CLOCK_HZ = 1e8
 VECTOR = b"\x81\x02\x83\x04"
@@ -102,13 +105,19 @@ def test_a_serial_line() -> None:
             _, _, out = await ctx.tick().sample(dut.tx)
             line.append(out)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulation = Simulator(dut)
+    simulation.add_clock(1e-6)
+    simulation.add_testbench(testbench)
+    simulation.run()
     frames = received(line, cycles).split(b"\0")
     assert [cobs.decode(stuffed)[:-4] for stuffed in frames[:-1]] == [b"\0\0\0", b"\0\1\0" + VECTOR]
     assert frames[-1] == b""
+
+
+def test_lint_is_clean() -> None:
+    # The text that the virtual board is made from.
+    verilog = elaboration.hosted_verilog(CONFIG, MIN_BIT_CYCLES)
+    simulator.lint(verilog, top=generate.HOSTED_TOP, waivers=generate.LINT_WAIVERS)
 
 
 def test_a_line_too_fast_for_the_clock_is_refused() -> None:

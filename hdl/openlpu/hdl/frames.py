@@ -68,7 +68,7 @@ class FrameReceiver(wiring.Component):
         """Write what comes, take back what is wrong. Returns the place behind the last outcome."""
         m.submodules.decoder = decoder = CobsDecoder()
         crc: Any = CRC32_ETHERNET(8).create()
-        m.submodules.crc = crc
+        m.submodules.checksum = crc
         wiring.connect(m, wiring.flipped(self.wire), decoder.wire)
         arrives = decoder.bytes.valid
         m.d.comb += [crc.valid.eq(arrives), crc.data.eq(decoder.bytes.payload), crc.start.eq(decoder.end)]
@@ -154,11 +154,11 @@ class FrameSender(wiring.Component):
         m = Module()
         m.submodules.encoder = encoder = CobsEncoder()
         crc: Any = CRC32_ETHERNET(8).create()
-        m.submodules.crc = crc
+        m.submodules.checksum = crc
         wiring.connect(m, encoder.wire, wiring.flipped(self.wire))
         frame, reply = encoder.frame, self.reply
         place = Signal(range(CRC_BYTES))
-        checksum = Signal(8 * CRC_BYTES)
+        unsent = Signal(8 * CRC_BYTES)
         m.d.comb += crc.data.eq(reply.payload.byte)
         with m.FSM():
             with m.State("REPLY"):
@@ -172,16 +172,16 @@ class FrameSender(wiring.Component):
                     m.next = "SUM"
             with m.State("SUM"):
                 m.d.comb += crc.start.eq(1)
-                m.d.sync += [checksum.eq(crc.crc), place.eq(0)]
+                m.d.sync += [unsent.eq(crc.crc), place.eq(0)]
                 m.next = "CRC"
             with m.State("CRC"):
                 m.d.comb += [
                     frame.valid.eq(1),
-                    frame.payload.byte.eq(checksum[:8]),
+                    frame.payload.byte.eq(unsent[:8]),
                     frame.payload.last.eq(place == CRC_BYTES - 1),
                 ]
                 with m.If(frame.ready):
-                    m.d.sync += [place.eq(place + 1), checksum.eq(Cat(checksum[8:], 0))]
+                    m.d.sync += [place.eq(place + 1), unsent.eq(Cat(unsent[8:], 0))]
                     with m.If(frame.payload.last):
                         m.next = "REPLY"
         return m

@@ -46,6 +46,8 @@ lint_off -rule PROCASSINIT
 lint_off -rule UNUSEDSIGNAL
 // One-hot multiplexers are printed as a casez whose patterns are exclusive only by what drives them.
 lint_off -rule CASEOVERLAP
+// What a case assigns has been given its other value before the case.
+lint_off -rule CASEINCOMPLETE
 // Wires of no bits are declared [-1:0], and then left out wherever they would be used.
 lint_off -rule ASCRANGE
 """
