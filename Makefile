@@ -20,7 +20,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim test check lint format types docs docs-check bench regress formal rtl constraints clean
+.PHONY: help setup sim demo-board test check lint format types docs docs-check bench regress formal rtl constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ setup: $(DEV) ## install everything into .venv (again only when dependencies cha
 
 sim: $(SIM) ## run the example network on the RTL and on the golden model, and compare
 	$(BIN)/python examples/digits/sim.py
+
+demo-board: $(SIM) ## run the example network on a virtual board, through a serial port, and compare
+	$(BIN)/python examples/digits/board.py
 
 test: $(DEV) ## run the test-suite
 	$(BIN)/pytest -n $(JOBS)
@@ -69,6 +72,7 @@ bench: $(SIM) ## matrix products against their limits, and how fast everything i
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend golden
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend rtl
 	$(BIN)/python -m openlpu.verif.bench
+	$(BIN)/python -m openlpu.verif.line_rate
 
 regress: $(DEV) ## many random programs and chips, full sweeps of operands, all proofs (PROGRAMS=5000)
 	OPENLPU_REGRESS_PROGRAMS=$(PROGRAMS) $(BIN)/pytest -n $(JOBS) -m regress

@@ -132,8 +132,9 @@ def test_the_host_sends_ahead_but_never_more_than_the_bridge_holds() -> None:
     assert protocol.BUFFER_BYTES - protocol.stuffed_bytes(protocol.max_request_bytes()) < most < protocol.BUFFER_BYTES
 
 
-def test_numbers_begin_anew_after_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "randbelow", lambda _: 65533)
+@pytest.mark.parametrize("first", [65533, 65535])
+def test_numbers_begin_anew_after_the_last(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "randbelow", lambda _: first)
     chip = BridgedChip(ScriptedWire(nano(), losing(3, 5), losing(7, 8)), NANO, patience=QUICK)
     for i in range(10):
         block = words(i + 1)
@@ -168,6 +169,15 @@ def test_the_config_follows_from_the_digest() -> None:
 def test_another_chip_than_the_program_is_for() -> None:
     with pytest.raises(DeviceError, match=rf"the chip on model is nano \({NANO.digest}\), not ulx3s"):
         BridgedChip(ModelWire(nano()), ULX3S, patience=QUICK)
+
+
+def test_half_a_request_of_another_host_does_not_matter() -> None:
+    model = nano()
+    model.answer(Request(protocol.RUN).frame(model.expected)[:-2])
+    wire = ScriptedWire(model)
+    BridgedChip(wire, NANO, patience=QUICK)
+    assert len(wire.frames) == 1
+    assert model.runs == 0
 
 
 def test_nothing_at_the_other_end() -> None:
@@ -290,9 +300,22 @@ def test_a_reset_in_the_middle_is_no_second_run() -> None:
 def test_a_wire_that_breaks_is_given_up() -> None:
     model = nano()
     chip = loaded(model, back=lambda data: b"")
-    with pytest.raises(ConnectionLostError, match=r"model stopped answering: 5 tries in 0.31 s at most"):
+    with pytest.raises(ConnectionLostError, match=r"model stopped answering: 5 tries, for 0.31 s at most"):
         chip.run()
     assert model.runs == 0
+
+
+def test_a_silent_chip_is_sent_one_request_at_a_time() -> None:
+    wire = ScriptedWire(BridgeModel(GoldenChip(CONFIG)))
+    chip = BridgedChip(wire, CONFIG, patience=QUICK)
+    chip.status()
+    wire.frames.clear()
+    wire.out = lambda frame: b""
+    with pytest.raises(ConnectionLostError):
+        chip.line.ask([Request(protocol.WRITE_MEMORY, (0, 256 * i), bytes(1024)) for i in range(3)])
+    first, second, third, *again = wire.frames
+    assert len({first, second, third}) == 3
+    assert again == [first] * (QUICK.tries - 1)
 
 
 def test_requests_that_always_come_damaged_are_given_up() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from openlpu.arch.assembly import parse_instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.program import Column, Port, Program
-from openlpu.arch.status import Fault, RunStatus
+from openlpu.arch.status import ChipStatus, Fault, RunStatus
 from openlpu.model.golden import GoldenChip
 from openlpu.model.link import cycles
 from openlpu.runtime.driver import (
@@ -101,6 +101,36 @@ def test_devices_that_misbehave(copier: Program, status: RunStatus, kind: type[E
     device.load(dataclasses.replace(copier, cycles=11))
     with pytest.raises(kind, match=message):
         device.run({"x": rows()})
+
+
+@pytest.mark.parametrize("ecc", [False, True])
+def test_words_that_ecc_cannot_restore_spoil_a_run(ecc: bool) -> None:
+    class Worn(GoldenChip):
+        looks = 0
+
+        def status(self) -> ChipStatus:
+            self.looks += 1
+            return dataclasses.replace(super().status(), uncorrectable=int(self.looks > 3))
+
+    config = dataclasses.replace(NANO, ecc=ecc)
+    text = {"mem_e0.read": tuple(parse_instruction(line) for line in ("notify", "halt"))}
+    chip = Worn(config)
+    device = Device(chip)
+    device.load(Program(name="idle", config=config, text=text, cycles=1))
+    # Looked at before and after each run: the first is good.
+    assert device.run({}).cycles == 1
+    assert chip.looks == (2 if ecc else 0)
+    if ecc:
+        with pytest.raises(DeviceError, match="idle: ECC found words with two wrong bits: load the program and run"):
+            device.run({})
+
+
+def test_the_status_is_that_of_the_last_run(copier: Program) -> None:
+    with open_device("golden", NANO) as device:
+        assert device.status() == ChipStatus(False, RunStatus(0))
+        device.load(copier)
+        device.run({"x": rows()})
+        assert device.status() == ChipStatus(False, RunStatus(copier.cycles))
 
 
 def test_a_program_that_overwrites_its_image_runs_the_same_every_time() -> None:

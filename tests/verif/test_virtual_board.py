@@ -16,15 +16,10 @@ import numpy as np
 import pytest
 import serial
 
-from openlpu.arch import protocol
-from openlpu.arch.protocol import COMMANDS, Outcome
 from openlpu.arch.status import RunStatus
-from openlpu.model.golden import GoldenChip
-from openlpu.runtime import frames
 from openlpu.runtime.driver import Device, DeviceError, open_device
 from openlpu.runtime.requests import Patience
 from openlpu.runtime.serial_wire import BAUD, BITS_PER_BYTE, SerialWire
-from openlpu.verif.bridge_model import BridgeModel
 from openlpu.verif.fault_campaign import CONFIG, campaign, counter
 from openlpu.verif.line_faults import FaultyWire
 from openlpu.verif.virtual_board import VirtualBoard
@@ -104,55 +99,6 @@ def test_an_idle_board_stands_still(board: VirtualBoard, device: Device) -> None
         before, now = now or before, board.traffic()
     device.status()
     assert board.traffic().cycles > before.cycles
-
-
-def test_the_model_of_the_bridge_answers_as_the_rtl(board: VirtualBoard) -> None:
-    """Requests of every kind, right and wrong, in frames whole and damaged: the same bytes come back."""
-    source = random.Random(SEED)
-    model = BridgeModel(GoldenChip(CONFIG))
-    outcomes = set()
-    with open_device(f"serial:{board.port}", CONFIG) as device:
-        for number, words in enumerate(image()):
-            device.port.write_memory(number, 0, words)
-            model.chip.write_memory(number, 0, words)
-    with serial.Serial(board.port, BAUD, timeout=30) as port:
-        first = frames.encode(bytes((protocol.IDENTIFY.code, 7, 0)))
-        port.write(frames.DELIMITER + first)
-        assert port.read_until(frames.DELIMITER) == model.answer(first)
-        for number in range(800):
-            frame = random_frame(source, model.expected)
-            expected = model.answer(frame)
-            port.write(frame)
-            answer = b"".join(port.read_until(frames.DELIMITER) for _ in range(expected.count(0)))
-            assert answer == expected, f"request {number}, seed {SEED}: {frame.hex()}"
-            outcomes |= {frames.decode(reply)[0] for reply in answer.split(frames.DELIMITER) if reply}
-    # BUSY needs a run that goes on; see the tests of the RTL.
-    assert outcomes == set(Outcome) - {Outcome.BUSY}
-
-
-def random_frame(source: random.Random, expected: int) -> bytes:
-    # A run would find no program, and the last one was another test's.
-    command = source.choice([each for each in COMMANDS if each not in (protocol.RUN, protocol.STATUS)])
-    code = command.code if source.random() < 0.95 else source.randrange(9, 256)
-    sequence = expected if source.random() < 0.9 else source.randrange(1 << 16)
-    limits = {"slice": CONFIG.mem_slices, "queue": 11, "address": CONFIG.imem_words, "count": 256}
-    fields = b"".join(
-        source.randrange(limits[field.name] + 1).to_bytes(field.bytes, "little") for field in command.fields
-    )
-    data = b""
-    if size := protocol.word_bytes(CONFIG, command.data):
-        data = source.randbytes(size * source.choice((0, 1, 2, source.randrange(3, 20), protocol.MAX_DATA // size)))
-    message = bytes((code,)) + sequence.to_bytes(2, "little") + fields + data
-    match source.randrange(12):
-        case 0:
-            message = message[: source.randrange(len(message))]
-        case 1:
-            message += source.randbytes(source.choice((1, 2, 40, 1200)))
-        case 2:
-            damaged = bytearray(frames.encode(message))
-            damaged[source.randrange(len(damaged) - 1)] = source.randrange(1, 256)
-            return bytes(damaged)
-    return frames.encode(message)
 
 
 PATIENCE = Patience(0.01, tries=12)

@@ -15,7 +15,7 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -138,7 +138,7 @@ class RequestLine:
             deadline = time.monotonic() + self._patience.seconds * 2**attempt
             while (answer := self._receive(deadline)) is not None:
                 if answer.outcome is Outcome.DONE and answer.number == number:
-                    self._number = (number + 1) % _NUMBERS
+                    self._number = number + 1
                     identity = self._identity(answer.body)
                     self._buffer_bytes = identity.buffer_bytes
                     return identity
@@ -179,55 +179,44 @@ class RequestLine:
         """
         if self._lost is not None:
             raise self._lost
-        first, count = self._number, len(requests)
-        stuffed = [request.frame((first + i) % _NUMBERS) for i, request in enumerate(requests)]
-        ends = [0, *itertools.accumulate(len(frame) for frame in stuffed)]
-        answers: list[_Answer | None] = [None] * count
-        taken = sent = reached = 0
-        """Requests that the chip has taken for certain; that need not be sent again; that were ever sent."""
+        sending = _Sending(self._number, requests)
         tries = silences = 0
         """In a row, that brought nothing."""
-        while taken < count:
+        while sending.taken < len(requests):
             # After a try in vain one at a time, until it is known where the chip is.
-            while sent < count and (sent == taken or (not tries and ends[sent + 1] - ends[taken] < self._buffer_bytes)):
-                self._wire.send(stuffed[sent])
-                self.repeated += sent < reached
-                sent += 1
-                reached = max(reached, sent)
+            for frame in sending.due(0 if tries else self._buffer_bytes):
+                self._wire.send(frame)
+            before = sending.taken
             answer = self._receive(time.monotonic() + self._patience.seconds * 2**silences)
-            before, again = taken, False
             if answer is None:
-                silences, again = silences + 1, True
-                self._wire.send(frames.DELIMITER)
+                silences += 1
             else:
-                distance = (answer.number - first) % _NUMBERS
-                if answer.outcome.consumes_number:
-                    # A number from before the first one belongs to an earlier reply that came twice.
-                    if distance < reached:
-                        answers[distance] = answer
-                        taken = max(taken, distance + 1)
-                elif taken <= distance <= reached:
-                    taken, again = distance, answer.outcome is Outcome.DAMAGED
-                else:
-                    raise self._lose(
-                        f"{self._wire.name} expects request {answer.number} where {(first + taken) % _NUMBERS} is due: "
-                        f"the chip was reset, or another host talks to it. Open it again, and load the program again"
-                    )
-            if taken > before:
+                self._hear(sending, answer)
+            if sending.taken > before:
                 tries = silences = 0
-            elif again:
+            elif answer is None or answer.outcome is Outcome.DAMAGED:
                 tries += 1
-                if tries >= self._patience.tries:
+                if tries == self._patience.tries:
                     raise self._lose(
-                        f"{self._wire.name} stopped answering: {tries} tries in {self._patience.longest:g} s at most. "
-                        "Check board and cable, open it again, and load the program again"
+                        f"{self._wire.name} stopped answering: {tries} tries, for {self._patience.longest:.2f} s at "
+                        "most. Check board and cable, open it again, and load the program again"
                     )
-            sent = taken if again else max(sent, taken)
-        self._number = (first + count) % _NUMBERS
+                sending.go_back()
+        self.repeated += sending.repeated
+        self._number = sending.number
         return [
             None if answer is None else self._reply(request, answer)
-            for request, answer in zip(requests, answers, strict=True)
+            for request, answer in zip(requests, sending.answers, strict=True)
         ]
+
+    def _hear(self, sending: _Sending, answer: _Answer) -> None:
+        """Note what an answer says of how far the chip has come."""
+        due = sending.number
+        if not sending.hear(answer):
+            raise self._lose(
+                f"{self._wire.name} expects request {answer.number} where {due} is due: the chip was reset, or another "
+                "host talks to it. Open it again, and load the program again"
+            )
 
     def _receive(self, deadline: float) -> _Answer | None:
         """The next answer; None when none comes before the deadline."""
@@ -269,6 +258,57 @@ class RequestLine:
     def _lose(self, why: str) -> ConnectionLostError:
         self._lost = ConnectionLostError(why)
         return self._lost
+
+
+class _Sending:
+    """Requests with numbers from `first` on, on their way to the chip."""
+
+    def __init__(self, first: int, requests: Sequence[Request]) -> None:
+        self._first = first
+        self._frames = [request.frame((first + i) % _NUMBERS) for i, request in enumerate(requests)]
+        self._ends = [0, *itertools.accumulate(len(frame) for frame in self._frames)]
+        self._sent = 0
+        """Need not be sent, unless it is gone back."""
+        self._reached = 0
+        """Were sent at some time."""
+        self.taken = 0
+        """The chip has taken for certain."""
+        self.repeated = 0
+        self.answers: list[_Answer | None] = [None] * len(requests)
+
+    @property
+    def number(self) -> int:
+        """Of the first request that is not taken."""
+        return (self._first + self.taken) % _NUMBERS
+
+    def due(self, room: int) -> Iterator[bytes]:
+        """The frames to send now: as many as keep the unanswered ones below `room` bytes, but always one."""
+        while self._sent < len(self._frames) and (
+            self._sent == self.taken or self._ends[self._sent + 1] - self._ends[self.taken] < room
+        ):
+            self.repeated += self._sent < self._reached
+            self._sent += 1
+            self._reached = max(self._reached, self._sent)
+            yield self._frames[self._sent - 1]
+
+    def go_back(self) -> None:
+        """Send everything again that may not have been taken."""
+        self._sent = self.taken
+
+    def hear(self, answer: _Answer) -> bool:
+        """Note an answer; False when no chip that took these requests would give it."""
+        distance = (answer.number - self._first) % _NUMBERS
+        if answer.outcome.consumes_number:
+            # A number from before the first one belongs to an earlier reply that came twice.
+            if distance < self._reached:
+                self.answers[distance] = answer
+                self.taken = max(self.taken, distance + 1)
+        elif self.taken <= distance <= self._reached:
+            self.taken = distance
+        else:
+            return False
+        self._sent = max(self._sent, self.taken)
+        return True
 
 
 def _answer(message: bytes) -> _Answer:
