@@ -14,7 +14,7 @@ import pytest
 from openlpu.arch.assembly import parse_instruction
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
-from openlpu.arch.geometry import geometry
+from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import instruction
 from openlpu.arch.presets import LAB32, NANO, ULX3S
 from openlpu.arch.status import Fault, RunStatus
@@ -113,11 +113,20 @@ def words(config: ChipConfig, name: str, *text: str) -> list[int]:
     return [encoding(config).encode(parse_instruction(line), queue) for line in text]
 
 
-def test_an_empty_stream_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None:
-    chip = rtl_chip(NANO)
-    load_text(chip, {"mem_e1.write": words(NANO, "mem_e1.write", "notify", "nop n=5", "write a=3 s=e2", "halt")})
+@pytest.mark.parametrize("config", [NANO, UNEVEN], ids=lambda config: config.name)
+def test_an_empty_stream_is_a_fault_with_unit_and_cycle(rtl_chip: Chips, config: ChipConfig) -> None:
+    chip = rtl_chip(config)
+    load_text(chip, {"mem_e1.write": words(config, "mem_e1.write", "notify", "nop n=5", "write a=3 s=e2", "halt")})
     status = chip.run()
-    assert status.fault == Fault("mem_e1.write", cycle=5 + NANO.pipeline.dispatch, illegal=False)
+    assert status.fault == Fault("mem_e1.write", cycle=5 + config.pipeline.dispatch, illegal=False)
+
+
+def test_text_from_an_empty_stream_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None:
+    chip, (stream, _) = rtl_chip(UNEVEN), geometry(UNEVEN).by_name["mem_e1.write"].fetches
+    text = words(UNEVEN, "mem_e1.write", "notify", "nop n=5", f"ifetch s={stream} a=9 n=1", "nop n=20", "halt")
+    load_text(chip, {"mem_e1.write": text})
+    vectors = encoding(UNEVEN).word_vectors(QueueKind.MEM_WRITE)
+    assert chip.run().fault == Fault("mem_e1.write", 5 + UNEVEN.pipeline.dispatch, illegal=False, count=vectors)
 
 
 def test_every_cycle_with_a_fault_is_counted(rtl_chip: Chips) -> None:
@@ -127,9 +136,10 @@ def test_every_cycle_with_a_fault_is_counted(rtl_chip: Chips) -> None:
     assert chip.run().fault == Fault("mem_e1.write", cycle=NANO.pipeline.dispatch, illegal=False, count=5)
 
 
-def test_an_illegal_word_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None:
-    chip = rtl_chip(NANO)
-    load_text(chip, {"vxm.alu0": [*words(NANO, "vxm.alu0", "notify", "nop n=3"), 0]})
+@pytest.mark.parametrize("config", [NANO, UNEVEN], ids=lambda config: config.name)
+def test_an_illegal_word_is_a_fault_with_unit_and_cycle(rtl_chip: Chips, config: ChipConfig) -> None:
+    chip = rtl_chip(config)
+    load_text(chip, {"vxm.alu0": [*words(config, "vxm.alu0", "notify", "nop n=3"), 0]})
     assert chip.run().fault == Fault("vxm.alu0", cycle=3, illegal=True)
 
 

@@ -2,10 +2,12 @@
 # Copyright 2026 The OpenLPU authors
 """ECC: the check bits that ride with a vector, from the unit that produces it to each one that consumes it.
 
-    unit -> Encoder -> stream registers, SRAM -> Corrector -> unit
+    unit -> Encoder -> stream registers -> Corrector -> unit
+                       stream registers -> Corrector -> SRAM -> stream registers
 
-On the way nothing looks at the check bits: SRAM stores what comes on the stream, and puts out what it stores. Encoder
-and corrector are one register each, and stand once per stream at a hop, whatever number of units share it.
+Check bits are made where a vector is, and from then on they stay with it. A write to SRAM consumes, and so it stores a
+corrected vector, but with the check bits that came. Encoder and corrector are one register each, and stand once per
+stream at a hop, whatever number of units share it.
 """
 
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,7 @@
 """MEM slices: SRAM between the streams.
 
 A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open.
-With ECC a word has its check bits beside it, as it came from the streams and as it goes there again.
+With ECC a word has its check bits beside it, which came with it from the streams and go there with it again.
 
 A window begins at a multiple of its size. So the place in it, which comes on a stream, is combined with its address
 without a carry, and a word found that way takes as long as one that the instruction names.
