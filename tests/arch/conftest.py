@@ -58,7 +58,7 @@ def encodable(config: ChipConfig, queue: Queue, spec: Spec) -> bool:
 @st.composite
 def legal_instructions(draw: st.DrawFn) -> Case:
     config = draw(st.sampled_from(list(PRESETS.values())))
-    kind = draw(st.sampled_from(list(QueueKind)))
+    kind = draw(st.sampled_from([kind for kind in QueueKind if geometry(config).of_kind(kind)]))
     queue = draw(st.sampled_from(geometry(config).of_kind(kind)))
     spec = draw(st.sampled_from([spec for spec in for_kind(kind) if encodable(config, queue, spec)]))
     drawn: list[Any] = []

@@ -73,8 +73,15 @@ def test_a_flipped_bit_is_refused_or_another_instruction(cases: st.SearchStrateg
         assert codec.encode(other, queue) == word ^ 1 << bit
 
 
-@ALL
-@pytest.mark.parametrize("kind", QueueKind)
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        pytest.param(config, kind, id=f"{config.name}-{kind}")
+        for config in PRESETS.values()
+        for kind in QueueKind
+        if geometry(config).of_kind(kind)
+    ],
+)
 def test_every_unknown_opcode_is_refused(config: ChipConfig, kind: QueueKind) -> None:
     known = {spec.opcode for spec in for_kind(kind)}
     assert 0 not in known

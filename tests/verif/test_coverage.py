@@ -49,18 +49,18 @@ def test_every_instruction_has_a_bin_in_every_queue_that_has_it() -> None:
 
 
 def test_what_a_chip_cannot_do_has_no_bin() -> None:
-    assert names(NANO, Group.INSTRUCTIONS) - names(ULX3S, Group.INSTRUCTIONS) == {
+    missing = names(NANO, Group.INSTRUCTIONS) - names(ULX3S, Group.INSTRUCTIONS)
+    assert {name for name in missing if not name.startswith("sxm_permute: ")} == {
         f"vxm: {mnemonic}" for mnemonic in ("exp", "recip", "rsqrt", "tanh")
     }
+    assert {name for name in names(NANO, Group.INSTRUCTIONS) if name.startswith("sxm_permute: ")} <= missing
     both = {f"vxm: d (dest) {form}_both" for form in ("byte", "word")}
     assert both <= names(MIRRORED, Group.OPERANDS)
     assert not both & names(NANO, Group.OPERANDS)
     # Conversions of ulx3s are in the middle of a chain: nothing but results goes in, and nothing comes out.
     converting = {name for name in names(ULX3S, Group.CROSSES) if name.startswith("vxm: i2f ")}
     assert converting == {
-        "vxm: i2f x own result",
         "vxm: i2f x result of another alu",
-        "vxm: i2f x imm",
         "vxm: i2f y none",
         "vxm: i2f d none",
     }

@@ -46,7 +46,7 @@ ULX3S = ChipConfig(
         AluConfig(classes=(FMUL,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,), writes=False),
         AluConfig(classes=(FADD,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,), writes=False),
         AluConfig(classes=(F2I,), x=(CHAIN,), y=(), chain=(1, 2), writes=False),
-        AluConfig(classes=(INT,), x=(CHAIN,), y=(IMMEDIATE,), chain=(1,)),
+        AluConfig(classes=(INT,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,)),
     ),
     sxm_reach=SxmReach.TURN,
     sxm_permutes=False,

@@ -223,9 +223,9 @@ class _Generator:
             if habit.at == cycle:
                 self._again(queue, cycle, habit)
             return
-        # What leaves the array is there for one cycle, so somebody should be.
+        # What leaves the array, or an ALU, is there for one cycle, so somebody should be.
         summed = queue.kind is QueueKind.MXM_ACCS and (queue.index, cycle + self._sums_skew) in self.sums
-        if summed or self.random.random() < 0.5:
+        if summed or self._chained(queue, cycle) or self.random.random() < 0.5:
             chosen = self._choose(queue, cycle)
             if chosen is not None:
                 self._dispatch(queue, cycle, chosen)
@@ -453,16 +453,20 @@ class _Generator:
         immediate = self._random_word() & 0xFFFFFFFF if IMMEDIATE in sources else 0
         return instruction(spec.mnemonic, x=sources[0], y=y, d=dest, imm=immediate)
 
+    def _chained(self, queue: Queue, cycle: int) -> list[int]:
+        """The ALUs whose results an instruction of this cycle could take."""
+        if queue.kind is not QueueKind.VXM:
+            return []
+        sample = cycle + self.timing.dispatch
+        return [alu for alu in self.chip.alu_sources(queue.index) if (alu, sample) in self.results]
+
     def _source(self, queue: Queue, cycle: int, operand: str) -> Operand | None:
         """Something that operand `x` or `y` can be in this cycle; None if there is nothing."""
-        sample = cycle + self.timing.dispatch
-        chained = [alu for alu in self.chip.alu_sources(queue.index) if (alu, sample) in self.results]
+        words = [Operand(Format.WORD, stream) for stream in self._words_at(queue)]
         kinds: dict[Source, list[list[Operand]]] = {
-            Source.STREAM: [
-                [Operand(Format.BYTE, stream) for stream in self._at(queue)],
-                [Operand(Format.WORD, stream) for stream in self._words_at(queue)],
-            ],
-            Source.CHAIN: [[Operand(Format.ALU, alu) for alu in chained]],
+            # Four bytes seldom come together: a chance to take them as a word is not to be missed.
+            Source.STREAM: [[Operand(Format.BYTE, stream) for stream in self._at(queue)], *[words] * 3],
+            Source.CHAIN: [[Operand(Format.ALU, alu) for alu in self._chained(queue, cycle)]],
             Source.IMMEDIATE: [[IMMEDIATE]],
         }
         allowed = self.chip.operand_sources(queue.index, operand)
