@@ -300,7 +300,7 @@ def test_a_reset_in_the_middle_is_no_second_run() -> None:
 def test_a_wire_that_breaks_is_given_up() -> None:
     model = nano()
     chip = loaded(model, back=lambda data: b"")
-    with pytest.raises(ConnectionLostError, match=r"model stopped answering: 5 tries, for 0.31 s at most"):
+    with pytest.raises(ConnectionLostError, match=r"model stopped answering: 4 tries, for 0.15 s at most"):
         chip.run()
     assert model.runs == 0
 

@@ -86,6 +86,8 @@ def test_devices_that_can_be_any_chip_need_a_config() -> None:
             open_device(backend)
 
 
-def test_the_wait_allows_for_a_slow_line() -> None:
+@pytest.mark.parametrize(("baud", "slowest"), [(1_000_000, 10_000), (115_200, 10_000), (2400, 2400)])
+def test_the_wait_allows_for_a_slow_line(baud: int, slowest: int) -> None:
     # The longest request and reply are some 2,080 bytes of ten bits.
-    assert driver._patience(9600).seconds == pytest.approx(1 + 2 * 1041 * 10 / 9600, rel=0.01)
+    assert driver._patience(baud).wait(0) == pytest.approx(1 + 2 * 1041 * 10 / slowest, rel=0.01)
+    assert driver._patience(1_000_000).longest < 60

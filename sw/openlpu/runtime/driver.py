@@ -50,6 +50,8 @@ __all__ = [
     "to_chip",
 ]
 
+_VIRTUAL_BAUD = 10_000
+"""What a virtual board may be down to on a busy machine, whatever the rate it was opened with."""
 _UINT8_SHIFT = 128
 """What is subtracted from a uint8 value to hold it as int8."""
 
@@ -200,9 +202,9 @@ def _serial_chip(place: str, config: ChipConfig | None) -> ChipPort:
 
 
 def _patience(baud: int) -> Patience:
-    """A second for the chip and the machine between, and as long as the longest request and reply are on the line."""
+    """A second for the chip and the machine between, and the time of the longest request and reply on the line."""
     frames = protocol.stuffed_bytes(protocol.max_request_bytes()) + protocol.stuffed_bytes(protocol.max_reply_bytes())
-    return Patience(1.0 + frames * BITS_PER_BYTE / baud)
+    return Patience(1.0, frames * BITS_PER_BYTE / min(baud, _VIRTUAL_BAUD))
 
 
 def _rtl_chip(config: ChipConfig) -> ChipPort:

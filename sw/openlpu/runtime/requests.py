@@ -56,14 +56,20 @@ class Patience:
     """How long to wait for an answer, and how often to try again before giving up."""
 
     seconds: float
-    """Of the first wait; each further one in vain is twice as long as the one before."""
-    tries: int = 5
+    """Of the first wait, but for the line; each further one in vain is twice as long as the one before."""
+    line_seconds: float = 0.0
+    """What the longest request and reply may take on the line, in the first wait."""
+    tries: int = 4
     """In a row that bring a request no further."""
 
     @property
     def longest(self) -> float:
         """Seconds without any answer after which a device is given up."""
-        return self.seconds * float(2**self.tries - 1)
+        return sum(self.wait(silences) for silences in range(self.tries))
+
+    def wait(self, silences: int) -> float:
+        """Seconds to wait for an answer after so many waits in vain."""
+        return (self.seconds + self.line_seconds) * float(2**silences)
 
 
 @dataclass(frozen=True)
@@ -187,7 +193,7 @@ class RequestLine:
             for frame in sending.due(0 if tries else self._buffer_bytes):
                 self._wire.send(frame)
             before = sending.taken
-            answer = self._receive(time.monotonic() + self._patience.seconds * 2**silences)
+            answer = self._receive(time.monotonic() + self._patience.wait(silences))
             if answer is None:
                 silences += 1
             else:
