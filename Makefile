@@ -14,13 +14,17 @@ LPU     := $(BIN)/lpu
 PIP     := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
 PRESETS := nano ulx3s
 
+# Of `make bitstream`; a board has a config and a config a clock, unless given here: CONFIG=nano CLOCK=50 (MHz).
+BOARD ?= ulx3s
+SEED  ?= 1
+
 # Stamps: what is installed in the environment. The simulation needs a fraction of what development needs.
 SIM := $(VENV)/.installed-sim
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim demo-board test check lint format types docs docs-check bench regress formal rtl constraints clean
+.PHONY: help setup sim demo-board test check lint format types docs docs-check bench regress formal rtl bitstream area constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +87,12 @@ formal: $(DEV) ## prove streams and queues of nano
 rtl: $(SIM) ## write the Verilog of each preset to build/rtl
 	mkdir -p build/rtl
 	for preset in $(PRESETS); do $(LPU) generate $$preset -o build/rtl/$$preset || exit 1; done
+
+bitstream: $(DEV) ## build a chip for a board, with a report: build/BOARD-CONFIG (BOARD=ulx3s CONFIG= CLOCK= SEED=1)
+	$(LPU) board build $(BOARD) --seed $(SEED) $(CONFIG:%=--config %) $(CLOCK:%=--clock %)
+
+area: $(DEV) ## synthesise the presets that fit an ECP5, and rewrite the figures that `make regress` compares with
+	$(BIN)/python -m openlpu.fpga.area
 
 constraints: $(DEV) ## pin the versions installed now
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new

@@ -85,10 +85,10 @@ class CarryMultiplier(_Multiplier):
                 cells = [(_DIFFERENCE_OF_TWO, *other, *one) for one, other in zip(lower[1:], upper[1:], strict=True)]
                 first = (_CARRY, Const(0), Const(0), Const(0), Const(1))
                 pairs.append(Cat(a[0] & b[low], _chain(m, f"pair{low}", [first, *cells])[1:]))
-        low = _shifted_sum(m, "low", pairs[0], pairs[1], 2)
-        high = _shifted_sum(m, "high", pairs[2], pairs[3], 2)
+        lower_half = _shifted_sum(m, "low", pairs[0], pairs[1], 2)
+        upper_half = _shifted_sum(m, "high", pairs[2], pairs[3], 2)
         product = Signal(signed(16), reset_less=True)
-        m.d.sync += product.eq(_shifted_sum(m, "sum", low, high, 4))
+        m.d.sync += product.eq(_shifted_sum(m, "sum", lower_half, upper_half, 4))
         m.d.comb += self.product.eq(product)
         return m
 

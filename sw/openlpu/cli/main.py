@@ -17,6 +17,7 @@ import click
 from openlpu.arch.config import ConfigError
 from openlpu.arch.encoding import EncodingError
 from openlpu.cli.benching import bench
+from openlpu.cli.board import board
 from openlpu.cli.boards import status, vboard
 from openlpu.cli.chips import configs, generate
 from openlpu.cli.compiling import compile_command
@@ -70,7 +71,7 @@ def main() -> None:
     """OpenLPU: generate chips, compile models, run programs. Every cycle is known beforehand."""
 
 
-for command in (configs, generate, compile_command, check, disasm, report, run, bench, status, vboard):
+for command in (configs, generate, compile_command, check, disasm, report, run, bench, status, board, vboard):
     main.add_command(command)
 
 

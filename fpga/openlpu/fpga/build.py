@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""From a board and a config to a bitstream and its report: synthesis, placing and routing, packing.
+
+The same board, config, clock, seed and tools give the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from openlpu.arch.config import ChipConfig
+from openlpu.hdl.generate import hosted_verilog
+
+from . import report, synthesis
+from .boards import Board
+from .device import Area, Pll, find_pll
+from .report import Report
+from .synthesis import CELLS, CELLS_BY_UNIT, NETLIST
+from .toolchain import Toolchain
+from .top import TOP, surroundings
+
+__all__ = ["BITSTREAM", "Synthesis", "build", "nextpnr_options", "synthesise"]
+
+BITSTREAM = "board.bit"
+"""The file for openFPGALoader."""
+
+_CONSTRAINTS, _ROUTED, _TIMING = f"{TOP}.lpf", f"{TOP}.config", "timing.json"
+_PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """What synthesis left in a directory: netlist and constraints are files there."""
+
+    pll: Pll
+    units: Mapping[str, Area]
+    """After mapping, before the units were optimised together."""
+    total: Area
+    """Of the whole, afterwards."""
+
+
+def build(
+    board: Board,
+    config: ChipConfig,
+    *,
+    clock_mhz: float,
+    seed: int,
+    toolchain: Toolchain,
+    directory: Path,
+    started: Callable[[str], None] = lambda step: None,
+) -> Report:
+    """Build a bitstream, and write it with its report, the netlists and the logs into an empty directory.
+
+    The clock is the fastest that the board's PLL makes and `clock_mhz` does not exceed. Whether routing met it is for
+    the caller to see in the report. `started` hears of each step.
+
+    Raises ValueError when the config has no RTL, does not fit the device or cannot have that clock or baud rate, and
+    ToolError when a tool fails.
+    """
+    started("synthesis")
+    netlist = synthesise(board, config, clock_mhz=clock_mhz, toolchain=toolchain, directory=directory)
+    _refuse_too_large(board, config, netlist.total)
+    started("placing and routing")
+    toolchain.run("nextpnr-ecp5", nextpnr_options(board, seed), directory)
+    started("packing")
+    toolchain.run("ecppack", _ecppack_options(config), directory)
+    timing = report.timing_of(json.loads((directory / _TIMING).read_text(encoding="utf-8")))
+    target_mhz = round(netlist.pll.output_hz / 1e6, 6)
+    made = Report(
+        board=board.name,
+        device=board.make_platform().device,
+        config=config.name,
+        digest=config.digest,
+        baud=board.baud,
+        seed=seed,
+        target_mhz=target_mhz,
+        fmax_mhz=timing.fmax_mhz,
+        met=timing.fmax_mhz >= target_mhz,
+        units=netlist.units,
+        used=timing.used,
+        available=board.device.area,
+        paths=timing.paths,
+        tools=toolchain.versions,
+        bitstream_sha256=hashlib.sha256((directory / BITSTREAM).read_bytes()).hexdigest(),
+    )
+    (directory / report.JSON).write_text(made.json, encoding="utf-8")
+    (directory / report.TEXT).write_text(made.text, encoding="utf-8")
+    return made
+
+
+def synthesise(
+    board: Board, config: ChipConfig, *, clock_mhz: float, toolchain: Toolchain, directory: Path
+) -> Synthesis:
+    """The first step of `build`, and its files. Raises as `build`, except that the result may be too large."""
+    in_dsp = synthesis.multipliers_in_dsp(config, board.device.area.dsp)
+    pll = find_pll(board.oscillator_hz, clock_mhz * 1e6)
+    chip = hosted_verilog(config, clock_hz=pll.output_hz, baud=board.baud)
+    around, constraints = surroundings(board, pll)
+    sources = {f"{TOP}.il": around, "chip.v": chip, "multipliers.v": synthesis.multipliers_verilog()}
+    commands = synthesis.script(list(sources), synthesis.modules_of(chip), top=TOP, in_dsp=in_dsp)
+    for name, text in {**sources, _CONSTRAINTS: constraints, "synthesis.ys": commands}.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    toolchain.run("yosys", ["-Q", "-T", "synthesis.ys"], directory)
+    by_unit, flat = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, CELLS))
+    units = synthesis.area_by_unit(by_unit, TOP)
+    return Synthesis(pll=pll, units=units, total=synthesis.area(flat["design"]["num_cells_by_type"]))
+
+
+def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
+    """The command line of nextpnr for a board. A clock that is not met is found in its report, and no failure."""
+    platform = board.make_platform()
+    kind, pins = platform.package[:2], platform.package[2:]
+    return [
+        board.device.nextpnr_option,
+        *("--package", _PACKAGES[kind] + pins),
+        *("--speed", platform.speed),
+        *("--json", NETLIST),
+        *("--lpf", _CONSTRAINTS),
+        *("--textcfg", _ROUTED),
+        *("--report", _TIMING),
+        *("--seed", str(seed)),
+        "--timing-allow-fail",
+    ]
+
+
+def _ecppack_options(config: ChipConfig) -> Sequence[str]:
+    # USERCODE has 32 bits, readable over JTAG; the whole digest is in the chip, where the driver asks for it.
+    return ["--input", _ROUTED, "--bit", BITSTREAM, "--compress", "--usercode", f"0x{config.digest[:8]}"]
+
+
+def _refuse_too_large(board: Board, config: ChipConfig, area: Area) -> None:
+    device = board.device.area
+    over = [
+        f"{getattr(area, kind):,} {name} of {getattr(device, kind):,}"
+        for kind, name in (("lut", "LUTs"), ("ff", "flip-flops"), ("dsp", "multipliers"), ("bram", "block RAMs"))
+        if getattr(area, kind) > getattr(device, kind)
+    ]
+    if over:
+        raise ValueError(f"config '{config.name}' does not fit board {board.name}: {', '.join(over)}")

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""From Verilog to a netlist of an ECP5's cells: the Yosys script, and what its count says of each unit.
+
+Units are kept apart while logic is mapped. So the area of each is exact, equal ones are mapped once, and mapping takes
+minutes less; the netlist is flattened afterwards. Mapping goes for area: a chip is limited by what fits.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.lib import wiring
+
+from openlpu.arch.config import ChipConfig, OpClass
+
+from .device import Area
+from .ecp5 import CarryMultiplier, DspMultiplier
+
+__all__ = [
+    "CELLS",
+    "CELLS_BY_UNIT",
+    "NETLIST",
+    "UNITS",
+    "area",
+    "area_by_unit",
+    "modules_of",
+    "multipliers_in_dsp",
+    "multipliers_verilog",
+    "script",
+]
+
+NETLIST = "netlist.json"
+"""The file that the script writes for nextpnr."""
+CELLS_BY_UNIT, CELLS = "cells_by_unit.json", "cells.json"
+"""Files that the script writes: what is in every module while units are apart, and what is in the netlist."""
+
+UNITS = {
+    "board": r"board",
+    "bridge": r"hosted_chip(\.bridged)?",
+    "queues": r"icu_\w+",
+    "streams": r"chip\.hop\d+",
+    "MEM": r"mem_\w+",
+    "MXM": r"chip\.mxm_\w+|column",
+    "SXM": r"chip\.sxm_\w+",
+    "VXM": r"chip\.vxm|lane_alu_\w+",
+    "ECC": r"encoder_\w+|corrector",
+    "run control": r"chip(\.host)?|errors_\w+",
+}
+"""What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
+
+_MULTIPLIER = "multiplier_1"
+_IN_DSP, _IN_CHAINS = f"{_MULTIPLIER}_dsp", f"{_MULTIPLIER}_chains"
+_INFERRED = {OpClass.FMUL: 4, OpClass.SPECIAL: 6}
+"""Multipliers that Yosys finds in an ALU's lane by class; in every other there is none."""
+
+_MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
+_TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
+
+
+def multipliers_in_dsp(config: ChipConfig, dsp: int) -> int:
+    """How many of the multipliers of an MXM column get a DSP block on a device with `dsp` of them.
+
+    First come those of the VXM, which have no other good form. Raises ValueError when these alone are too many, or the
+    MXM's multipliers have another number of stages than their substitutes.
+    """
+    if config.pipeline.multiply != 1:
+        raise ValueError(
+            f"config '{config.name}': pipeline.multiply is {config.pipeline.multiply}, and an ECP5's multipliers take 1"
+        )
+    inferred = config.lanes * sum(_INFERRED.get(operation, 0) for alu in config.alus for operation in alu.classes)
+    if inferred > dsp:
+        raise ValueError(f"config '{config.name}': its ALUs need {inferred} multipliers, and the device has {dsp}")
+    columns = config.lanes * config.mxm_planes * config.hemispheres
+    return min((dsp - inferred) // columns, config.lanes)
+
+
+def multipliers_verilog() -> str:
+    """The modules that stand in for the MXM's multipliers."""
+    return _verilog(DspMultiplier(), _IN_DSP) + _verilog(CarryMultiplier(), _IN_CHAINS)
+
+
+def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: int) -> str:
+    """The Yosys script that makes `NETLIST`, `CELLS_BY_UNIT` and `CELLS` of RTLIL and Verilog files.
+
+    `modules` are those of the sources, `in_dsp` what `multipliers_in_dsp` said.
+    """
+    read = {"il": "read_rtlil", "v": "read_verilog"}
+    units = [module for module in modules if module != top and _unit(module) is not None]
+    lines = [
+        *(f"{read[source.rpartition('.')[2]]} {source}" for source in sources),
+        f"chtype -set {_IN_CHAINS} column/t:{_MULTIPLIER}",
+        *(f"chtype -set {_IN_DSP} column/multiplier{row}" for row in range(in_dsp)),
+        f"hierarchy -top {top}",
+        f"setattr -mod -set keep_hierarchy 1 {' '.join(units)}",
+        f"synth_ecp5 -top {top} -nowidelut -run begin:map_luts",
+        f"abc -lut 4 -script {_MAPPING}",
+        "clean",
+        f"synth_ecp5 -top {top} -nowidelut -run map_cells:edif",
+        f"tee -q -o {CELLS_BY_UNIT} stat -json",
+        "setattr -mod -unset keep_hierarchy *",
+        "flatten",
+        "opt_clean",
+        "opt_lut_ins -tech lattice",
+        "clean",
+        "check -assert",
+        f"tee -q -o {CELLS} stat -json",
+        f"write_json {NETLIST}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def modules_of(text: str) -> list[str]:
+    """The names of the modules in Verilog text."""
+    return re.findall(r"^module \\?([^\s(]+)", text, re.MULTILINE)
+
+
+def area_by_unit(statistics: Mapping[str, Any], top: str) -> dict[str, Area]:
+    """The area of each of `UNITS` there is, from what `CELLS_BY_UNIT` holds."""
+    cells = {name.removeprefix("\\"): module["num_cells_by_type"] for name, module in statistics["modules"].items()}
+    areas: dict[str, Area] = {}
+    for module, count in _instances(cells, top).items():
+        unit = _unit(module)
+        assert unit is not None  # only these are kept apart
+        areas[unit] = areas.get(unit, Area()) + area(cells[module]) * count
+    return {unit: areas[unit] for unit in UNITS if unit in areas}
+
+
+def area(cells: Mapping[str, int]) -> Area:
+    """What cells take, given how many there are of each type."""
+    return Area(
+        lut=sum(places * cells.get(kind, 0) for kind, places in _TABLES.items()),
+        ff=cells.get("TRELLIS_FF", 0),
+        dsp=cells.get("MULT18X18D", 0),
+        bram=cells.get("DP16KD", 0),
+    )
+
+
+def _instances(cells: Mapping[str, Mapping[str, int]], top: str) -> Counter[str]:
+    """How often each module stands in the design."""
+
+    def below(module: str) -> Iterator[tuple[str, int]]:
+        yield module, 1
+        for kind, count in cells[module].items():
+            name = kind.removeprefix("\\")
+            if name in cells:
+                for inner, times in below(name):
+                    yield inner, count * times
+
+    total: Counter[str] = Counter()
+    for module, count in below(top):
+        total[module] += count
+    return total
+
+
+def _unit(module: str) -> str | None:
+    return next((unit for unit, pattern in UNITS.items() if re.fullmatch(pattern, module)), None)
+
+
+def _verilog(component: wiring.Component, name: str) -> str:
+    # The member protocol of both: see `openlpu.hdl.multiplier`.
+    return verilog.convert(component, name, emit_src=False, strip_internal_attrs=True)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Boards: pins, clock and reset around the chip, LEDs."""
+
+import re
+
+import pytest
+from amaranth.sim import Simulator, SimulatorContext
+
+from openlpu.arch.presets import PRESETS
+from openlpu.fpga.boards import BOARDS, find_board
+from openlpu.fpga.build import nextpnr_options
+from openlpu.fpga.device import find_pll
+from openlpu.fpga.top import Indicators, surroundings
+
+PINS = {
+    # From the boards' schematics, so that a change of the platforms is noticed.
+    "ulx3s": {
+        "clk25_0__io": "G2",
+        "uart_0__rx__io": "M1",
+        "uart_0__tx__io": "L4",
+        "led_0__io": "B2",
+        "led_1__io": "C2",
+        "led_2__io": "C1",
+    },
+    "ecpix5": {
+        "clk100_0__io": "K23",
+        "uart_0__rx__io": "R26",
+        "uart_0__tx__io": "R24",
+        "rgb_led_0__g__io": "R21",
+        "rgb_led_1__b__io": "T24",
+        "rgb_led_2__r__io": "K21",
+    },
+}
+OPTIONS = {"ulx3s": "--85k --package CABGA381 --speed 6", "ecpix5": "--um5g-85k --package CABGA554 --speed 8"}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_pin_is_placed(name: str) -> None:
+    board = BOARDS[name]
+    rtlil, constraints = surroundings(board, find_pll(board.oscillator_hz, 50e6))
+    assert dict(re.findall(r'^LOCATE COMP "(\w+)" SITE "(\w+)";$', constraints, re.MULTILINE)) == PINS[name]
+    top = rtlil.partition("module \\board\n")[2].partition("\nend\n\n")[0]
+    assert set(re.findall(r"^  wire width 1 (?:in|out)put \d+  \\(\w+)$", top, re.MULTILINE)) == set(PINS[name])
+    assert set(re.findall(r'^IOBUF PORT "(\w+)" .*\bIO_TYPE=LVCMOS33\b', constraints, re.MULTILINE)) == set(PINS[name])
+    assert f'FREQUENCY PORT "{board.make_platform().default_clk}_0__io" {board.oscillator_hz} HZ;' in constraints
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_pll_has_its_dividers(name: str) -> None:
+    board = BOARDS[name]
+    pll = find_pll(board.oscillator_hz, 62.5e6)
+    rtlil, _ = surroundings(board, pll)
+    parameters = dict(re.findall(r"^    parameter \\(\w+_DIV) (\d+)$", rtlil, re.MULTILINE))
+    wanted = {"CLKI_DIV": pll.input_div, "CLKFB_DIV": pll.feedback_div, "CLKOP_DIV": pll.output_div}
+    assert {name: int(value) for name, value in parameters.items()} == wanted
+
+
+def test_the_same_board_gives_the_same_text() -> None:
+    board = BOARDS["ulx3s"]
+    pll = find_pll(board.oscillator_hz, 50e6)
+    assert surroundings(board, pll) == surroundings(board, pll)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_nextpnr_is_told_the_device(name: str) -> None:
+    options = " ".join(nextpnr_options(BOARDS[name], seed=7))
+    assert options.startswith(OPTIONS[name])
+    assert "--seed 7" in options
+
+
+def test_boards_have_a_preset_to_start_with() -> None:
+    assert {board.config for board in BOARDS.values()} <= set(PRESETS)
+    assert all(name == board.name for name, board in BOARDS.items())
+
+
+def test_an_unknown_board_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^no board 'icestick': there are ulx3s, ecpix5$"):
+        find_board("icestick")
+
+
+def test_leds() -> None:
+    """With a clock of 100 Hz: a tenth of a second is ten cycles."""
+    dut = Indicators(clock_hz=100)
+    alive, running, fault = [], [], []
+
+    async def bench(ctx: SimulatorContext) -> None:
+        for cycle in range(250):
+            ctx.set(dut.running, cycle in (40, 45))
+            ctx.set(dut.fault, 60 <= cycle < 70)
+            alive.append(ctx.get(dut.alive_led))
+            fault.append(ctx.get(dut.fault_led))
+            await ctx.tick()
+            running.append(ctx.get(dut.running_led))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-2)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert alive == [cycle % 100 < 50 for cycle in range(250)]
+    assert running == [40 <= cycle < 55 for cycle in range(250)]
+    assert fault == [60 <= cycle < 70 for cycle in range(250)]
