@@ -162,8 +162,8 @@ def correct_registers(chip: RtlChip, faults: int) -> None:
 
 def test_faults_in_sram_and_streams(rtl_chip: Chips) -> None:
     chip = rtl_chip(UNEVEN)
-    correct_words(chip, 100)
-    flag_words(chip, 100)
+    correct_words(chip, 75)
+    flag_words(chip, 50)
     correct_registers(chip, 50)
 
 
