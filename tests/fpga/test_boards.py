@@ -3,9 +3,10 @@
 """Boards: pins, clock and reset around the chip, LEDs."""
 
 import re
+from typing import Any
 
 import pytest
-from amaranth.sim import Simulator, SimulatorContext
+from amaranth.sim import Simulator
 
 from openlpu.arch.presets import PRESETS
 from openlpu.fpga.boards import BOARDS, find_board
@@ -84,7 +85,7 @@ def test_leds() -> None:
     dut = Indicators(clock_hz=100)
     alive, running, fault = [], [], []
 
-    async def bench(ctx: SimulatorContext) -> None:
+    async def bench(ctx: Any) -> None:
         for cycle in range(250):
             ctx.set(dut.running, cycle in (40, 45))
             ctx.set(dut.fault, 60 <= cycle < 70)

@@ -121,6 +121,8 @@ def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
         *("--lpf", _CONSTRAINTS),
         *("--textcfg", _ROUTED),
         *("--report", _TIMING),
+        # The other router rips up for hours what this one finds in minutes.
+        *("--router", "router2"),
         *("--seed", str(seed)),
         "--timing-allow-fail",
     ]

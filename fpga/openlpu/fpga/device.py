@@ -38,13 +38,10 @@ class Device:
 
 
 _LARGE = Area(lut=83640, ff=83640, dsp=156, bram=208)
-_MEDIUM = Area(lut=43848, ff=43848, dsp=72, bram=108)
 
 DEVICES = {
     "LFE5U-85F": Device(nextpnr_option="--85k", area=_LARGE),
-    "LFE5U-45F": Device(nextpnr_option="--45k", area=_MEDIUM),
     "LFE5UM5G-85F": Device(nextpnr_option="--um5g-85k", area=_LARGE),
-    "LFE5UM5G-45F": Device(nextpnr_option="--um5g-45k", area=_MEDIUM),
 }
 """By the name that Amaranth's platforms use. A board with another device needs a line here."""
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import subprocess
 from pathlib import Path
@@ -119,13 +120,15 @@ def program(name: str, config: str | None, output: Path | None, flash: bool) -> 
         raise UserError(f"{directory} holds a build for {report.board}, not for {name}")
     if not report.met:
         raise UserError(f"{directory} holds a build that would not work: {report.verdict}")
+    bitstream = directory / _fpga("build").BITSTREAM
+    if hashlib.sha256(bitstream.read_bytes()).hexdigest() != report.bitstream_sha256:
+        raise UserError(f"{directory}: the report is of another bitstream; build again")
     tools = _fpga("toolchain")
     try:
         loader = tools.find_loader()
     except tools.ToolError as error:
         raise UserError(str(error)) from None
     place = "--write-flash" if flash else "--write-sram"
-    bitstream = directory / _fpga("build").BITSTREAM
     status = subprocess.run([loader, *target.loader, place, str(bitstream)], check=False).returncode
     if status != 0:
         raise RunFailure(f"openFPGALoader ended with status {status}")

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Multipliers by count, the script, and the area of each unit from what Yosys counts."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from openlpu.arch.config import AluConfig, ChipConfig, OpClass
+from openlpu.arch.presets import NANO, ULX3S
+from openlpu.fpga.area import differences
+from openlpu.fpga.device import Area
+from openlpu.fpga.synthesis import area_by_unit, modules_of, multipliers_in_dsp, multipliers_verilog, script
+
+DATA = Path(__file__).with_name("data")
+INT, FMUL = OpClass.INT, OpClass.FMUL
+
+
+def with_alus(config: ChipConfig, *classes: OpClass) -> ChipConfig:
+    """A config whose ALUs have a class each."""
+    return dataclasses.replace(config, alus=tuple(AluConfig(classes=(name,), chain=()) for name in classes))
+
+
+@pytest.mark.parametrize(
+    ("config", "dsp", "expected"),
+    [
+        # 16 lanes x 4 for floats leave 92: 5 for each of 16 columns.
+        (ULX3S, 156, 5),
+        # 4 lanes x (4 + 6) leave 116, and a column has but 4 multipliers.
+        (NANO, 156, 4),
+        (with_alus(ULX3S, INT), 156, 9),
+        (with_alus(ULX3S, INT), 15, 0),
+        (with_alus(ULX3S, FMUL, FMUL), 156, 1),
+        (with_alus(ULX3S, FMUL), 64, 0),
+    ],
+)
+def test_multipliers_by_count(config: ChipConfig, dsp: int, expected: int) -> None:
+    assert multipliers_in_dsp(config, dsp) == expected
+
+
+def test_too_many_multipliers_in_alus() -> None:
+    with pytest.raises(ValueError, match=r"^config 'ulx3s': its ALUs need 64 multipliers, and the device has 63$"):
+        multipliers_in_dsp(with_alus(ULX3S, FMUL), 63)
+
+
+def test_multipliers_of_other_depth_are_refused() -> None:
+    config = dataclasses.replace(NANO, pipeline=dataclasses.replace(NANO.pipeline, multiply=2))
+    wanted = r"^config 'nano': pipeline.multiply is 2, and an ECP5's multipliers take 1$"
+    with pytest.raises(ValueError, match=wanted):
+        multipliers_in_dsp(config, 156)
+
+
+def test_substitutes_are_named_as_the_script_names_them() -> None:
+    text = multipliers_verilog()
+    commands = script(["a.il", "b.v"], ["board", "column", "chip.vxm", "ram_8x8"], top="board", in_dsp=2).splitlines()
+    dsp, chains = modules_of(text)
+    assert [line for line in commands if line.startswith(("read", "chtype", "setattr -mod -set"))] == [
+        "read_rtlil a.il",
+        "read_verilog b.v",
+        f"chtype -set {chains} column/t:multiplier_1",
+        f"chtype -set {dsp} column/multiplier0",
+        f"chtype -set {dsp} column/multiplier1",
+        "setattr -mod -set keep_hierarchy 1 column chip.vxm",
+    ]
+    assert text.count("MULT18X18D") == 1
+
+
+def test_area_by_unit() -> None:
+    """Of a real count of nano, with what the modules' own lines in it add up to by hand."""
+    units = area_by_unit(json.loads((DATA / "cells_by_unit.json").read_text(encoding="utf-8")), "board")
+    assert units["board"] == Area(lut=38 + 2 * 32, ff=69)
+    # The plane, and four columns.
+    assert units["MXM"].dsp == 4 * 4
+    # Four lanes of a multiplier and of a table.
+    assert (units["VXM"].dsp, units["VXM"].bram) == (4 * (4 + 6), 4 * 3)
+    assert list(units)[:3] == ["board", "bridge", "queues"]
+    # What Yosys itself counts in the whole.
+    assert sum(units.values(), Area()) == Area(lut=39352 + 2 * 2657 + 6 * 40, ff=20939, dsp=56, bram=44)
+
+
+def test_every_other_module_belongs_to_its_users() -> None:
+    cells = {
+        "board": {"LUT4": 1, "hosted_chip": 1},
+        "hosted_chip": {"chip": 1},
+        "chip": {"lane_alu_int_2": 3, "mem_e0": 2, "DP16KD": 1},
+        "lane_alu_int_2": {"LUT4": 10, "CCU2C": 2, "TRELLIS_FF": 7},
+        "mem_e0": {"DP16KD": 4, "TRELLIS_DPR16X4": 1},
+        "unused": {"LUT4": 1000},
+    }
+    statistics = {"modules": {f"\\{name}": {"num_cells_by_type": kinds} for name, kinds in cells.items()}}
+    assert area_by_unit(statistics, "board") == {
+        "board": Area(lut=1),
+        "bridge": Area(),
+        "MEM": Area(lut=12, bram=8),
+        "VXM": Area(lut=42, ff=21),
+        "run control": Area(bram=1),
+    }
+
+
+def test_growth_is_seen() -> None:
+    committed = {"VXM": Area(lut=10_000, ff=5_000, dsp=40), "MEM": Area(lut=100, bram=4)}
+    assert differences(committed, committed) == []
+    near = {"VXM": Area(lut=10_300, ff=4_850, dsp=40), "MEM": Area(lut=132, bram=4)}
+    assert differences(near, committed) == []
+    far = {"VXM": Area(lut=10_301, ff=4_849, dsp=41), "MEM": Area(lut=133, bram=5), "ECC": Area(lut=500)}
+    assert differences(far, committed) == [
+        "ECC: 500 LUT, and 0 are committed",
+        "MEM: 133 LUT, and 100 are committed",
+        "MEM: 5 BRAM, and 4 are committed",
+        "VXM: 10,301 LUT, and 10,000 are committed",
+        "VXM: 4,849 FF, and 5,000 are committed",
+        "VXM: 41 DSP, and 40 are committed",
+    ]
+    assert differences({}, {"ECC": Area(lut=500)}) == ["ECC: 0 LUT, and 500 are committed"]
