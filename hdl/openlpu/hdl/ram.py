@@ -50,7 +50,7 @@ class Ram(SharedComponent):
             shape=unsigned(self._width),
             depth=self._depth,
             init=[],
-            attrs={"no_rw_check": 1},
+            attrs=cast(Any, {"no_rw_check": 1}),
         )
         wiring.connect(m, wiring.flipped(self.read), words.read_port())
         wiring.connect(m, wiring.flipped(self.write), words.write_port())

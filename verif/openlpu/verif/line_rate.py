@@ -4,8 +4,8 @@
 
     python -m openlpu.verif.line_rate
 
-A program with an image of some 24 KiB is loaded by the driver into a virtual board. The line is counted in the time of the
-chip, so the figure is the same on every machine, as long as the host is faster than the simulation.
+A program with an image of some 24 KiB is loaded by the driver into a virtual board. The line is counted in the time of
+the chip, so the figure is the same on every machine, as long as the host is faster than the simulation.
 """
 
 from openlpu.arch import protocol

@@ -443,8 +443,9 @@ class _Generator:
         return self._number(0, (self.config.mem_words >> bits) - 1) << bits, bits
 
     def _computation(self, queue: Queue, cycle: int, spec: Spec) -> Instruction | None:
-        sources = [self._source(queue, cycle, operand) for operand in ("x", "y")[: spec.arity]]
-        if None in sources:
+        found = [self._source(queue, cycle, operand) for operand in ("x", "y")[: spec.arity]]
+        sources = [source for source in found if source is not None]
+        if len(sources) < spec.arity:
             return None
         if sources == [IMMEDIATE] * len(sources) and self.random.random() < 0.7:
             return None
