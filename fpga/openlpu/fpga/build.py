@@ -7,7 +7,7 @@ The same board, config, clock, seed and tools give the same bytes.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,22 +50,19 @@ def build(
     seed: int,
     toolchain: Toolchain,
     directory: Path,
-    started: Callable[[str], None] = lambda step: None,
 ) -> Report:
     """Build a bitstream, and write it with its report, the netlists and the logs into an empty directory.
 
     The clock is the fastest that the board's PLL makes and `clock_mhz` does not exceed. Whether routing met it is for
-    the caller to see in the report. `started` hears of each step.
+    the caller to see in the report.
 
     Raises ValueError when the config has no RTL, does not fit the device or cannot have that clock or baud rate, and
     ToolError when a tool fails.
     """
-    started("synthesis")
     netlist = synthesise(board, config, clock_mhz=clock_mhz, toolchain=toolchain, directory=directory)
     _refuse_too_large(board, config, netlist.total)
-    started("placing and routing")
     toolchain.run("nextpnr-ecp5", nextpnr_options(board, seed), directory)
-    started("packing")
+    _stamp(directory / _ROUTED, config)
     toolchain.run("ecppack", _ecppack_options(config), directory)
     timing = report.timing_of(json.loads((directory / _TIMING).read_text(encoding="utf-8")))
     target_mhz = round(netlist.pll.output_hz / 1e6, 6)
@@ -128,9 +125,16 @@ def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
     ]
 
 
+def _stamp(routed: Path, config: ChipConfig) -> None:
+    """Put the config's name and digest into the comments of a routed design, which head the bitstream."""
+    text = routed.read_text(encoding="utf-8")
+    device, line, rest = text.partition("\n")
+    routed.write_text(f"{device}{line}\n.comment OpenLPU {config.name} {config.digest}{line}{rest}", encoding="utf-8")
+
+
 def _ecppack_options(config: ChipConfig) -> Sequence[str]:
     # USERCODE has 32 bits, readable over JTAG; the whole digest is in the chip, where the driver asks for it.
-    return ["--input", _ROUTED, "--bit", BITSTREAM, "--compress", "--usercode", f"0x{config.digest[:8]}"]
+    return ["--input", _ROUTED, "--bit", BITSTREAM, "--compress", "--usercode", str(int(config.digest[:8], 16))]
 
 
 def _refuse_too_large(board: Board, config: ChipConfig, area: Area) -> None:

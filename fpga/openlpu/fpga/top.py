@@ -47,7 +47,8 @@ class Indicators(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Count tenths of a second, and those since the last run."""
         m = Module()
-        cycles, tenths = Signal(range(self._shown_cycles)), Signal(range(_SHOWN_HZ))
+        cycles = Signal(range(self._shown_cycles))
+        tenths = Signal(range(_SHOWN_HZ))
         left = Signal(range(self._shown_cycles + 1))
         with m.If(cycles == self._shown_cycles - 1):
             m.d.sync += [cycles.eq(0), tenths.eq(tenths + 1)]
@@ -108,7 +109,8 @@ class BoardTop(wiring.Component):
         m.domains.power_on = ClockDomain(reset_less=True, local=True)
         oscillator = io.Buffer(io.Direction.Input, _port(platform, (str(platform.default_clk), 0)))
         m.submodules.oscillator = oscillator
-        clock, locked = Signal(), Signal()
+        clock = Signal()
+        locked = Signal()
         m.submodules.pll = _pll(self._pll, oscillator.i, clock, locked)
         m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("power_on").eq(clock)]
 
