@@ -220,12 +220,11 @@ class QueueLaws(Elaboratable):
             Assert(~self._known | (self._icu.issue.word == self._last), "it is the one to repeat"),
         ]
         when(executing, inside["fresh"] == self._first, "the head is new")
-        elapsed = self._since + 1
         waits = executing & legal
         n, gap = self.nop_cycles(reader.field("nop", "n")), reader.field("repeat", "gap")
-        when(waits & reader.is_("nop"), inside["wait"] == (n - elapsed)[:16], "cycles of the NOP left")
-        when(waits & reader.is_("repeat"), inside["wait"] == (gap - elapsed)[:16], "cycles of the gap left")
-        repetitions = (reader.field("repeat", "n") - self._done - 1)[:12]
+        when(waits & reader.is_("nop"), inside["wait"] == (n - self._since)[:16], "cycles of the NOP left")
+        when(waits & reader.is_("repeat"), inside["wait"] == (gap - self._since)[:16], "cycles of the gap left")
+        repetitions = (reader.field("repeat", "n") - self._done)[:12]
         when(waits & reader.is_("repeat"), inside["left"] == repetitions, "repetitions left")
 
     def _decoder(self, word: Value) -> Decoder:
