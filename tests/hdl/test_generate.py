@@ -20,7 +20,7 @@ from openlpu.arch.presets import NANO, ULX3S
 from openlpu.hdl import generate
 from openlpu.verif import elaboration, simulator
 
-TINY = dataclasses.replace(NANO, name="tiny", alus=(AluConfig(classes=(OpClass.INT,)),), chain_reach=0)
+TINY = dataclasses.replace(NANO, name="tiny", alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),))
 
 
 @pytest.fixture(scope="module")
