@@ -118,7 +118,8 @@ def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
         *("--lpf", _CONSTRAINTS),
         *("--textcfg", _ROUTED),
         *("--report", _TIMING),
-        # The other router rips up for hours what this one finds in minutes.
+        # Wires are what runs out first. This placer spreads cells over the device, which the default one does not.
+        *("--placer", "static"),
         *("--router", "router2"),
         *("--seed", str(seed)),
         "--timing-allow-fail",
