@@ -19,7 +19,10 @@ DATA = Path(__file__).with_name("data")
 BITSTREAM = b"the configuration of an FPGA"
 ANSWERS = {
     "yosys": {"cells_by_unit.json": (DATA / "cells_by_unit.json").read_bytes(), "cells.json": b"", "netlist.json": b""},
-    "nextpnr-ecp5": {"timing.json": (DATA / "timing.json").read_bytes(), "board.config": b".device LFE5U-85F\n\n.comment Part\n"},
+    "nextpnr-ecp5": {
+        "timing.json": (DATA / "timing.json").read_bytes(),
+        "board.config": b".device LFE5U-85F\n\n.comment Part\n",
+    },
     "ecppack": {"board.bit": BITSTREAM},
 }
 CELLS = {"LUT4": 39352, "CCU2C": 2657, "TRELLIS_FF": 20939, "MULT18X18D": 56, "DP16KD": 44}
