@@ -26,11 +26,9 @@ from .pipeline import Datapath, Step
 
 __all__ = ["AddOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
 
-_INT32_MAX = 2**31 - 1
 
-
-class AddOp(enum.Enum, shape=3):
-    """What an `FpAdd` does with its operands."""
+class AddOp(enum.Enum, shape=4):
+    """What an `FpAdd` does with its operands. The highest bit tells the operations on bits."""
 
     ADD = 0
     SUB = 1
@@ -40,13 +38,16 @@ class AddOp(enum.Enum, shape=3):
     LE = 5
     EQ = 6
     PASS = 7
+    AND = 8
+    OR = 9
 
 
 class FpAdd(Datapath):
     """Sums, and what can be told from the comparison that a sum begins with.
 
     ``a + b`` and ``a - b``: `numerics.fp32_add` and `fp32_sub`; the larger or smaller operand, or an all-ones mask
-    where a relation holds: `fp32_max`, `fp32_min`, `fp32_lt`, `fp32_le` and `fp32_eq`; or `a`, bit by bit.
+    where a relation holds: `fp32_max`, `fp32_min`, `fp32_lt`, `fp32_le` and `fp32_eq`; or, bit by bit, `a`, ``a & b``
+    or ``a | b``. The result for a value of `op` outside `AddOp` is any word.
 
     The operand of smaller magnitude is shifted right to the exponent of the larger one and added to it or taken from
     it, so the sum is never negative. Three bits below the significand suffice: the last of them collects everything
@@ -107,15 +108,17 @@ class Mul(Datapath):
 
 
 class IntToFp(Datapath):
-    """The integer `a` as a float: `numerics.int32_to_fp32`."""
+    """The sum of the integers `a` and `b`, modulo 2**32, as a float: `int32_to_fp32` of `int32_add`."""
 
     a: Signal
+    b: Signal
 
     def __init__(self, *, depth: int) -> None:
         super().__init__(
-            inputs={"a": 32},
+            inputs={"a": 32, "b": 32},
             output=32,
             steps=[
+                Step(_sum_integers, delay=3),
                 Step(_magnitude, delay=3.5),
                 Step(_count_leading_zeros, delay=4.5),
                 Step(_normalise, delay=5),
@@ -127,20 +130,23 @@ class IntToFp(Datapath):
 
 
 class FpToInt(Datapath):
-    """The float `a` as the nearest integer, saturated: `numerics.fp32_to_int32`."""
+    """The float `a` as the nearest integer, plus `b` modulo 2**32; beyond int32, the limit alone.
+
+    With `b` 0 it is `numerics.fp32_to_int32`; as there, a NaN counts as 0.
+    """
 
     a: Signal
+    b: Signal
 
     def __init__(self, *, depth: int) -> None:
         super().__init__(
-            inputs={"a": 32},
+            inputs={"a": 32, "b": 32},
             output=32,
             steps=[
                 Step(_distance_to_units, delay=3.5),
                 Step(_shift_far, delay=4),
-                Step(_shift_near, delay=3.5),
-                Step(_round_to_units, delay=3.5),
-                Step(_saturate, delay=1.5),
+                Step(_shift_near, delay=3),
+                Step(_round_to_units, delay=5),
             ],
             depth=depth,
         )
@@ -208,9 +214,11 @@ def _choose_operand(
             m.d.comb += holds.eq((less | equal) & ~unordered)
         with m.Case(AddOp.EQ):
             m.d.comb += holds.eq(equal & ~unordered)
-    relates = (op == AddOp.LT) | (op == AddOp.LE) | (op == AddOp.EQ)
-    vanishes = named(m, "vanishes", relates | (Mux(takes_b, is_zero(b), is_zero(a)) & (op != AddOp.PASS)))
-    chosen = Mux(takes_b, b, a)
+        with m.Case(AddOp.OR):
+            m.d.comb += takes_b.eq(1)
+    bounds, relates = op.matches(AddOp.MAX, AddOp.MIN), op.matches(AddOp.LT, AddOp.LE, AddOp.EQ)
+    vanishes = named(m, "vanishes", relates | (bounds & Mux(takes_b, is_zero(b), is_zero(a))))
+    chosen = Mux(op.matches(AddOp.AND, AddOp.OR), Mux(takes_b, a | b, a & b), Mux(takes_b, b, a))
     word = Cat(Mux(vanishes, 0, chosen[:31]), chosen[31] & ~relates) | holds.replicate(32)
     return {"word": word, "around": around}
 
@@ -302,47 +310,53 @@ def _choose_product(m: Module, o: Value, integer: Value, product: Value) -> dict
 # --- steps of the conversions ---
 
 
-def _magnitude(m: Module, a: Value) -> dict[str, Value]:
+def _sum_integers(m: Module, a: Value, b: Value) -> dict[str, Value]:
+    return {"total": (a + b)[:32]}
+
+
+def _magnitude(m: Module, total: Value) -> dict[str, Value]:
     return {
-        "magnitude": Mux(a[31], -a, a)[:32],
+        "magnitude": Mux(total[31], -total, total)[:32],
         "top_exponent": Const(BIAS + 31, 8),
-        "sign": a[31],
+        "sign": total[31],
         "nan": Const(0, 1),
         "infinite": Const(0, 1),
     }
 
 
-def _distance_to_units(m: Module, a: Value) -> dict[str, Value]:
-    exponent = fields(a).exponent
+def _distance_to_units(m: Module, a: Value, b: Value) -> dict[str, Value]:
+    x = fields(a)
+    least = x.sign & ~x.fraction.any()  # -2**31, if the exponent is that of 2**31
+    beyond = named(m, "beyond", Mux(x.exponent == BIAS + 31, ~least, (x.exponent > BIAS + 31) & ~is_nan(a)))
     return {
-        "distance": clamped((BIAS + 31 - exponent)[:8], 6),
-        # -2**31 itself is the value it saturates to.
-        "saturates": exponent >= BIAS + 31,
-        "nan": is_nan(a),
+        # Zeros, NaNs and all that lies beyond are shifted out whole.
+        "distance": clamped((BIAS + 31 - x.exponent)[:8], 6) | beyond.replicate(6),
+        "beyond": beyond,
+        "b": Mux(beyond, 0, b),
     }
 
 
 def _shift_far(m: Module, a: Value, distance: Value) -> dict[str, Value]:
     # 32 bits of integer and one below them. Left at the top, the leading one stands for 2**31.
-    units, lost = shifted_right(m, Cat(Const(0, 9), _significand(a)), distance[3:], unit=8)
+    units, lost = shifted_right(m, Cat(Const(0, 9), fields(a).fraction, Const(1, 1)), distance[3:], unit=8)
     return {"units": units, "lost": lost}
 
 
 def _shift_near(m: Module, units: Value, distance: Value, lost: Value) -> dict[str, Value]:
-    shifted, more_lost = shifted_right(m, units, distance[:3])
+    shifted, more_lost = shifted_right(m, units, distance[1:3], unit=2)
     return {"units": shifted, "lost": lost | more_lost}
 
 
-def _round_to_units(m: Module, a: Value, units: Value, lost: Value) -> dict[str, Value]:
-    negative = fields(a).sign
-    increment = units[0] & (lost | units[1])
-    # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds and negates.
-    return {"integer": ((units[1:] ^ negative.replicate(32)) + (increment ^ negative))[:32]}
-
-
-def _saturate(m: Module, a: Value, integer: Value, saturates: Value, nan: Value) -> dict[str, Value]:
-    limit = Const(_INT32_MAX, 32) ^ fields(a).sign.replicate(32)
-    return {"o": Mux(nan, 0, Mux(saturates, limit, integer))}
+def _round_to_units(
+    m: Module, a: Value, b: Value, units: Value, distance: Value, lost: Value, beyond: Value
+) -> dict[str, Value]:
+    # The last level of the shift is not longer for the inversion behind it.
+    shifted, more_lost = shifted_right(m, units, distance[:1])
+    half, whole = shifted[0], Cat(shifted[1:32], shifted[32] | beyond)
+    increment = half & (lost | more_lost | shifted[1])
+    # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds, negates and adds. The limits are 2**31 and ~2**31.
+    inverted = fields(a).sign ^ beyond
+    return {"o": ((whole ^ inverted.replicate(32)) + b + ((increment ^ inverted) & ~beyond))[:32]}
 
 
 # --- steps shared by units that round to a float ---
