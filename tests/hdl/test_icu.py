@@ -12,10 +12,10 @@ import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 
-from openlpu.arch.config import AluConfig, ChipConfig, OpClass, PipelineConfig
+from openlpu.arch.config import AluConfig, ChipConfig, OpClass, PipelineConfig, Source
 from openlpu.arch.encoding import EncodingError, encoding
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
-from openlpu.arch.isa import IMMEDIATE, Instruction, instruction
+from openlpu.arch.isa import IMMEDIATE, Format, Instruction, Operand, instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.hdl.decode import Decoder
@@ -194,7 +194,9 @@ def test_legal_words_are_those_that_decode(config: ChipConfig) -> None:
             samples.append(value & (1 << rng.choice((bits, rng.randint(6, bits), max(6, bits - 32)))) - 1)
         walk = [value for value in samples if is_legal(config, queue, value)]
         if queue.kind is QueueKind.VXM:  # which hardly a random word is
-            walk.append(enc.encode(instruction("pass", x=IMMEDIATE), queue))
+            immediate = Source.IMMEDIATE in geometry(config).operand_sources(queue.index, "x")
+            x = IMMEDIATE if immediate else Operand(Format.ALU, geometry(config).alu_sources(queue.index)[0])
+            walk.append(enc.encode(instruction("pass", x=x), queue))
         for _ in range(800):  # from one legal word to the next, a field at a time
             value = rng.choice(walk)
             layout = next(layout for layout in enc.layouts[queue.kind] if layout.spec.opcode == value & 63)

@@ -105,17 +105,21 @@ class InstructionQueue(SharedComponent):
         head = Signal(self._word_bits, reset_less=True)
         flags = {name: Signal(name=f"head_{name}") for name in (*_CONTROL, "unit", "illegal")}
         fresh = Signal()
-        wait = Signal(max(len(incoming.field("nop", "n")), len(incoming.field("repeat", "gap"))))
-        left = Signal(len(incoming.field("repeat", "n")))
+        at_head = Decoder(self._config, self._queue, head)
+        cycles, times, gap = (at_head.field(*field) for field in (("nop", "n"), ("repeat", "n"), ("repeat", "gap")))
+        # Both count from 1: the cycles of NOP or the repetitions, and the cycles of a gap.
+        count = Signal(len(cycles), init=1)
+        since = Signal(len(gap), init=1)
         seen = Signal()
         stopped = Signal(init=1)
 
-        due, illegal, issuing = Signal(), Signal(), Signal()
-        waits = (flags["nop"] & ~due) | (flags["repeat"] & ~(due & (left == 1)))
+        due, last, illegal, issuing = Signal(), Signal(), Signal(), Signal()
+        waits = (flags["nop"] & ~last) | (flags["repeat"] & ~(due & last))
         waits |= (flags["sync"] | flags["notify"]) & ~self.release
         stops = flags["halt"] | illegal
         m.d.comb += [
-            due.eq(wait == 1),
+            due.eq(since == gap),
+            last.eq(count == Mux(flags["nop"], cycles, times)),
             illegal.eq(flags["illegal"] | (flags["repeat"] & ~seen)),
             issuing.eq(flags["unit"] | (flags["repeat"] & due & seen)),
             advance.eq(~(stopped | stops | waits)),
@@ -129,6 +133,7 @@ class InstructionQueue(SharedComponent):
             self.illegal.eq(illegal),
             fresh.eq(advance),
             seen.eq(seen | flags["unit"]),
+            since.eq(Mux(advance | due, 1, since + 1)),
         ]
         with m.If(advance):
             m.d.sync += [
@@ -136,14 +141,10 @@ class InstructionQueue(SharedComponent):
                 *(flags[name].eq(legal & incoming.is_(name)) for name in _CONTROL),
                 flags["unit"].eq(legal & ~control.any()),
                 flags["illegal"].eq(fetched_valid & ~legal),
-                wait.eq(Mux(incoming.is_("nop"), incoming.field("nop", "n"), incoming.field("repeat", "gap"))),
-                left.eq(incoming.field("repeat", "n")),
+                count.eq(1),
             ]
-        with m.Elif(~due):
-            m.d.sync += wait.eq(wait - 1)
-        with m.Elif(flags["repeat"]):
-            gap = Decoder(self._config, self._queue, head).field("repeat", "gap")
-            m.d.sync += [wait.eq(gap), left.eq(left - 1)]
+        with m.Elif(flags["nop"] | due):
+            m.d.sync += count.eq(count + 1)
         with m.If(stops):
             m.d.sync += [stopped.eq(1), *(flag.eq(0) for flag in flags.values())]
         with m.If(self.start):

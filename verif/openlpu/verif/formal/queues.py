@@ -64,8 +64,8 @@ class QueueLaws(Elaboratable):
             "head": bits,
             "fresh": 1,
             "seen": 1,
-            "wait": 16,
-            "left": 12,
+            "count": 16,
+            "since": 6,
             **{f"head_{name}": 1 for name in (*_CONTROL, "unit", "illegal")},
         }
         self._inside = {name: Signal(width, name=f"inside_{name}") for name, width in widths.items()}
@@ -221,11 +221,12 @@ class QueueLaws(Elaboratable):
         ]
         when(executing, inside["fresh"] == self._first, "the head is new")
         waits = executing & legal
-        n, gap = self.nop_cycles(reader.field("nop", "n")), reader.field("repeat", "gap")
-        when(waits & reader.is_("nop"), inside["wait"] == (n - self._since)[:16], "cycles of the NOP left")
-        when(waits & reader.is_("repeat"), inside["wait"] == (gap - self._since)[:16], "cycles of the gap left")
-        repetitions = (reader.field("repeat", "n") - self._done)[:12]
-        when(waits & reader.is_("repeat"), inside["left"] == repetitions, "repetitions left")
+        nops, repeats = waits & reader.is_("nop"), waits & reader.is_("repeat")
+        when(nops, inside["count"] == (self._since + 1)[:16], "cycles of the NOP")
+        when(repeats, inside["since"] == self._since + 1, "cycles of the gap")
+        when(repeats, inside["count"] == self._done + 1, "repetitions")
+        when(repeats, self._since < reader.field("repeat", "gap"), "a gap ends")
+        when(repeats, self._done < reader.field("repeat", "n"), "repetitions end")
 
     def _decoder(self, word: Value) -> Decoder:
         return Decoder(self._config, self._queue, word)
