@@ -6,20 +6,27 @@ Units whose result is rounded end in the same two steps: `round_significand` tak
 leading one at the top, and `pack` decides on underflow, overflow and the special values, after the rounding.
 """
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
+
+from .decode import named
 
 __all__ = [
     "BIAS",
     "INFINITE_EXPONENT",
     "QUIET_NAN",
     "clamped",
+    "extremes",
     "fields",
     "is_infinite",
     "is_nan",
     "is_zero",
     "pack",
     "round_significand",
+    "rounded_sum",
+    "shifted_left",
     "shifted_right",
 ]
 
@@ -68,27 +75,49 @@ def shifted_right(m: Module, value: Value, distance: Value, *, unit: int = 1) ->
     return value, Cat(*lost).any()
 
 
-def round_significand(m: Module, normalised: Value, exponent: Value) -> dict[str, Value]:
-    """Round the significand at the top of `normalised` to 24 bits; its carry runs on into the exponent.
+def shifted_left(m: Module, value: Value, amounts: Sequence[int], fill: Value) -> tuple[Value, Value]:
+    """`value` shifted left, at its width, by each of `amounts` in turn whose bits at its top are all `fill`.
 
-    Whether that carry leaves the normal range, or enters it, is found beside the carry chain and not after it.
+    Also which of them it was shifted by, the last one lowest: of halving amounts, the binary distance.
+    """
+    taken = []
+    for amount in amounts:
+        empty = named(m, f"empty_{amount}", ~(value[-amount:] ^ fill.replicate(amount)).any())
+        value = named(m, f"raised_{amount}", Mux(empty, value << amount, value)[: len(value)])
+        taken.append(empty)
+    return value, Cat(reversed(taken))
+
+
+def rounded_sum(m: Module, normalised: Value, exponent: Value, correction: Value) -> dict[str, Value]:
+    """Round the significand at the top of `normalised` to 24 bits, at the exponent that is the sum of the other two.
+
+    One carry chain does both: the fraction lies below a signed exponent of 10 bits in `rounded`.
     """
     significand, half, rest = normalised[-24:], normalised[-25], normalised[:-25].any()
     increment = half & (rest | significand[0])
-    carry = increment & significand.all()
-    unbounded = Signal(signed(10))
-    m.d.comb += unbounded.eq(exponent)
+    unrounded, added = Signal(signed(10)), Signal(signed(10))
+    m.d.comb += [unrounded.eq(exponent), added.eq(correction)]
     return {
-        "rounded": (Cat(significand[:23], unbounded[:8]) + increment)[:31],
-        "overflow": (unbounded >= INFINITE_EXPONENT) | ((unbounded == INFINITE_EXPONENT - 1) & carry),
-        "underflow": ~normalised[-1] | (unbounded < 0) | ((unbounded == 0) & ~carry),
+        "rounded": (Cat(significand[:23], unrounded) + Cat(increment, Const(0, 22), added))[:33],
+        "nonzero": normalised[-1],
     }
 
 
-def pack(
-    m: Module, sign: Value, rounded: Value, overflow: Value, underflow: Value, nan: Value, infinite: Value
-) -> dict[str, Value]:
+def round_significand(m: Module, normalised: Value, exponent: Value) -> dict[str, Value]:
+    """As `rounded_sum`, where the exponent is known."""
+    return rounded_sum(m, normalised, exponent, Const(0))
+
+
+def extremes(rounded: Value, nonzero: Value) -> tuple[Value, Value]:
+    """Whether what was rounded is beyond the normal range, and whether it is below it, or zero."""
+    exponent = rounded[23:]
+    overflow = ~exponent[9] & (exponent[8] | exponent[:8].all())
+    return overflow, ~nonzero | exponent[9] | ~exponent.any()
+
+
+def pack(m: Module, sign: Value, rounded: Value, nonzero: Value, nan: Value, infinite: Value) -> dict[str, Value]:
     """The float with a sign that is NaN, infinite, or `rounded`, as far as that is normal; the first that holds."""
+    overflow, underflow = extremes(rounded, nonzero)
     o = Signal(32)
     with m.If(nan):
         m.d.comb += o.eq(QUIET_NAN)
@@ -97,5 +126,5 @@ def pack(
     with m.Elif(underflow):
         m.d.comb += o.eq(Cat(Const(0, 31), sign))
     with m.Else():
-        m.d.comb += o.eq(Cat(rounded, sign))
+        m.d.comb += o.eq(Cat(rounded[:31], sign))
     return {"o": o}

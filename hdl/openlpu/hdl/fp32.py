@@ -14,12 +14,14 @@ from .decode import named
 from .floats import (
     BIAS,
     clamped,
+    extremes,
     fields,
     is_infinite,
     is_nan,
     is_zero,
     pack,
-    round_significand,
+    rounded_sum,
+    shifted_left,
     shifted_right,
 )
 from .pipeline import Datapath, Step
@@ -51,7 +53,8 @@ class FpAdd(Datapath):
 
     The operand of smaller magnitude is shifted right to the exponent of the larger one and added to it or taken from
     it, so the sum is never negative. Three bits below the significand suffice: the last of them collects everything
-    shifted out. What is no sum is known as soon as the operands are compared, and goes around all this.
+    shifted out. What is no sum is a word known as soon as the operands are compared, which goes around all this, or one
+    of equal bits.
     """
 
     a: Signal
@@ -63,17 +66,15 @@ class FpAdd(Datapath):
             inputs={"a": 32, "b": 32, "op": Shape.cast(AddOp).width},
             output=32,
             steps=[
-                Step(_compare_magnitudes, delay=4.5),
-                # Beside the swap, which is as long.
-                Step(_choose_operand, delay=0),
-                Step(_swap, delay=2.5),
-                Step(_align, delay=5),
-                Step(_add, delay=4),
-                Step(_count_leading_zeros, delay=4.5),
-                Step(_normalise, delay=5),
-                Step(round_significand, delay=4.5),
-                Step(pack, delay=1.5),
-                Step(_go_around, delay=0.5),
+                Step(_compare_magnitudes, delay=4),
+                Step(_swap, delay=3),
+                Step(_classify, delay=3),
+                Step(_align, delay=4.5),
+                Step(_add, delay=4.5),
+                Step(_normalise_far, delay=4.5),
+                Step(_normalise_near, delay=4.5),
+                Step(_round_sum, delay=3.5),
+                Step(_choose_sum, delay=3),
             ],
             depth=depth,
         )
@@ -99,8 +100,8 @@ class Mul(Datapath):
                 Step(_multiply, delay=6),
                 Step(_sum_products, delay=5),
                 Step(_normalise_product, delay=1.5),
-                Step(round_significand, delay=4.5),
-                Step(pack, delay=1.5),
+                Step(_round_product, delay=4),
+                Step(pack, delay=2.5),
                 Step(_choose_product, delay=1),
             ],
             depth=depth,
@@ -119,11 +120,9 @@ class IntToFp(Datapath):
             output=32,
             steps=[
                 Step(_sum_integers, delay=3),
-                Step(_magnitude, delay=3.5),
-                Step(_count_leading_zeros, delay=4.5),
-                Step(_normalise, delay=5),
-                Step(round_significand, delay=4.5),
-                Step(pack, delay=1.5),
+                Step(_raise_far, delay=6),
+                Step(_raise_near, delay=3),
+                Step(_round_integer, delay=4),
             ],
             depth=depth,
         )
@@ -152,112 +151,145 @@ class FpToInt(Datapath):
         )
 
 
-# --- helpers ---
-
-
-def _significand(word: Value) -> Value:
-    """24 bits with the leading one in place; 0 for a zero."""
-    return Mux(is_zero(word), 0, Cat(fields(word).fraction, Const(1, 1)))
-
-
-def _leading_zeros(value: Value) -> Value:
-    """How many zeros stand above the first one of `value`, whose width is a power of two; of zero, any number."""
-    if len(value) == 1:
-        return Const(0, 0)
-    half = len(value) // 2
-    low, high = value[:half], value[half:]
-    empty = ~high.any()
-    return Cat(Mux(empty, _leading_zeros(low), _leading_zeros(high)), empty)
-
-
 # --- steps of the adder ---
 
 
 def _compare_magnitudes(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:
+    difference = named(m, "difference", (a[:31] - b[:31])[:32])
+    return {"swap": difference[31], "alike": ~difference.any()}
+
+
+def _swap(m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value) -> dict[str, Value]:
     x, y = fields(a), fields(b)
+    a_zero, b_zero = named(m, "a_zero", is_zero(a)), named(m, "b_zero", is_zero(b))
+    zeros = named(m, "zeros", a_zero & b_zero)
     opposite = x.sign ^ y.sign ^ (op == AddOp.SUB)
-    alike, zeros, unordered = a[:31] == b[:31], is_zero(a) & is_zero(b), is_nan(a) | is_nan(b)
-    return {
-        "swap": a[:31] < b[:31],
-        "alike": alike,
-        "zeros": zeros,
-        "opposite": opposite,
-        "cancels": opposite & (alike | zeros),
-        "ahead": clamped((x.exponent - y.exponent)[:8], 5),
-        "behind": clamped((y.exponent - x.exponent)[:8], 5),
-        "unordered": unordered,
-        "nan": unordered | (is_infinite(a) & is_infinite(b) & opposite),
-        "infinite": x.exponent.all() | y.exponent.all(),
-    }
-
-
-def _choose_operand(
-    m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value, zeros: Value, unordered: Value
-) -> dict[str, Value]:
-    negative, mixed = a[31], a[31] ^ b[31]
-    # -0 is less than +0 to a maximum and a minimum, and equal to it in a relation.
-    less = Mux(zeros | mixed, negative & mixed, Mux(negative, ~(swap | alike), swap))
-    equal = zeros | (alike & ~mixed)
-    holds, takes_b, around = Signal(name="holds"), Signal(name="takes_b"), Signal(name="around")
-    m.d.comb += around.eq(1)
+    mixed = x.sign ^ y.sign
+    # Unless they are equal. To a maximum and a minimum -0 is less than +0, in a relation it is not.
+    less, equal = named(m, "less", x.sign ^ (~mixed & swap)), zeros | (alike & ~mixed)
+    takes_b, holds = Signal(name="takes_b"), Signal(name="holds")
     with m.Switch(op):
-        with m.Case(AddOp.ADD, AddOp.SUB):
-            m.d.comb += around.eq(0)
         with m.Case(AddOp.MAX):
-            # A NaN is left to the sum.
-            m.d.comb += [takes_b.eq(less), around.eq(~unordered)]
+            m.d.comb += takes_b.eq(less)
         with m.Case(AddOp.MIN):
-            m.d.comb += [takes_b.eq(~less), around.eq(~unordered)]
+            m.d.comb += takes_b.eq(~less)
         with m.Case(AddOp.LT):
-            m.d.comb += holds.eq(less & ~zeros & ~unordered)
+            m.d.comb += holds.eq(less & ~equal)
         with m.Case(AddOp.LE):
-            m.d.comb += holds.eq((less | equal) & ~unordered)
+            m.d.comb += holds.eq(less | equal)
         with m.Case(AddOp.EQ):
-            m.d.comb += holds.eq(equal & ~unordered)
+            m.d.comb += holds.eq(equal)
         with m.Case(AddOp.OR):
             m.d.comb += takes_b.eq(1)
-    bounds, relates = op.matches(AddOp.MAX, AddOp.MIN), op.matches(AddOp.LT, AddOp.LE, AddOp.EQ)
-    vanishes = named(m, "vanishes", relates | (bounds & Mux(takes_b, is_zero(b), is_zero(a))))
-    chosen = Mux(op.matches(AddOp.AND, AddOp.OR), Mux(takes_b, a | b, a & b), Mux(takes_b, b, a))
-    word = Cat(Mux(vanishes, 0, chosen[:31]), chosen[31] & ~relates) | holds.replicate(32)
-    return {"word": word, "around": around}
-
-
-def _swap(
-    m: Module,
-    a: Value,
-    b: Value,
-    op: Value,
-    swap: Value,
-    cancels: Value,
-    ahead: Value,
-    behind: Value,
-) -> dict[str, Value]:
+    bounds, bitwise = op.matches(AddOp.MAX, AddOp.MIN), op.matches(AddOp.AND, AddOp.OR)
+    sums = named(m, "sums", op.matches(AddOp.ADD, AddOp.SUB))
+    word = Mux(bitwise, Mux(takes_b, a | b, a & b), Mux(takes_b, b, a))
+    # An exact difference of zero is +0.
+    cancels = opposite & (alike | zeros)
+    sign = Mux(swap, y.sign ^ (op == AddOp.SUB), x.sign) & ~cancels
     return {
-        "larger": Mux(swap, _significand(b), _significand(a)),
-        "smaller": Mux(swap, _significand(a), _significand(b)),
-        "distance": Mux(swap, behind, ahead),
-        "exponent": Mux(swap, fields(b).exponent, fields(a).exponent),
-        # An exact difference of zero is +0.
-        "sign": Mux(swap, fields(b).sign ^ (op == AddOp.SUB), fields(a).sign) & ~cancels,
+        "larger": Mux(zeros, 0, Cat(Mux(swap, y.fraction, x.fraction), Const(1, 1))),
+        "smaller": Cat(Mux(swap, x.fraction, y.fraction), Const(1, 1)),
+        "smaller_zero": Mux(swap, a_zero, b_zero),
+        "exponent": Mux(swap, y.exponent, x.exponent),
+        "smaller_exponent": Mux(swap, x.exponent, y.exponent),
+        "opposite": opposite,
+        "sums": sums,
+        "bounds": bounds,
+        "word": word[:31],
+        "kept": bitwise | (op == AddOp.PASS) | (bounds & ~Mux(takes_b, b_zero, a_zero)),
+        "holds": holds,
+        "sign": Mux(sums, sign, word[31] & ~op.matches(AddOp.LT, AddOp.LE, AddOp.EQ)),
     }
 
 
-def _align(m: Module, smaller: Value, distance: Value) -> dict[str, Value]:
-    aligned, lost = shifted_right(m, Cat(Const(0, 2), smaller), distance)
-    return {"aligned": Cat(lost, aligned)}
+def _classify(
+    m: Module,
+    larger: Value,
+    exponent: Value,
+    smaller_exponent: Value,
+    smaller_zero: Value,
+    opposite: Value,
+    sums: Value,
+    bounds: Value,
+    kept: Value,
+    holds: Value,
+) -> dict[str, Value]:
+    distance = (exponent - smaller_exponent)[:8]
+    unlimited = named(m, "unlimited", exponent.all())
+    # A NaN is larger than all else.
+    unordered = named(m, "unordered", unlimited & larger[:23].any())
+    difference_of_infinities = sums & unlimited & smaller_exponent.all() & opposite
+    return {
+        "distance": distance[:5],
+        # From there on it does not even round.
+        "negligible": smaller_zero | distance[5:].any(),
+        "nan": (unordered & (sums | bounds)) | difference_of_infinities,
+        "infinite": unlimited & sums,
+        "kept": kept & ~(unordered & bounds),
+        "holds": holds & ~unordered,
+    }
 
 
-def _add(m: Module, larger: Value, aligned: Value, opposite: Value, exponent: Value) -> dict[str, Value]:
+def _align(m: Module, smaller: Value, distance: Value, negligible: Value) -> dict[str, Value]:
+    aligned, lost = shifted_right(m, Cat(Const(0, 2), Mux(negligible, 0, smaller)), distance[1:], unit=2)
+    return {"aligned": aligned, "lost": lost}
+
+
+def _add(m: Module, larger: Value, aligned: Value, distance: Value, lost: Value, opposite: Value) -> dict[str, Value]:
+    # The last level of the shift is not longer for the inversion behind it.
+    shifted, more_lost = shifted_right(m, aligned, distance[:1])
     # The extra lowest bit feeds the carry that completes a two's complement into one carry chain.
     augend = Cat(Const(1, 1), Const(0, 3), larger, Const(0, 1))
-    addend = Cat(opposite, aligned ^ opposite.replicate(27), opposite)
-    # The top bit is that of a carry out of the larger operand; four zeros below make a power of two for the count.
-    return {"magnitude": Cat(Const(0, 4), (augend + addend)[1:29]), "top_exponent": exponent + 1}
+    addend = Cat(opposite, Cat(lost | more_lost, shifted) ^ opposite.replicate(27), opposite)
+    # The top bit is that of a carry out of the larger operand.
+    return {"magnitude": (augend + addend)[1:29]}
 
 
-def _go_around(m: Module, o: Value, word: Value, around: Value) -> dict[str, Value]:
-    return {"o": Mux(around, word, o)}
+def _normalise_far(m: Module, magnitude: Value) -> dict[str, Value]:
+    raised, zeros = shifted_left(m, magnitude, (16, 8), Const(0, 1))
+    return {"raised": raised, "far_zeros": zeros}
+
+
+def _normalise_near(m: Module, raised: Value, far_zeros: Value) -> dict[str, Value]:
+    normalised, zeros = shifted_left(m, raised, (4, 2, 1), Const(0, 1))
+    return {"normalised": normalised, "zeros": Cat(zeros, far_zeros)}
+
+
+def _round_sum(m: Module, normalised: Value, exponent: Value, zeros: Value) -> dict[str, Value]:
+    return rounded_sum(m, normalised, exponent, 1 - zeros)
+
+
+def _choose_sum(
+    m: Module,
+    rounded: Value,
+    nonzero: Value,
+    word: Value,
+    sign: Value,
+    sums: Value,
+    kept: Value,
+    holds: Value,
+    nan: Value,
+    infinite: Value,
+) -> dict[str, Value]:
+    overflow, underflow = extremes(rounded, nonzero)
+    unlimited = named(m, "unlimited", nan | infinite | (overflow & sums))
+    stands = sums & ~unlimited & ~underflow
+
+    def chosen(part: slice, name: str, ones: Value) -> Value:
+        # Two bits tell all four that a bit may be: the sum, the word, 0 or 1.
+        low, high = named(m, f"{name}_low", stands | ones), named(m, f"{name}_high", kept | ones)
+        wide = len(word[part])
+        return Mux(high, word[part] | low.replicate(wide), rounded[part] & low.replicate(wide))
+
+    return {
+        "o": Cat(
+            chosen(slice(0, 22), "fraction", holds),
+            chosen(slice(22, 23), "quiet", holds | nan),
+            chosen(slice(23, 31), "exponent", holds | unlimited),
+            holds | (sign & ~nan),
+        )
+    }
 
 
 # --- steps of the multiplier ---
@@ -275,7 +307,8 @@ def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
         "y": factor(b),
         "vanishes": is_zero(a) | is_zero(b),
         "sign": x.sign ^ y.sign,
-        "exponent": x.exponent + y.exponent - BIAS,
+        # The bias is one less than a power of two.
+        "exponent": named(m, "unbiased", (x.exponent + y.exponent + Const(1, 1))) - (BIAS + 1),
         "nan": is_nan(a) | is_nan(b) | invalid,
         "infinite": x.exponent.all() | y.exponent.all(),
     }
@@ -294,13 +327,14 @@ def _sum_products(m: Module, low: Value, cross: Value, crossed: Value, high: Val
     return {"product": (Cat(low, high[:16]) + ((cross + crossed) << 16))[:48]}
 
 
-def _normalise_product(m: Module, product: Value, exponent: Value, vanishes: Value) -> dict[str, Value]:
+def _normalise_product(m: Module, product: Value, vanishes: Value) -> dict[str, Value]:
     carried = product[47]
-    return {
-        # The leading one is certain, unless an operand was zero.
-        "normalised": Cat(Mux(carried, product[:47], product[:46] << 1), ~vanishes),
-        "exponent": Mux(carried, exponent + 1, exponent),
-    }
+    # The leading one is certain, unless an operand was zero.
+    return {"normalised": Cat(Mux(carried, product[:47], product[:46] << 1), ~vanishes), "carried": carried}
+
+
+def _round_product(m: Module, normalised: Value, exponent: Value, carried: Value) -> dict[str, Value]:
+    return rounded_sum(m, normalised, exponent, carried)
 
 
 def _choose_product(m: Module, o: Value, integer: Value, product: Value) -> dict[str, Value]:
@@ -314,14 +348,25 @@ def _sum_integers(m: Module, a: Value, b: Value) -> dict[str, Value]:
     return {"total": (a + b)[:32]}
 
 
-def _magnitude(m: Module, total: Value) -> dict[str, Value]:
-    return {
-        "magnitude": Mux(total[31], -total, total)[:32],
-        "top_exponent": Const(BIAS + 31, 8),
-        "sign": total[31],
-        "nan": Const(0, 1),
-        "infinite": Const(0, 1),
-    }
+def _raise_far(m: Module, total: Value) -> dict[str, Value]:
+    # Negative numbers too are shifted as they are, past bits that equal the sign.
+    raised, signs = shifted_left(m, total, (16, 8, 4), total[31])
+    return {"raised": raised, "far_signs": signs, "sign": total[31]}
+
+
+def _raise_near(m: Module, raised: Value, far_signs: Value, sign: Value) -> dict[str, Value]:
+    raised, signs = shifted_left(m, raised, (2, 1), sign)
+    return {"raised": raised, "signs": Cat(signs, far_signs)}
+
+
+def _round_integer(m: Module, raised: Value, signs: Value, sign: Value) -> dict[str, Value]:
+    increment = raised[7] & (raised[:7].any() | raised[8])
+    # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds and negates.
+    significand = raised[8:] ^ sign.replicate(24)
+    # A power of two below zero gets its leading one, and with it the exponent, from the carry.
+    leading, nonzero = significand[23], significand[23] | sign
+    bias = Cat(increment ^ sign, Const(0, 22), leading, nonzero.replicate(6))
+    return {"o": Cat((Cat(significand[:23], ~signs) + bias)[:31], sign)}
 
 
 def _distance_to_units(m: Module, a: Value, b: Value) -> dict[str, Value]:
@@ -357,17 +402,3 @@ def _round_to_units(
     # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds, negates and adds. The limits are 2**31 and ~2**31.
     inverted = fields(a).sign ^ beyond
     return {"o": ((whole ^ inverted.replicate(32)) + b + ((increment ^ inverted) & ~beyond))[:32]}
-
-
-# --- steps shared by units that round to a float ---
-
-
-def _count_leading_zeros(m: Module, magnitude: Value) -> dict[str, Value]:
-    return {"zeros": _leading_zeros(magnitude)}
-
-
-def _normalise(m: Module, magnitude: Value, zeros: Value, top_exponent: Value) -> dict[str, Value]:
-    return {
-        "normalised": (magnitude << zeros)[: len(magnitude)],
-        "exponent": top_exponent - zeros,
-    }
