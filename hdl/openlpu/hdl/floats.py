@@ -26,6 +26,7 @@ __all__ = [
     "pack",
     "round_significand",
     "rounded_sum",
+    "rounds_up",
     "shifted_left",
     "shifted_right",
 ]
@@ -88,24 +89,29 @@ def shifted_left(m: Module, value: Value, amounts: Sequence[int], fill: Value) -
     return value, Cat(reversed(taken))
 
 
-def rounded_sum(m: Module, normalised: Value, exponent: Value, correction: Value) -> dict[str, Value]:
-    """Round the significand at the top of `normalised` to 24 bits, at the exponent that is the sum of the other two.
+def rounds_up(normalised: Value) -> Value:
+    """Whether the 24 bits at the top of `normalised` are to be increased to be the nearest, or the even one of two."""
+    return normalised[-25] & (normalised[:-25].any() | normalised[-24])
 
-    One carry chain does both: the fraction lies below a signed exponent of 10 bits in `rounded`.
+
+def rounded_sum(
+    m: Module, significand: Value, increment: Value, exponent: Value, correction: Value
+) -> dict[str, Value]:
+    """A significand of 24 bits, increased or not, at the exponent that is the sum of the last two.
+
+    One carry chain does both: in `rounded` the fraction lies below a signed exponent of 10 bits.
     """
-    significand, half, rest = normalised[-24:], normalised[-25], normalised[:-25].any()
-    increment = half & (rest | significand[0])
     unrounded, added = Signal(signed(10)), Signal(signed(10))
     m.d.comb += [unrounded.eq(exponent), added.eq(correction)]
     return {
         "rounded": (Cat(significand[:23], unrounded) + Cat(increment, Const(0, 22), added))[:33],
-        "nonzero": normalised[-1],
+        "nonzero": significand[23],
     }
 
 
 def round_significand(m: Module, normalised: Value, exponent: Value) -> dict[str, Value]:
-    """As `rounded_sum`, where the exponent is known."""
-    return rounded_sum(m, normalised, exponent, Const(0))
+    """Round the significand at the top of `normalised` to 24 bits; its carry runs on into the exponent."""
+    return rounded_sum(m, normalised[-24:], rounds_up(normalised), exponent, Const(0))
 
 
 def extremes(rounded: Value, nonzero: Value) -> tuple[Value, Value]:

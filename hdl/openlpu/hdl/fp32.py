@@ -21,6 +21,7 @@ from .floats import (
     is_zero,
     pack,
     rounded_sum,
+    rounds_up,
     shifted_left,
     shifted_right,
 )
@@ -66,15 +67,16 @@ class FpAdd(Datapath):
             inputs={"a": 32, "b": 32, "op": Shape.cast(AddOp).width},
             output=32,
             steps=[
-                Step(_compare_magnitudes, delay=4),
+                Step(_compare_magnitudes, delay=3.5),
                 Step(_swap, delay=3),
                 Step(_classify, delay=3),
-                Step(_align, delay=4.5),
-                Step(_add, delay=4.5),
-                Step(_normalise_far, delay=4.5),
-                Step(_normalise_near, delay=4.5),
-                Step(_round_sum, delay=3.5),
-                Step(_choose_sum, delay=3),
+                Step(_align, delay=5),
+                Step(_add, delay=5),
+                Step(_normalise_far, delay=4),
+                Step(_normalise_middle, delay=5),
+                Step(_normalise_near, delay=3.5),
+                Step(_round_sum, delay=4),
+                Step(_choose_sum, delay=5),
             ],
             depth=depth,
         )
@@ -99,9 +101,9 @@ class Mul(Datapath):
                 Step(_factors, delay=1),
                 Step(_multiply, delay=6),
                 Step(_sum_products, delay=5),
-                Step(_normalise_product, delay=1.5),
-                Step(_round_product, delay=4),
-                Step(pack, delay=2.5),
+                Step(_normalise_product, delay=2),
+                Step(_round_product, delay=4.5),
+                Step(pack, delay=4),
                 Step(_choose_product, delay=1),
             ],
             depth=depth,
@@ -120,9 +122,10 @@ class IntToFp(Datapath):
             output=32,
             steps=[
                 Step(_sum_integers, delay=3),
-                Step(_raise_far, delay=6),
-                Step(_raise_near, delay=3),
-                Step(_round_integer, delay=4),
+                Step(_raise_far, delay=4),
+                Step(_raise_middle, delay=5),
+                Step(_raise_near, delay=2),
+                Step(_round_integer, delay=6),
             ],
             depth=depth,
         )
@@ -247,17 +250,26 @@ def _add(m: Module, larger: Value, aligned: Value, distance: Value, lost: Value,
 
 
 def _normalise_far(m: Module, magnitude: Value) -> dict[str, Value]:
-    raised, zeros = shifted_left(m, magnitude, (16, 8), Const(0, 1))
-    return {"raised": raised, "far_zeros": zeros}
+    raised, zeros = shifted_left(m, magnitude, (16,), Const(0, 1))
+    return {"raised": raised, "zeros": zeros}
 
 
-def _normalise_near(m: Module, raised: Value, far_zeros: Value) -> dict[str, Value]:
-    normalised, zeros = shifted_left(m, raised, (4, 2, 1), Const(0, 1))
-    return {"normalised": normalised, "zeros": Cat(zeros, far_zeros)}
+def _normalise_middle(m: Module, raised: Value, zeros: Value) -> dict[str, Value]:
+    raised, more_zeros = shifted_left(m, raised, (8, 4), Const(0, 1))
+    return {"raised": raised, "zeros": Cat(more_zeros, zeros)}
 
 
-def _round_sum(m: Module, normalised: Value, exponent: Value, zeros: Value) -> dict[str, Value]:
-    return rounded_sum(m, normalised, exponent, 1 - zeros)
+def _normalise_near(m: Module, raised: Value, zeros: Value) -> dict[str, Value]:
+    normalised, more_zeros = shifted_left(m, raised, (2, 1), Const(0, 1))
+    return {
+        "significand": normalised[-24:],
+        "increment": rounds_up(normalised),
+        "zeros": Cat(more_zeros, zeros),
+    }
+
+
+def _round_sum(m: Module, significand: Value, increment: Value, exponent: Value, zeros: Value) -> dict[str, Value]:
+    return rounded_sum(m, significand, increment, exponent, 1 - zeros)
 
 
 def _choose_sum(
@@ -328,13 +340,14 @@ def _sum_products(m: Module, low: Value, cross: Value, crossed: Value, high: Val
 
 
 def _normalise_product(m: Module, product: Value, vanishes: Value) -> dict[str, Value]:
-    carried = product[47]
+    carried, lost = product[47], product[:22].any()
+    upper = Mux(carried, Cat(lost | product[22], product[23:47]), Cat(lost, product[22:46]))
     # The leading one is certain, unless an operand was zero.
-    return {"normalised": Cat(Mux(carried, product[:47], product[:46] << 1), ~vanishes), "carried": carried}
+    return {"normalised": Cat(upper, ~vanishes), "carried": carried}
 
 
 def _round_product(m: Module, normalised: Value, exponent: Value, carried: Value) -> dict[str, Value]:
-    return rounded_sum(m, normalised, exponent, carried)
+    return rounded_sum(m, normalised[-24:], rounds_up(normalised), exponent, carried)
 
 
 def _choose_product(m: Module, o: Value, integer: Value, product: Value) -> dict[str, Value]:
@@ -350,23 +363,30 @@ def _sum_integers(m: Module, a: Value, b: Value) -> dict[str, Value]:
 
 def _raise_far(m: Module, total: Value) -> dict[str, Value]:
     # Negative numbers too are shifted as they are, past bits that equal the sign.
-    raised, signs = shifted_left(m, total, (16, 8, 4), total[31])
-    return {"raised": raised, "far_signs": signs, "sign": total[31]}
+    raised, signs = shifted_left(m, total, (16,), total[31])
+    return {"raised": raised, "signs": signs, "sign": total[31]}
 
 
-def _raise_near(m: Module, raised: Value, far_signs: Value, sign: Value) -> dict[str, Value]:
-    raised, signs = shifted_left(m, raised, (2, 1), sign)
-    return {"raised": raised, "signs": Cat(signs, far_signs)}
+def _raise_middle(m: Module, raised: Value, signs: Value, sign: Value) -> dict[str, Value]:
+    raised, more_signs = shifted_left(m, raised, (8, 4), sign)
+    return {"raised": raised, "signs": Cat(more_signs, signs)}
+
+
+def _raise_near(m: Module, raised: Value, signs: Value, sign: Value) -> dict[str, Value]:
+    raised, more_signs = shifted_left(m, raised, (2,), sign)
+    return {"raised": raised, "signs": Cat(more_signs, signs)}
 
 
 def _round_integer(m: Module, raised: Value, signs: Value, sign: Value) -> dict[str, Value]:
-    increment = raised[7] & (raised[:7].any() | raised[8])
+    # The last level of the shift is not longer for the inversion behind it.
+    number, last_sign = shifted_left(m, raised, (1,), sign)
     # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds and negates.
-    significand = raised[8:] ^ sign.replicate(24)
+    significand = number[-24:] ^ sign.replicate(24)
+    increment = rounds_up(number) ^ sign
     # A power of two below zero gets its leading one, and with it the exponent, from the carry.
     leading, nonzero = significand[23], significand[23] | sign
-    bias = Cat(increment ^ sign, Const(0, 22), leading, nonzero.replicate(6))
-    return {"o": Cat((Cat(significand[:23], ~signs) + bias)[:31], sign)}
+    bias = Cat(increment, Const(0, 22), leading, nonzero.replicate(6))
+    return {"o": Cat((Cat(significand[:23], ~Cat(last_sign, signs)) + bias)[:31], sign)}
 
 
 def _distance_to_units(m: Module, a: Value, b: Value) -> dict[str, Value]:
