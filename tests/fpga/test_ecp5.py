@@ -1,11 +1,12 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""What stands in for multipliers: products, with models of the cells as Lattice describes them; and a proof."""
+"""What stands in for dot products: sums, with models of the cells as Lattice describes them; and a proof."""
 
+import dataclasses
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from amaranth.back import verilog
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.sim import Simulator
 
+from openlpu.arch.presets import ULX3S
 from openlpu.fpga import ecp5
-from openlpu.fpga.ecp5 import CarryMultiplier, DspMultiplier
-from openlpu.fpga.synthesis import modules_of, multipliers_verilog
+from openlpu.fpga.ecp5 import Ecp5DotProduct
 from openlpu.fpga.toolchain import find_toolchain
-from openlpu.hdl.multiplier import Multiplier
+from openlpu.hdl.mxm import DotProduct
 
 CORNERS = (-128, -127, -2, -1, 0, 1, 2, 126, 127)
 
@@ -28,7 +29,7 @@ def carry_cell(**ports: Any) -> Module:
     assert (ports["p_INJECT1_0"], ports["p_INJECT1_1"]) == ("NO", "NO")
     m = Module()
     carry = Value.cast(ports["i_CIN"])
-    for half in range(2):
+    for half in range(2 if "p_INIT1" in ports else 1):
         table = ports[f"p_INIT{half}"]
         inputs = Cat(ports[f"i_{name}{half}"] for name in "ABCD")
         propagates = table.bit_select(inputs, 1)
@@ -56,57 +57,74 @@ def dsp_block(**ports: Any) -> Module:
 MODELS: dict[str, Callable[..., Module]] = {"CCU2C": carry_cell, "MULT18X18D": dsp_block}
 
 
-@pytest.mark.parametrize("kind", [CarryMultiplier, DspMultiplier])
-def test_products(kind: type[CarryMultiplier | DspMultiplier], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cycle later, back to back: of corners and of random operands."""
+def packed(values: Sequence[int]) -> int:
+    return int.from_bytes(value & 0xFF for value in values)  # in any order, for both operands the same
+
+
+@pytest.mark.parametrize(
+    ("lanes", "tree", "blocks"),
+    # Those of ulx3s and of nano; then a product alone, an odd number of them, and one stage for all levels.
+    [(16, 4, 5), (16, 4, 6), (4, 1, 4), (1, 1, 0), (5, 3, 1), (4, 1, 0)],
+)
+def test_sums(lanes: int, tree: int, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On time, back to back: of random operands, of corners, and of both in one place with the others 0."""
     seed = random.SystemRandom().getrandbits(32)
     print(f"{seed=}")
     draw = random.Random(seed)
-    pairs = [*itertools.product(CORNERS, CORNERS)]
-    pairs += [(draw.randrange(-128, 128), draw.randrange(-128, 128)) for _ in range(600)]
+    corners = [*itertools.product(CORNERS, CORNERS)]
+    operands = [[pair] * lanes for pair in corners]
+    operands += [[draw.choice(corners) for _ in range(lanes)] for _ in range(80)]
+    operands += [[(draw.randrange(-128, 128), draw.randrange(-128, 128)) for _ in range(lanes)] for _ in range(80)]
+    for lane in range(lanes):
+        operands += [[pair if other == lane else (0, 0) for other in range(lanes)] for pair in draw.sample(corners, 8)]
     monkeypatch.setattr(ecp5, "Instance", lambda cell, **ports: MODELS[cell](**ports))
-    dut = kind()
+    dut = Ecp5DotProduct(lanes=lanes, tree=tree, blocks=blocks)
     found = []
 
     async def bench(ctx: Any) -> None:
-        for a, b in pairs:
-            ctx.set(dut.a, a)
-            ctx.set(dut.b, b)
+        for pairs in [*operands, *operands[:tree]]:
+            ctx.set(dut.a, packed([a for a, _ in pairs]))
+            ctx.set(dut.b, packed([b for _, b in pairs]))
             await ctx.tick()
-            found.append(ctx.get(dut.product))
+            found.append(ctx.get(dut.total))
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert found == [a * b for a, b in pairs]
+    assert found[tree:] == [sum(a * b for a, b in pairs) for pairs in operands]
+
+
+@pytest.mark.parametrize(("blocks", "chains"), [(5, 455), (6, 430)])
+def test_cells(blocks: int, chains: int) -> None:
+    """A column of ulx3s as small as it was made: these are most of what fills the chip."""
+    text = verilog.convert(Ecp5DotProduct(lanes=16, tree=4, blocks=blocks), "dot_product")
+    assert text.count("MULT18X18D") == blocks
+    assert text.count("CCU2C") <= chains
 
 
 @pytest.mark.regress
-def test_carry_chains_equal_the_multiplier(tmp_path: Path) -> None:
-    """For every pair of operands, with the model of the cell that Yosys has: a proof by SAT, of two minutes."""
-    generic = Multiplier(stages=1)
-    (tmp_path / "generic.v").write_text(
-        verilog.convert(generic, "generic", ports=[generic.a, generic.b, generic.product]), encoding="utf-8"
-    )
-    (tmp_path / "ecp5.v").write_text(multipliers_verilog(), encoding="utf-8")
-    _, chains = modules_of(multipliers_verilog())
-    script = f"""
-        read_verilog ecp5.v
+def test_chains_equal_the_multiplier(tmp_path: Path) -> None:
+    """For every pair of operands beside one of 0, with Yosys's model of the cell: a proof by SAT, of minutes."""
+    config = dataclasses.replace(ULX3S, lanes=2, weight_streams=1)
+    generic, chains = DotProduct(config=config), Ecp5DotProduct(lanes=2, tree=1, blocks=0)
+    for name, component in (("gold", generic), ("gate", chains)):
+        ports = [component.a, component.b, component.total]
+        (tmp_path / f"{name}.v").write_text(verilog.convert(component, name, ports=ports), encoding="utf-8")
+    script = """
+        read_verilog gate.v
         read_verilog -nooverwrite +/ecp5/cells_sim.v
-        hierarchy -top {chains}
-        prep -flatten -top {chains}
-        rename {chains} gate
+        hierarchy -top gate
+        prep -flatten -top gate
         design -stash gate
-        read_verilog generic.v
-        prep -flatten -top generic
-        rename generic gold
+        read_verilog gold.v
+        prep -flatten -top gold
         design -stash gold
         design -copy-from gold -as gold gold
         design -copy-from gate -as gate gate
         miter -equiv -flatten -make_outputs gold gate miter
         prep -flatten -top miter
-        sat -verify -set-init-zero -prove trigger 0 -seq 1 -tempinduct miter
+        sat -verify -set-init-zero -set in_b[15:8] 0 -prove trigger 0 -seq 2 -tempinduct miter
     """
     (tmp_path / "proof.ys").write_text(script, encoding="utf-8")
     find_toolchain().run("yosys", ["-Q", "-T", "proof.ys"], tmp_path)

@@ -13,23 +13,22 @@ from openlpu.fpga.report import Report
 from openlpu.fpga.toolchain import find_toolchain
 
 CHIP = """
-module column(input clk, input rst, input [7:0] a, output [15:0] product);
-    wire [15:0] other;
-    multiplier_1 multiplier0(.clk(clk), .rst(rst), .a(a), .b(a), .product(product[15:0]));
+module \\chip.mxm_e0 (input clk, input rst, input [31:0] a, output [17:0] total);
+    dot_product dot_product0(.clk(clk), .rst(rst), .a(a), .b(a), .total(total));
 endmodule
 
-module multiplier_1(input clk, input rst, input [7:0] a, input [7:0] b, output [15:0] product);
+module dot_product(input clk, input rst, input [31:0] a, input [31:0] b, output [17:0] total);
 endmodule
 
 module hosted_chip(input clk, input rst, input rx, output reg tx, output running, output reg fault);
-    reg [7:0] taken;
-    wire [15:0] product;
-    column column0(.clk(clk), .rst(rst), .a(taken), .product(product));
-    assign running = taken[7];
+    reg [31:0] taken;
+    wire [17:0] total;
+    \\chip.mxm_e0 plane(.clk(clk), .rst(rst), .a(taken), .total(total));
+    assign running = taken[31];
     always @(posedge clk) begin
-        taken <= {taken[6:0], rx};
-        tx <= ^product;
-        fault <= product == 16'h1234;
+        taken <= {taken[30:0], rx};
+        tx <= ^total;
+        fault <= total == 18'h1234;
     end
 endmodule
 """
@@ -50,8 +49,8 @@ def test_the_same_bitstream_twice(name: str, tmp_path: Path, monkeypatch: pytest
     assert files == same
     assert report == again == Report.from_json(report.json)
     assert report.met
-    assert report.used.dsp == 1
-    assert report.units["MXM"].dsp == 1
+    assert report.used.dsp == 4
+    assert report.units["MXM"].dsp == 4
     assert report.units["board"].ff > 17 + 24  # the reset's counter, and the LEDs'
     assert {path.clocks for path in report.paths} >= {"clk to clk"}
     assert f"OpenLPU nano {NANO.digest}".encode() in files["board.bit"][:200]

@@ -12,7 +12,7 @@ from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.fpga.area import differences
 from openlpu.fpga.device import Area
-from openlpu.fpga.synthesis import area_by_unit, modules_of, multipliers_in_dsp, multipliers_verilog, script
+from openlpu.fpga.synthesis import area_by_unit, dot_products_verilog, modules_of, multipliers_in_dsp, script
 
 DATA = Path(__file__).with_name("data")
 INT, FMUL = OpClass.INT, OpClass.FMUL
@@ -26,17 +26,19 @@ def with_alus(config: ChipConfig, *classes: OpClass) -> ChipConfig:
 @pytest.mark.parametrize(
     ("config", "dsp", "expected"),
     [
-        # 16 lanes x 4 for floats leave 92: 5 for each of 16 columns.
-        (ULX3S, 156, 5),
+        # 16 lanes x 4 for floats leave 92 for 16 columns.
+        (ULX3S, 156, [6] * 12 + [5] * 4),
         # 4 lanes x (4 + 6) leave 116, and a column has but 4 multipliers.
-        (NANO, 156, 4),
-        (with_alus(ULX3S, INT), 156, 9),
-        (with_alus(ULX3S, INT), 15, 0),
-        (with_alus(ULX3S, FMUL, FMUL), 156, 1),
-        (with_alus(ULX3S, FMUL), 64, 0),
+        (NANO, 156, [4] * 4),
+        (with_alus(ULX3S, INT), 156, [10] * 12 + [9] * 4),
+        (with_alus(ULX3S, INT), 15, [1] * 15 + [0]),
+        (with_alus(ULX3S, FMUL, FMUL), 156, [2] * 12 + [1] * 4),
+        (with_alus(ULX3S, FMUL), 64, [0] * 16),
+        # Every column of four planes, not of each.
+        (dataclasses.replace(with_alus(ULX3S, INT), hemispheres=2, mxm_planes=2), 66, [2] * 2 + [1] * 62),
     ],
 )
-def test_multipliers_by_count(config: ChipConfig, dsp: int, expected: int) -> None:
+def test_multipliers_by_count(config: ChipConfig, dsp: int, expected: list[int]) -> None:
     assert multipliers_in_dsp(config, dsp) == expected
 
 
@@ -53,16 +55,19 @@ def test_multipliers_of_other_depth_are_refused() -> None:
 
 
 def test_substitutes_are_named_as_the_script_names_them() -> None:
-    text = multipliers_verilog()
-    commands = script(["a.il", "b.v"], ["board", "column", "chip.vxm", "ram_8x8"], top="board", in_dsp=2).splitlines()
-    dsp, chains = modules_of(text)
+    config = dataclasses.replace(NANO, mxm_planes=2)
+    in_dsp = [1, 1, 1, 0, 0, 0, 0, 0]
+    text = dot_products_verilog(config, in_dsp)
+    none, one = modules_of(text)
+    modules = ["board", "column", "dot_product", "chip.mxm_e0", "chip.mxm_e1", "chip.vxm", "ram_8x8", none, one]
+    commands = script(["a.il", "b.v"], modules, top="board", in_dsp=in_dsp).splitlines()
     assert [line for line in commands if line.startswith(("read", "chtype", "setattr -mod -set"))] == [
         "read_rtlil a.il",
         "read_verilog b.v",
-        f"chtype -set {chains} column/t:multiplier_1",
-        f"chtype -set {dsp} column/multiplier0",
-        f"chtype -set {dsp} column/multiplier1",
-        "setattr -mod -set keep_hierarchy 1 column chip.vxm",
+        *(f"chtype -set {one} chip.mxm_e0/dot_product{lane}" for lane in range(3)),
+        f"chtype -set {none} chip.mxm_e0/dot_product3",
+        *(f"chtype -set {none} chip.mxm_e1/dot_product{lane}" for lane in range(4)),
+        f"setattr -mod -set keep_hierarchy 1 column chip.mxm_e0 chip.mxm_e1 chip.vxm {none} {one}",
     ]
     assert text.count("MULT18X18D") == 1
 

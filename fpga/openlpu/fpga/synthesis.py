@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.lib import wiring
 
 from openlpu.arch.config import ChipConfig, OpClass
+from openlpu.arch.timing import timing
 
 from .device import Area
-from .ecp5 import CarryMultiplier, DspMultiplier
+from .ecp5 import Ecp5DotProduct
 
 __all__ = [
     "CELLS",
@@ -26,9 +26,9 @@ __all__ = [
     "UNITS",
     "area",
     "area_by_unit",
+    "dot_products_verilog",
     "modules_of",
     "multipliers_in_dsp",
-    "multipliers_verilog",
     "script",
 ]
 
@@ -43,7 +43,7 @@ UNITS = {
     "queues": r"icu_\w+",
     "streams": r"chip\.hop\d+",
     "MEM": r"mem_\w+",
-    "MXM": r"chip\.mxm_\w+|column",
+    "MXM": r"chip\.mxm_\w+|column|dot_product\w*",
     "SXM": r"chip\.sxm_\w+",
     "VXM": r"chip\.vxm|lane_alu_\w+",
     "ECC": r"encoder_\w+|corrector",
@@ -51,8 +51,7 @@ UNITS = {
 }
 """What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
 
-_MULTIPLIER = "multiplier_1"
-_IN_DSP, _IN_CHAINS = f"{_MULTIPLIER}_dsp", f"{_MULTIPLIER}_chains"
+_PLANE, _DOT_PRODUCT = r"chip\.mxm_\w+", "dot_product"
 _INFERRED = {OpClass.FMUL: 4, OpClass.SPECIAL: 6}
 """Multipliers that Yosys finds in an ALU's lane by class; in every other there is none."""
 
@@ -60,8 +59,9 @@ _MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
 _TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 
 
-def multipliers_in_dsp(config: ChipConfig, dsp: int) -> int:
-    """How many of the multipliers of an MXM column get a DSP block on a device with `dsp` of them.
+def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[int]:
+    """How many multipliers get a DSP block on a device with `dsp` of them, for every MXM column of one plane after the
+    other.
 
     First come those of the VXM, which have no other good form. Raises ValueError when these alone are too many, or the
     MXM's multipliers have another number of stages than their substitutes.
@@ -74,25 +74,37 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> int:
     if inferred > dsp:
         raise ValueError(f"config '{config.name}': its ALUs need {inferred} multipliers, and the device has {dsp}")
     columns = config.lanes * config.mxm_planes * config.hemispheres
-    return min((dsp - inferred) // columns, config.lanes)
+    return [min((dsp - inferred + columns - 1 - column) // columns, config.lanes) for column in range(columns)]
 
 
-def multipliers_verilog() -> str:
-    """The modules that stand in for the MXM's multipliers."""
-    return _verilog(DspMultiplier(), _IN_DSP) + _verilog(CarryMultiplier(), _IN_CHAINS)
+def dot_products_verilog(config: ChipConfig, in_dsp: Sequence[int]) -> str:
+    """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said."""
+    # The array has the activation register in front.
+    tree = timing(config).array - config.pipeline.multiply - 1
+    return "".join(
+        verilog.convert(
+            # The member protocol of both: see `openlpu.hdl.mxm`.
+            Ecp5DotProduct(lanes=config.lanes, tree=tree, blocks=blocks),
+            f"{_DOT_PRODUCT}_{blocks}",
+            emit_src=False,
+            strip_internal_attrs=True,
+        )
+        for blocks in sorted(set(in_dsp))
+    )
 
 
-def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: int) -> str:
+def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: Sequence[int]) -> str:
     """The Yosys script that makes `NETLIST`, `CELLS_BY_UNIT` and `CELLS` of RTLIL and Verilog files.
 
     `modules` are those of the sources, `in_dsp` what `multipliers_in_dsp` said.
     """
     read = {"il": "read_rtlil", "v": "read_verilog"}
-    units = [module for module in modules if module != top and _unit(module) is not None]
+    units = [module for module in modules if module not in (top, _DOT_PRODUCT) and _unit(module) is not None]
+    planes = [module for module in modules if re.fullmatch(_PLANE, module)]
+    dot_products = [f"{plane}/{_DOT_PRODUCT}{lane}" for plane in planes for lane in range(len(in_dsp) // len(planes))]
     lines = [
         *(f"{read[source.rpartition('.')[2]]} {source}" for source in sources),
-        f"chtype -set {_IN_CHAINS} column/t:{_MULTIPLIER}",
-        *(f"chtype -set {_IN_DSP} column/multiplier{row}" for row in range(in_dsp)),
+        *(f"chtype -set {_DOT_PRODUCT}_{blocks} {cell}" for cell, blocks in zip(dot_products, in_dsp, strict=True)),
         f"hierarchy -top {top}",
         f"setattr -mod -set keep_hierarchy 1 {' '.join(units)}",
         f"synth_ecp5 -top {top} -nowidelut -run begin:map_luts",
@@ -157,8 +169,3 @@ def _instances(cells: Mapping[str, Mapping[str, int]], top: str) -> Counter[str]
 
 def _unit(module: str) -> str | None:
     return next((unit for unit, pattern in UNITS.items() if re.fullmatch(pattern, module)), None)
-
-
-def _verilog(component: wiring.Component, name: str) -> str:
-    # The member protocol of both: see `openlpu.hdl.multiplier`.
-    return verilog.convert(component, name, emit_src=False, strip_internal_attrs=True)

@@ -3,8 +3,9 @@
 """MXM planes: L x L multipliers that hold weights still while activations stream through.
 
 A plane is L columns, one for each output lane, that share the activation register. A column keeps its weights twice:
-those it multiplies with, and a shadow that fills up meanwhile. Sums leave a column a fixed time after the activations
-entered it, and pass by: the accumulators take them in that cycle or never.
+those in use, and a shadow that fills up meanwhile. Behind it stands the dot product of those in use and activations, a
+module of its own: what a device has for that can stand in. Sums leave it a fixed time after the activations entered it,
+and pass by: the accumulators take them in that cycle or never.
 """
 
 from collections.abc import Sequence
@@ -20,20 +21,17 @@ from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
 from .decode import Decoder, delayed, dispatched, named, queue_ports, select
-from .multiplier import Multiplier
 from .ram import Ram
 from .shared import SharedComponent
 
-__all__ = ["Column", "MxmPlane"]
+__all__ = ["Column", "DotProduct", "MxmPlane"]
 
 
 class Column(SharedComponent):
-    """The dot product of activations and one column of weights.
+    """One column of weights.
 
     `load`, one bit a row group: the group's weights become `weights` in the shadow. `load_whole`: all of them become
-    `column` there; not together with `load`. `install`: the shadow becomes the weights in use.
-    `activations` meet the weights in use in the same cycle; their `sums` stand
-    `multiply + ceil(log2(lanes) / tree_levels)` cycles later.
+    `column` there; not together with `load`. `install`: the shadow becomes the weights `in_use`.
     """
 
     load: Signal
@@ -41,8 +39,7 @@ class Column(SharedComponent):
     load_whole: Signal
     column: Signal
     install: Signal
-    activations: Signal
-    sums: Signal
+    in_use: Signal
 
     def __init__(self, *, config: ChipConfig) -> None:
         self._config = config
@@ -53,40 +50,66 @@ class Column(SharedComponent):
                 "load_whole": In(1),
                 "column": In(8 * config.lanes),
                 "install": In(1),
-                "activations": In(8 * config.lanes),
-                "sums": Out(signed(32)),
+                "in_use": Out(8 * config.lanes),
             },
             like=(),
             module_name="column",
         )
 
     def body(self) -> Module:
-        """Build weights, multipliers and adder tree."""
+        """Build both registers of each weight."""
         m = Module()
-        lanes, together = self._config.lanes, self._config.weight_streams
-        products: list[Value] = []
-        for row in range(lanes):
-            shadow = Signal(signed(8), name=f"shadow{row}", reset_less=True)
-            weight = Signal(signed(8), name=f"weight{row}", reset_less=True)
+        together = self._config.weight_streams
+        for row in range(self._config.lanes):
+            shadow = Signal(8, name=f"shadow{row}", reset_less=True)
+            weight = Signal(8, name=f"weight{row}", reset_less=True)
             with m.If(self.load[row // together]):
                 m.d.sync += shadow.eq(self.weights.word_select(row % together, 8))
             with m.Elif(self.load_whole):
                 m.d.sync += shadow.eq(self.column.word_select(row, 8))
             with m.If(self.install):
                 m.d.sync += weight.eq(shadow)
-            m.submodules[f"multiplier{row}"] = multiplier = Multiplier(stages=self._config.pipeline.multiply)
-            m.d.comb += [multiplier.a.eq(self.activations.word_select(row, 8)), multiplier.b.eq(weight)]
-            products.append(multiplier.product)
-        self._add(m, products)
+            m.d.comb += self.in_use.word_select(row, 8).eq(weight)
         return m
 
-    def _add(self, m: Module, terms: list[Value]) -> None:
+
+class DotProduct(SharedComponent):
+    """The exact `total` of the products of the int8 in `a` and in `b`.
+
+    It comes `multiply + ceil(log2(lanes) / tree_levels)` cycles later.
+    """
+
+    a: Signal
+    b: Signal
+    total: Signal
+
+    def __init__(self, *, config: ChipConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "a": In(8 * config.lanes),
+                "b": In(8 * config.lanes),
+                "total": Out(signed(16 + (config.lanes - 1).bit_length())),
+            },
+            like=(),
+            module_name="dot_product",
+        )
+
+    def body(self) -> Module:
+        """Build multipliers and adder tree."""
+        m = Module()
+        terms: list[Value] = []
+        for row in range(self._config.lanes):
+            a, b = (operand.word_select(row, 8).as_signed() for operand in (self.a, self.b))
+            product = delayed(m, f"product{row}", a * b, self._config.pipeline.multiply, reset_less=True)
+            terms.append(product.as_signed())
         together, level = 1 << self._config.pipeline.tree_levels, 0
         while len(terms) > 1:
             level += 1
             partial = [_sum(terms[first : first + together]) for first in range(0, len(terms), together)]
             terms = _registered(m, f"sum_q{level}", partial)
-        m.d.comb += self.sums.eq(terms[0])
+        m.d.comb += self.total.eq(terms[0])
+        return m
 
 
 class MxmPlane(wiring.Component):
@@ -109,14 +132,17 @@ class MxmPlane(wiring.Component):
         super().__init__(queue_ports(config, (self._weights, self._acts, self._accs)))
 
     def elaborate(self, platform: object) -> Module:
-        """Build the columns and the three queues' pipelines."""
+        """Build the columns, their dot products and the three queues' pipelines."""
         m = Module()
         columns = [Column(config=self._config) for _ in range(self._config.lanes)]
-        for lane, column in enumerate(columns):
+        dots = [DotProduct(config=self._config) for _ in columns]
+        for lane, (column, dot) in enumerate(zip(columns, dots, strict=True)):
             m.submodules[f"column{lane}"] = column
+            m.submodules[f"dot_product{lane}"] = dot
+            m.d.comb += dot.b.eq(column.in_use)
         self._elaborate_weights(m, columns)
-        standing = self._elaborate_acts(m, columns)
-        self._elaborate_accs(m, [column.sums for column in columns], standing)
+        standing = self._elaborate_acts(m, dots)
+        self._elaborate_accs(m, [dot.total for dot in dots], standing)
         return m
 
     def _elaborate_weights(self, m: Module, columns: Sequence[Column]) -> None:
@@ -146,8 +172,8 @@ class MxmPlane(wiring.Component):
         loads = rows | whole
         m.d.sync += self.weights_empty.eq(loads & ~Cat(tap.valid for tap in self.weights_taps).all())
 
-    def _elaborate_acts(self, m: Module, columns: Sequence[Column]) -> Value:
-        """Feed the columns; 1 in the cycle in which sums stand."""
+    def _elaborate_acts(self, m: Module, dots: Sequence[DotProduct]) -> Value:
+        """Feed the dot products; 1 in the cycle in which sums stand."""
         valid, word = dispatched(m, self._config, "acts", self.acts_issue)
         instruction = Decoder(self._config, self._acts, word)
         stores = named(m, "acts_stores", valid & instruction.is_("abl"))
@@ -172,7 +198,7 @@ class MxmPlane(wiring.Component):
             activations.eq(Mux(replays, read.data, sampled)),
             self.acts_empty.eq(valid & ~replays & ~given),
         ]
-        m.d.comb += [column.activations.eq(activations) for column in columns]
+        m.d.comb += [dot.a.eq(activations) for dot in dots]
         return delayed(m, "standing", valid & ~stores, timing(self._config).array)
 
     def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
