@@ -229,6 +229,7 @@ def _classify(
         "negligible": smaller_zero | distance[5:].any(),
         "nan": (unordered & (sums | bounds)) | difference_of_infinities,
         "infinite": unlimited & sums,
+        "finite": sums & ~unlimited,
         "kept": kept & ~(unordered & bounds),
         "holds": holds & ~unordered,
     }
@@ -239,14 +240,20 @@ def _align(m: Module, smaller: Value, distance: Value, negligible: Value) -> dic
     return {"aligned": aligned, "lost": lost}
 
 
-def _add(m: Module, larger: Value, aligned: Value, distance: Value, lost: Value, opposite: Value) -> dict[str, Value]:
+def _add(
+    m: Module, larger: Value, exponent: Value, aligned: Value, distance: Value, lost: Value, opposite: Value
+) -> dict[str, Value]:
     # The last level of the shift is not longer for the inversion behind it.
     shifted, more_lost = shifted_right(m, aligned, distance[:1])
     # The extra lowest bit feeds the carry that completes a two's complement into one carry chain.
     augend = Cat(Const(1, 1), Const(0, 3), larger, Const(0, 1))
     addend = Cat(opposite, Cat(lost | more_lost, shifted) ^ opposite.replicate(27), opposite)
-    # The top bit is that of a carry out of the larger operand.
-    return {"magnitude": (augend + addend)[1:29]}
+    return {
+        # The top bit is that of a carry out of the larger operand: its exponent is one more.
+        "magnitude": (augend + addend)[1:29],
+        # Yet another, since to take n is to add ~n and one.
+        "exponent": Cat(exponent[0], exponent[1:] + 1),
+    }
 
 
 def _normalise_far(m: Module, magnitude: Value) -> dict[str, Value]:
@@ -264,12 +271,12 @@ def _normalise_near(m: Module, raised: Value, zeros: Value) -> dict[str, Value]:
     return {
         "significand": normalised[-24:],
         "increment": rounds_up(normalised),
-        "zeros": Cat(more_zeros, zeros),
+        "correction": (~Cat(more_zeros, zeros, Const(0, 1))).as_signed(),
     }
 
 
-def _round_sum(m: Module, significand: Value, increment: Value, exponent: Value, zeros: Value) -> dict[str, Value]:
-    return rounded_sum(m, significand, increment, exponent, 1 - zeros)
+def _round_sum(m: Module, significand: Value, increment: Value, exponent: Value, correction: Value) -> dict[str, Value]:
+    return rounded_sum(m, significand, increment, exponent, correction)
 
 
 def _choose_sum(
@@ -278,15 +285,15 @@ def _choose_sum(
     nonzero: Value,
     word: Value,
     sign: Value,
-    sums: Value,
     kept: Value,
     holds: Value,
     nan: Value,
     infinite: Value,
+    finite: Value,
 ) -> dict[str, Value]:
     overflow, underflow = extremes(rounded, nonzero)
-    unlimited = named(m, "unlimited", nan | infinite | (overflow & sums))
-    stands = sums & ~unlimited & ~underflow
+    unlimited = named(m, "unlimited", nan | infinite | (overflow & finite))
+    stands = named(m, "stands", finite & ~overflow & ~underflow)
 
     def chosen(part: slice, name: str, ones: Value) -> Value:
         # Two bits tell all four that a bit may be: the sum, the word, 0 or 1.
