@@ -115,7 +115,7 @@ class HostPort(wiring.Component):
         queues = Cat(host.imem_queue == i for i in range(self._queues))
         texts = delayed(m, "texts", Mux(host.imem_we & self.enable, queues, 0), 1)
         text_address = delayed(m, "text_address", host.imem_addr, 1, reset_less=True)
-        text_data = delayed(m, "text_data", host.imem_data, 1, reset_less=True)
+        text_data = delayed(m, "text_data", Mux(host.imem_we & self.enable, host.imem_data, 0), 1)
         for i in range(self._queues):
             port = getattr(self, text_name(i))
             m.d.comb += [port.en.eq(texts[i]), port.address.eq(text_address), port.data.eq(text_data)]

@@ -34,7 +34,7 @@ _CONTROL = ("nop", "repeat", "sync", "notify", "halt", "ifetch")
 
 
 class TextWriteSignature(wiring.Signature):
-    """Host access to the text memory of a queue: where `en`, `data` becomes word `address`."""
+    """Host access to the text memory of a queue: where `en`, `data` becomes word `address`; else `data` is 0."""
 
     def __init__(self, config: ChipConfig, word_bits: int) -> None:
         super().__init__({"en": Out(1), "address": Out(bits_for(config.imem_words)), "data": Out(word_bits)})
@@ -150,7 +150,7 @@ class InstructionQueue(SharedComponent):
         with m.If(self.start):
             m.d.sync += [stopped.eq(0), seen.eq(0)]
 
-        self._elaborate_text(m, text.write, flags["ifetch"], head)
+        self._elaborate_text(m, text.write, flags["ifetch"], at_head)
 
         word = Signal(self._word_bits, name="issue_word", reset_less=True)
         m.d.comb += self.issue.word.eq(word)
@@ -177,48 +177,54 @@ class InstructionQueue(SharedComponent):
             m.d.sync += [counter.eq(0), read_valid.eq(0), fetched_valid.eq(0)]
         return fetched, fetched_valid
 
-    def _elaborate_text(self, m: Module, write: Any, begins: Value, head: Value) -> None:
-        """Collect words from the stream that IFETCH names; write them, or what the host has."""
+    def _elaborate_text(self, m: Module, write: Any, begins: Value, at_head: Decoder) -> None:
+        """Collect words from the stream that IFETCH names; write them, or what the host has.
+
+        What is counted runs ahead of the vectors by as much as they are sampled later than an instruction dispatches.
+        """
+        vector, pieces = 8 * self._config.lanes, encoding(self._config).word_vectors(self._queue.kind)
+        streams, words = len(self._queue.fetches), at_head.field("ifetch", "n")
+        source = Signal(streams, name="fetch_source")
+        wanted = Signal(len(words), name="fetch_wanted", reset_less=True)
+        count = Signal(len(words), name="fetch_count", init=1)
+        piece = Signal(range(pieces), name="fetch_piece")
+        address = Signal(bits_for(self._config.imem_words), name="fetch_address", reset_less=True)
+        last = named(m, "fetch_last", source.any() & (piece == pieces - 1))
+        with m.If(source.any()):
+            m.d.sync += piece.eq(Mux(last, 0, piece + 1))
+        with m.If(last):
+            m.d.sync += [count.eq(count + 1), address.eq(self._next_address(address))]
+            with m.If(count == wanted):
+                m.d.sync += source.eq(0)
+        with m.If(begins):
+            m.d.sync += [
+                source.eq(Cat(at_head.choose("ifetch", "s", self._queue.fetches))),
+                wanted.eq(words),
+                count.eq(1),
+                piece.eq(0),
+                address.eq(at_head.field("ifetch", "a")),
+            ]
+
         stages = timing(self._config).fetch.skew
         assert stages is not None
         stages += timing(self._config).correct
-        begins = delayed(m, "fetch_begins", begins, stages)
-        instruction = Decoder(self._config, self._queue, delayed(m, "fetch_word", head, stages, reset_less=True))
-        vector, pieces = 8 * self._config.lanes, encoding(self._config).word_vectors(self._queue.kind)
-
-        source = Signal(len(self._queue.fetches), name="fetch_source", reset_less=True)
-        left = Signal(len(instruction.field("ifetch", "n")), name="fetch_left")
-        piece = Signal(range(pieces), name="fetch_piece")
-        address = Signal(bits_for(self._config.imem_words), name="fetch_address", reset_less=True)
-        collected = Signal(self._word_bits, name="fetch_collected", reset_less=True)
-        written, written_address = Signal(name="fetch_written"), Signal.like(address, name="fetch_written_address")
-        last = named(m, "fetch_last", piece == pieces - 1)
-        m.d.comb += [self.fetching.eq(left != 0), self.fetched.eq(Mux(self.fetching, source, 0))]
-        m.d.sync += [
-            self.fetch_empty.eq(self.fetching & ~select(source, [tap.valid for tap in self.fetch_taps])),
-            written.eq(self.fetching & last),
-            written_address.eq(address),
-        ]
-        with m.If(self.fetching):
-            m.d.sync += piece.eq(Mux(last, 0, piece + 1))
-            with m.If(last):
-                m.d.sync += [left.eq(left - 1), address.eq(self._next_address(address))]
-        with m.If(begins):
-            m.d.sync += [
-                left.eq(instruction.field("ifetch", "n")),
-                address.eq(instruction.field("ifetch", "a")),
-                source.eq(Cat(instruction.choose("ifetch", "s", self._queue.fetches))),
-                piece.eq(0),
-            ]
-        data = select(source, [tap.data for tap in self.fetch_taps])
-        for number in range(pieces):
-            place = collected[number * vector :][:vector]
-            with m.If(piece == number):
-                m.d.sync += place.eq(data)
+        taken, place = delayed(m, "fetch_taken", source, stages), delayed(m, "fetch_place", piece, stages)
+        m.d.comb += [self.fetching.eq(taken.any()), self.fetched.eq(taken)]
+        m.d.sync += self.fetch_empty.eq(self.fetching & ~select(taken, [tap.valid for tap in self.fetch_taps]))
+        written = delayed(m, "fetch_written", last, stages + 1)
+        written_address = delayed(m, "fetch_written_address", address, stages + 1, reset_less=True)
+        # Of the words that meet here, all are zero but the one that is written.
+        data = self.text.data
+        for number, tap in enumerate(self.fetch_taps):
+            collected = Signal(self._word_bits, name=f"fetch_collected{number}", reset_less=True)
+            data = data | collected
+            for start in range(pieces):
+                with m.If((place == start) | ~taken[number]):
+                    m.d.sync += collected[start * vector :][:vector].eq(Mux(taken[number], tap.data, 0))
         m.d.comb += [
             write.en.eq(written | self.text.en),
             write.addr.eq(Mux(written, written_address, self.text.address)),
-            write.data.eq(Mux(written, collected, self.text.data)),
+            write.data.eq(data),
         ]
 
     def _next_address(self, address: Value) -> Value:
