@@ -18,8 +18,12 @@ from openlpu.hdl.pipeline import Datapath, Step, registers_after
 SEED = 20261123
 RANDOM = 1200
 
-# Factors whose product stands at the tie just below the smallest normal, or beside it.
+# Factors whose product stands at the tie just below the smallest normal, or beside it, at the lower of the exponents.
+_EXPONENTS = (64, 65)
 _TIES = [(0x842108, 0xF80000), (0x868A84, 0xF38DCA), (0x81E0A5, 0xFC4C9B), (0x800001, 0xFFFFFE)]
+# Factors whose product is above a tie by nothing but the next bit, with a carry and without.
+_TIES += [(0xFFF800, 0xFFE800), (0x800800, 0x800C00)]
+_LEAST = 0xCF00_0000  # -2**31
 INTEGERS = [
     (s * (1 << p) + d) & 0xFFFF_FFFF for s in (1, -1) for p in (0, 1, 8, 23, 24, 25, 30, 31) for d in (-1, 0, 1)
 ]
@@ -30,7 +34,9 @@ def float_pairs(seed: int) -> tuple[Words, Words]:
     rng = np.random.default_rng(seed)
     corners = np.array(CORNERS, np.uint32)
     sampled = rng.permutation(len(corners) ** 2)[:2000]
-    ties = np.array([(64 << 23 | x & 0x7F_FFFF, 63 << 23 | y & 0x7F_FFFF) for x, y in _TIES], np.uint32)
+    ties = np.array(
+        [(e << 23 | x & 0x7F_FFFF, 63 << 23 | y & 0x7F_FFFF) for e in _EXPONENTS for x, y in _TIES], np.uint32
+    )
     a, b = rng.integers(0, 1 << 32, (2, RANDOM), np.uint32)
     exponent, nudge = (a >> 23 & 0xFF).astype(int), rng.integers(-28, 29, RANDOM)
     partner = np.choose(
@@ -99,7 +105,7 @@ def floats_to_integers(seed: int) -> tuple[Stimulus, Words]:
     exponents = rng.integers(124, 161, RANDOM, np.uint32) << 23
     drawn = (rng.integers(0, 1 << 32, RANDOM, np.uint32) & 0x807F_FFFF) | exponents
     halves = (rng.integers(-1000, 1000, RANDOM) / 2).astype(np.float32)
-    a = np.concatenate([words(CORNERS), drawn.view(np.int32), numerics.to_bits(halves)])
+    a = np.concatenate([words(CORNERS), drawn.view(np.int32), numerics.to_bits(halves), words([_LEAST] * 16)])
     b = np.where(rng.integers(0, 3, len(a)) == 0, 0, np.resize(integer_pairs(seed)[1], len(a)))
     nearest, values = numerics.fp32_to_int32(a), a.view(np.float32)
     beyond = (values >= 2.0**31) | (values < -(2.0**31))

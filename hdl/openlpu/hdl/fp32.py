@@ -170,12 +170,14 @@ def _swap(m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value) -
     mixed = x.sign ^ y.sign
     # Unless they are equal. To a maximum and a minimum -0 is less than +0, in a relation it is not.
     less, equal = named(m, "less", x.sign ^ (~mixed & swap)), zeros | (alike & ~mixed)
-    takes_b, holds = Signal(name="takes_b"), Signal(name="holds")
+    takes_a, takes_b, holds = Signal(name="takes_a"), Signal(name="takes_b"), Signal(name="holds")
     with m.Switch(op):
+        with m.Case(AddOp.PASS):
+            m.d.comb += takes_a.eq(1)
         with m.Case(AddOp.MAX):
-            m.d.comb += takes_b.eq(less)
+            m.d.comb += [takes_a.eq(~less), takes_b.eq(less)]
         with m.Case(AddOp.MIN):
-            m.d.comb += takes_b.eq(~less)
+            m.d.comb += [takes_a.eq(less), takes_b.eq(~less)]
         with m.Case(AddOp.LT):
             m.d.comb += holds.eq(less & ~equal)
         with m.Case(AddOp.LE):
@@ -183,10 +185,11 @@ def _swap(m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value) -
         with m.Case(AddOp.EQ):
             m.d.comb += holds.eq(equal)
         with m.Case(AddOp.OR):
-            m.d.comb += takes_b.eq(1)
+            m.d.comb += [takes_a.eq(1), takes_b.eq(1)]
     bounds, bitwise = op.matches(AddOp.MAX, AddOp.MIN), op.matches(AddOp.AND, AddOp.OR)
     sums = named(m, "sums", op.matches(AddOp.ADD, AddOp.SUB))
-    word = Mux(bitwise, Mux(takes_b, a | b, a & b), Mux(takes_b, b, a))
+    # Both make ``a | b``, and neither ``a & b``.
+    word = (a & b) | (a & takes_a.replicate(32)) | (b & takes_b.replicate(32))
     # An exact difference of zero is +0.
     cancels = opposite & (alike | zeros)
     sign = Mux(swap, y.sign ^ (op == AddOp.SUB), x.sign) & ~cancels
