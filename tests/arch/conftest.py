@@ -33,16 +33,16 @@ def values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Any] 
         case FieldKind.GROUP:
             return groups
         case FieldKind.SOURCE | FieldKind.DEST:
-            operands = [Operand(Format.BYTE, s) for s in reach] + [Operand(Format.WORD, s) for s in groups]
+            single, grouped = [Operand(Format.BYTE, s) for s in reach], [Operand(Format.WORD, s) for s in groups]
             if f.kind is FieldKind.DEST:
                 both = [s for s in reach if s.direction is Direction.EAST and s.opposite in reach]
-                operands += [Operand(Format.BYTE_BOTH, s) for s in both]
-                operands += [Operand(Format.WORD_BOTH, s) for s in both if s.index % GROUP == 0]
-                return [*operands, NOTHING]
+                single += [Operand(Format.BYTE_BOTH, s) for s in both]
+                grouped += [Operand(Format.WORD_BOTH, s) for s in both if s.index % GROUP == 0]
+                return [*single, *grouped, NOTHING]
             if f.name == "y" and spec.arity == 1:
                 return [NOTHING]
             chained = [Operand(Format.ALU, a) for a in geometry(config).alu_sources(queue.index)]
-            given = {Source.STREAM: operands, Source.CHAIN: chained, Source.IMMEDIATE: [IMMEDIATE]}
+            given = {Source.BYTE: single, Source.WORD: grouped, Source.CHAIN: chained, Source.IMMEDIATE: [IMMEDIATE]}
             return [operand for source in getattr(config.alus[queue.index], f.name) for operand in given[source]]
         case _:
             return st.integers(*encoding(config).limits(f.kind, queue.kind))

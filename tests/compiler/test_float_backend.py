@@ -38,7 +38,7 @@ UNEVEN = dataclasses.replace(
     weight_streams=3,
     alus=(
         AluConfig(classes=(OpClass.INT, OpClass.I2F, OpClass.F2I), chain=(0, 1, 2)),
-        AluConfig(classes=(OpClass.FADD, OpClass.FMUL), chain=(0, 1, 2)),
+        AluConfig(classes=(OpClass.FADD, OpClass.MASK, OpClass.FMUL), chain=(0, 1, 2)),
         AluConfig(classes=(OpClass.SPECIAL, OpClass.I2F, OpClass.F2I), chain=(0, 1, 2)),
     ),
 )

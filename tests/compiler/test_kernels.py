@@ -104,19 +104,22 @@ def test_lanes_turn(config: ChipConfig) -> None:
     buffers = [Buffer("x", rows, lanes, False), Buffer("wide", rows, lanes, True), Buffer("y", rows, lanes, True)]
     kernels: list[MatMulKernel | VectorKernel] = [
         VectorKernel("wide", BufferOperand("x"), (Step("pass"),)),
-        VectorKernel("y", BufferOperand("wide"), (Step("isub", BufferOperand("wide", rotate=3)),)),
+        VectorKernel("y", BufferOperand("wide"), (Step("and", BufferOperand("wide", rotate=3)),)),
     ]
     x = np.random.default_rng(7).integers(-128, 128, (rows, lanes), dtype=np.int8)
     found = run(graph_of(buffers, kernels, ["y"]), config, x=x)["y"]
-    np.testing.assert_array_equal(found, x.astype(np.int64) - np.roll(x, 3, axis=1))
+    np.testing.assert_array_equal(found, x & np.roll(x, 3, axis=1))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 def test_other_rows_and_one_column_for_all(config: ChipConfig) -> None:
     lanes, rows = config.lanes, 6
-    buffers = [Buffer("x", rows + 2, 2 * lanes, False), Buffer("y", rows, 2 * lanes, True)]
-    chain = (Step("isub", BufferOperand("x", column=1)),)
-    kernels: list[MatMulKernel | VectorKernel] = [VectorKernel("y", BufferOperand("x", first_row=2), chain)]
+    names = (("x", rows + 2, False), ("wide", rows + 2, True), ("y", rows, True))
+    buffers = [Buffer(name, count, 2 * lanes, wide) for name, count, wide in names]
+    kernels: list[MatMulKernel | VectorKernel] = [
+        VectorKernel("wide", BufferOperand("x"), (Step("pass"),)),
+        VectorKernel("y", BufferOperand("x", first_row=2), (Step("and", BufferOperand("wide", column=1)),)),
+    ]
     x = np.random.default_rng(8).integers(-128, 128, (rows + 2, 2 * lanes), dtype=np.int8)
     found = run(graph_of(buffers, kernels, ["y"]), config, x=x)["y"]
-    np.testing.assert_array_equal(found, x[2:].astype(np.int64) - np.tile(x[:rows, lanes:], 2))
+    np.testing.assert_array_equal(found, x[2:] & np.tile(x[:rows, lanes:], 2))

@@ -35,8 +35,8 @@ from openlpu.hdl.alu import LaneAlu
 from openlpu.hdl.vxm import Vxm
 
 SEED = 20261124
-INT, I2F, F2I, FADD, FMUL, SPECIAL = OpClass
-STREAM, CHAIN, IMMEDIATE_SOURCE = Source
+INT, MASK, I2F, F2I, FADD, FMUL, IMUL, SPECIAL = OpClass
+BYTE, WORD, CHAIN, IMMEDIATE_SOURCE = Source
 NEAR = (0, 1, 2)
 Words = NDArray[np.int32]
 Bytes = NDArray[np.int8]
@@ -49,13 +49,15 @@ SHALLOW = dataclasses.replace(
     streams=4,
     weight_streams=2,
     alus=(
-        AluConfig(classes=(INT,), chain=NEAR),
+        AluConfig(classes=(INT, MASK), chain=NEAR),
         AluConfig(classes=(FMUL, I2F, F2I), x=(CHAIN, IMMEDIATE_SOURCE), y=(CHAIN, IMMEDIATE_SOURCE), chain=NEAR),
-        AluConfig(classes=(FADD, SPECIAL), chain=NEAR),
+        AluConfig(classes=(FADD, MASK, SPECIAL), y=(WORD, CHAIN, IMMEDIATE_SOURCE), chain=NEAR),
         AluConfig(classes=(I2F, F2I), chain=NEAR, writes=False),
-        AluConfig(classes=(FMUL, I2F, F2I), chain=NEAR),
+        AluConfig(classes=(FMUL, IMUL, I2F, F2I), y=(WORD,), chain=NEAR),
     ),
-    pipeline=PipelineConfig(dispatch=0, alu_int=1, alu_i2f=1, alu_f2i=1, alu_fadd=2, alu_fmul=3, alu_special=1),
+    pipeline=PipelineConfig(
+        dispatch=0, alu_int=1, alu_mask=1, alu_i2f=1, alu_f2i=1, alu_fadd=2, alu_fmul=3, alu_imul=3, alu_special=1
+    ),
 )
 DEEP = dataclasses.replace(
     NANO,
@@ -63,9 +65,9 @@ DEEP = dataclasses.replace(
     lanes=2,
     weight_streams=2,
     alus=(
-        AluConfig(classes=(FADD, FMUL, I2F, F2I, INT)),
+        AluConfig(classes=(FADD, FMUL, IMUL, I2F, F2I, INT)),
         AluConfig(classes=(I2F, F2I, SPECIAL)),
-        AluConfig(classes=(INT,)),
+        AluConfig(classes=(INT, MASK)),
     ),
     pipeline=PipelineConfig(dispatch=2, alu_int=4, alu_i2f=7, alu_f2i=6, alu_fadd=9, alu_fmul=5, alu_special=5),
 )
@@ -83,8 +85,8 @@ MEANING: Mapping[str, Callable[[Words, Words], Words]] = {
     "and": lambda x, y: x & y,
     "or": lambda x, y: x | y,
     "xor": lambda x, y: x ^ y,
-    "i2f": lambda x, y: numerics.int32_to_fp32(x),
-    "f2i": lambda x, y: numerics.fp32_to_int32(x),
+    "i2f": numerics.int32_to_fp32,
+    "f2i": numerics.fp32_to_int32,
     "fadd": numerics.fp32_add,
     "fsub": numerics.fp32_sub,
     "fmax": numerics.fp32_max,
@@ -276,7 +278,7 @@ def test_every_operation_with_an_operand_pair_every_cycle(config: ChipConfig) ->
     met = set()
     for queue in queues(config):
         alu = config.alus[queue.index]
-        if not (alu.writes and STREAM in alu.x and STREAM in alu.y):
+        if not (alu.writes and WORD in alu.x and WORD in alu.y):
             continue
         choices = operations(config, queue.index)
         met |= {spec.mnemonic for spec in choices}
@@ -296,10 +298,8 @@ def random_operand(rng: np.random.Generator, config: ChipConfig, queue: Queue, n
     pools = {
         Source.IMMEDIATE: [[IMMEDIATE]],
         Source.CHAIN: [[Operand(Format.ALU, alu) for alu in geometry(config).alu_sources(queue.index)]],
-        Source.STREAM: [
-            [Operand(Format.BYTE, stream) for stream in queue.consumes],
-            [Operand(Format.WORD, stream) for stream in queue.consumes if stream.index % GROUP == 0],
-        ],
+        Source.BYTE: [[Operand(Format.BYTE, stream) for stream in queue.consumes]],
+        Source.WORD: [[Operand(Format.WORD, stream) for stream in queue.consumes if stream.index % GROUP == 0]],
     }
     allowed = [pool for source in getattr(config.alus[queue.index], name) for pool in pools[source]]
     pool = allowed[rng.integers(len(allowed))]
@@ -379,35 +379,33 @@ def test_latencies_are_those_of_the_timing_table(config: ChipConfig) -> None:
 
 
 def test_requantisation_at_a_vector_a_cycle() -> None:
-    """iadd bias, i2f, fmul scale, f2i, iadd zero point to a byte: five ALUs in a chain, as a convolution ends."""
+    """A bias with i2f, fmul scale, a zero point with f2i, to a byte: three ALUs in a chain, as a convolution ends."""
     config, count, scale, zero_point = NANO, 64, np.float32(0.0123), -7
     rng = np.random.default_rng(SEED + 2)
     sums = rng.integers(-30000, 30000, (count, config.lanes), np.int32)
     bias = rng.integers(-2000, 2000, (count, config.lanes), np.int32)
     west, byte = Direction.WEST, Operand(Format.BYTE, Stream(Direction.EAST, 2))
     group = [Operand(Format.WORD, Stream(west, index)) for index in (0, 4)]
-    chain = [Operand(Format.ALU, alu) for alu in range(5)]
-    steps = [
-        instruction("iadd", x=group[0], y=group[1]),
-        instruction("i2f", x=chain[0]),
-        instruction("fmul", x=chain[1], y=IMMEDIATE, imm=int(scale.view(np.uint32))),
-        instruction("f2i", x=chain[2]),
-        instruction("iadd", x=chain[3], y=IMMEDIATE, imm=zero_point & 0xFFFF_FFFF, d=byte),
-    ]
+    first, second = (Operand(Format.ALU, alu) for alu in (1, 2))
+    steps = {
+        1: instruction("i2f", x=group[0], y=group[1]),
+        2: instruction("fmul", x=first, y=IMMEDIATE, imm=int(scale.view(np.uint32))),
+        3: instruction("f2i", x=second, y=IMMEDIATE, imm=zero_point & 0xFFFF_FFFF, d=byte),
+    }
     offset, program, taps = 0, list[Issue](), Taps()
-    for alu, step in enumerate(steps):
+    for alu, step in steps.items():
         program += [Issue(n + offset, alu, step) for n in range(count)]
         offset += timing(config).alu_depth[alu]
     for n in range(count):
-        for words, first in ((sums[n], 0), (bias[n], 4)):
-            word_on(taps, n + timing(config).dispatch, Stream(west, first), words)
+        for words, place in ((sums[n], 0), (bias[n], 4)):
+            word_on(taps, n + timing(config).dispatch, Stream(west, place), words)
     last = timing(config).dispatch + offset
     got = simulate(config, program, taps, count + last + 2)
     scaled = np.rint((sums + bias).astype(np.float32) * scale) + zero_point
     assert np.any(scaled > 127)
     assert np.any(scaled < -128)
     expected = scaled.clip(-128, 127).astype(np.int8).tolist()
-    assert got.drives == {(n + last, 4, Stream(Direction.EAST, 2)): expected[n] for n in range(count)}
+    assert got.drives == {(n + last, 3, Stream(Direction.EAST, 2)): expected[n] for n in range(count)}
     assert not got.empty
 
 

@@ -95,10 +95,9 @@ def test_matrix_product_with_requantisation(build: Build, seed: int) -> None:
     for m, t in ((1, 21), (0, 23)):
         at = t + 6
         for alu, line in (
-            (1, "i2f x=w4.word"),
+            (1, "i2f x=w4.word y=imm"),
             (2, f"fmul x=alu1 y=imm imm={int(scale.view(np.int32)):#x}"),
-            (3, "f2i x=alu2"),
-            (4, "iadd x=alu3 y=imm d=e2.byte imm=0x3"),
+            (3, "f2i x=alu2 y=imm d=e2.byte imm=0x3"),
         ):
             schedule.setdefault(f"vxm.alu{alu}", {})[at] = line
             at += depth[alu]

@@ -147,7 +147,7 @@ def test_one_mistake_is_reported_once(build: Build, meet: Meet) -> None:
             "mem_e2.write": {write: "write a=9 s=e3"},
             "mem_e2.read": {write + 3: "read a=9 d=w1"},
             "vxm.alu0": {write + 3 + 4: "iadd x=w1.byte y=imm d=e0.byte"},
-            "vxm.alu1": {write + 3 + 6: "i2f x=alu0 d=e4.word"},
+            "vxm.alu1": {write + 3 + 6: "i2f x=alu0 y=imm d=e4.word"},
         }
     )
     assert "word 1 of mem_e0 holds nothing" in only(program)
@@ -208,7 +208,7 @@ def test_an_accumulator_that_holds_nothing(build: Build, line: str) -> None:
 
 @pytest.mark.parametrize(("cycle", "good"), [(1, False), (2, True), (3, False)])
 def test_a_chain_meets_its_result_in_one_cycle(build: Build, cycle: int, good: bool) -> None:
-    program = build({"vxm.alu0": {0: "pass x=imm imm=0x5"}, "vxm.alu1": {cycle: "i2f x=alu0 d=e0.word"}})
+    program = build({"vxm.alu0": {0: "pass x=imm imm=0x5"}, "vxm.alu1": {cycle: "i2f x=alu0 y=imm d=e0.word"}})
     if good:
         check(program)
     else:

@@ -174,7 +174,7 @@ class LaneAlu(SharedComponent):
         for name in self._layout.members:
             m.submodules[name] = unit = _UNITS[name](depth=max(self._depth - 1, 1))
             settings = control[name]
-            inputs = {"a": x, "b": y, **{key: settings[key] for key, _ in settings.shape()}}
+            inputs = {"a": x, "b": y, **{port: self._tied(name, port, settings[port]) for port, _ in settings.shape()}}
             m.d.comb += [getattr(unit, port).eq(inputs[port]) for port in unit.signature.members if port in inputs]
             chosen.append(delayed(m, f"{name}_chosen", settings.chosen, unit.depth, reset_less=True))
             results.append(unit.o)
@@ -188,6 +188,18 @@ class LaneAlu(SharedComponent):
             {"chosen": 1} | {port: _width(value) for controls in mine for port, value in controls.items()}
         )
 
+    def _tied(self, name: str, port: str, setting: Value) -> Value:
+        """A control input of a datapath, whose bits are constants where they are the same for every operation."""
+        if port == "chosen":
+            return setting
+        given = [Value.cast(o.controls.get(port, 0)) for o in self._operations.values() if o.unit == name]
+        values = [Const.cast(value).value for value in given]
+        bits = Value.cast(setting)
+        return Cat(
+            Const(values[0] >> i & 1, 1) if len({value >> i & 1 for value in values}) == 1 else bits[i]
+            for i in range(len(bits))
+        )
+
 
 # --- helpers ---
 
@@ -199,10 +211,16 @@ def _width(setting: bool | enum.Enum) -> int:
 def _operations(classes: Sequence[OpClass]) -> dict[str, _Operation]:
     """The operations of an ALU with these classes, by mnemonic."""
     mnemonics = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.op_class in classes]
-    # `pass` needs no registers of its own where another datapath can do it: in an `or` with nothing, or around a sum.
-    copies = {OpClass.INT: _OPERATIONS["or"], OpClass.FADD: _Operation("add", {"op": AddOp.PASS})}
-    copy = next((copies[op_class] for op_class in copies if op_class in classes), _OPERATIONS["pass"])
-    return {"pass": copy} | {mnemonic: _OPERATIONS[mnemonic] for mnemonic in mnemonics}
+    # What needs no datapath of its own is done by one that is there: around a sum, or in an `or` with nothing.
+    around_sums = {"pass": AddOp.PASS, "and": AddOp.AND, "or": AddOp.OR}
+    found = {mnemonic: _OPERATIONS[mnemonic] for mnemonic in ("pass", *mnemonics)}
+    if OpClass.FADD in classes:
+        return found | {
+            mnemonic: _Operation("add", {"op": op}) for mnemonic, op in around_sums.items() if mnemonic in found
+        }
+    if not {OpClass.INT, OpClass.MASK}.isdisjoint(classes):
+        found["pass"] = _OPERATIONS["or"]
+    return found
 
 
 def _combine(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:

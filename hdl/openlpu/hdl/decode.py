@@ -214,7 +214,8 @@ class Decoder:
         if spec.control:
             reach = self._queue.fetches
         aligned = [s for s in reach if s.index % GROUP == 0]
-        operands = [NOTHING, *(Operand(Format.BYTE, s) for s in reach), *(Operand(Format.WORD, s) for s in aligned)]
+        single = [Operand(Format.BYTE, s) for s in reach]
+        grouped = [Operand(Format.WORD, s) for s in aligned]
         match field.kind:
             case FieldKind.STREAM:
                 return [*reach]
@@ -223,12 +224,14 @@ class Decoder:
             case FieldKind.DEST:
                 # Both directions are named by the eastward stream.
                 both = [s for s in reach if s.direction is Direction.EAST and s.opposite in reach]
-                operands += [Operand(Format.BYTE_BOTH, s) for s in both]
-                return [*operands, *(Operand(Format.WORD_BOTH, s) for s in both if s in aligned)]
+                single_both = [Operand(Format.BYTE_BOTH, s) for s in both]
+                grouped_both = [Operand(Format.WORD_BOTH, s) for s in both if s in aligned]
+                return [NOTHING, *single, *grouped, *single_both, *grouped_both]
             case FieldKind.SOURCE:
                 chip, alu = geometry(self._config), self._queue.index
                 given: dict[Source, list[Operand]] = {
-                    Source.STREAM: operands[1:],
+                    Source.BYTE: single,
+                    Source.WORD: grouped,
                     Source.CHAIN: [Operand(Format.ALU, source) for source in chip.alu_sources(alu)],
                     Source.IMMEDIATE: [IMMEDIATE],
                 }

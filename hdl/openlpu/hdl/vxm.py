@@ -82,8 +82,8 @@ class Vxm(wiring.Component):
         """What a source field names, lane by lane, 0 if that is nothing; and 1 where it is not valid."""
         name, lanes, chip = f"{part(queue)}_{source}", range(self._config.lanes), geometry(self._config)
         allowed = chip.operand_sources(queue.index, source)
-        streams = queue.consumes if Source.STREAM in allowed else ()
         sources = chip.alu_sources(queue.index) if Source.CHAIN in allowed else ()
+        streams = queue.consumes if {Source.BYTE, Source.WORD} & {*allowed} else ()
         taps = getattr(self, f"{part(queue)}_taps")[: len(streams)]
         firsts = range(0, len(taps), GROUP)
 
@@ -91,38 +91,39 @@ class Vxm(wiring.Component):
             matches = Cat(decoder.names(_ANY, source, operand) for operand in operands)
             return named(m, f"{name}_{label}", matches)
 
-        byte = naming("byte", (Operand(Format.BYTE, stream) for stream in streams))
-        word = naming("word", (Operand(Format.WORD, streams[first]) for first in firsts))
+        byte = naming("byte", (Operand(Format.BYTE, stream) for stream in streams if Source.BYTE in allowed))
+        word = naming("word", (Operand(Format.WORD, streams[first]) for first in firsts if Source.WORD in allowed))
         chained = naming("chained", (Operand(Format.ALU, alu) for alu in sources))
         constant = Signal(32 if Source.IMMEDIATE in allowed else 0, name=f"{name}_constant")
         m.d.comb += constant.eq(select([decoder.names(_ANY, source, IMMEDIATE)], [decoder.field(_ANY, "imm")]))
 
         # A byte is one of its group's four: it shares the way up to there with words.
-        grouped = [byte[first : first + GROUP].any() | word[g] for g, first in enumerate(firsts)]
+        grouped = [Cat(byte[first : first + GROUP], word[g : g + 1]).any() for g, first in enumerate(firsts)]
         planes = [Signal(8 * len(lanes), name=f"{name}_plane{place}") for place in range(GROUP if taps else 0)]
         m.d.comb += [
             plane.eq(select(grouped, [taps[first + place].data for first in firsts]))
             for place, plane in enumerate(planes)
         ]
-        places = [byte[place::GROUP].any() for place in range(len(planes))]
-        is_word, is_byte = named(m, f"{name}_is_word", word.any()), named(m, f"{name}_is_byte", Cat(places).any())
+        streamed = [Cat(plane.word_select(lane, 8) for plane in planes) for lane in lanes]
+        if Source.BYTE in allowed:
+            places = [byte[place::GROUP].any() for place in range(GROUP)]
+            is_word, is_byte = named(m, f"{name}_is_word", word.any()), named(m, f"{name}_is_byte", byte.any())
+            for lane, group in enumerate(streamed):
+                parts = [group.word_select(place, 8) for place in range(GROUP)]
+                # A word's lowest byte goes the way of its place; of a byte only the sign goes further up.
+                low = named(m, f"{name}_low{lane}", select([is_word | places[0], *places[1:]], parts))
+                sign = named(m, f"{name}_sign{lane}", low[-1] & is_byte)
+                streamed[lane] = Cat(low, *(Mux(is_word, value, 0) | sign.replicate(8) for value in parts[1:]))
 
-        vector = []
-        for lane in lanes:
-            parts = [plane.word_select(lane, 8) for plane in planes]
-            # A word's lowest byte goes the way of its place; of a byte only the sign goes further up.
-            low = named(m, f"{name}_low{lane}", select([is_word | place for place in places[:1]] + places[1:], parts))
-            sign = named(m, f"{name}_sign{lane}", low[-1:] & is_byte)
-            high = [Mux(is_word, value, 0) | sign.replicate(8) for value in parts[1:]]
-            results_here = [results[alu].data.word_select(lane, 32) for alu in sources]
-            if allowed == (Source.CHAIN,) and len(sources) == 1 and source == "x":
-                # What can be but one thing needs no choice.
-                vector += results_here
-            else:
-                vector.append(Cat(low, *high) | select(chained, results_here) | constant)
+        results_here = [[results[alu].data.word_select(lane, 32) for alu in sources] for lane in lanes]
+        if allowed == (Source.CHAIN,) and len(sources) == 1 and source == "x":
+            # What can be but one thing needs no choice.
+            vector = [lane_result for (lane_result,) in results_here]
+        else:
+            vector = [streamed[lane] | select(chained, results_here[lane]) | constant for lane in lanes]
         valid = [tap.valid for tap in taps]
         groups_valid = [Cat(valid[first : first + GROUP]).all() for first in firsts]
-        there = Cat(*valid, *groups_valid, *(results[alu].valid for alu in sources))
+        there = Cat(valid[: len(byte)], groups_valid[: len(word)], (results[alu].valid for alu in sources))
         return vector, (Cat(byte, word, chained) & ~there).any()
 
     def _elaborate_destination(self, m: Module, queue: Queue, decoder: Decoder, valid: Value, result: Value) -> None:

@@ -32,15 +32,19 @@ class OpClass(enum.StrEnum):
     """A family of VXM operations that share one data path, and so one pipeline depth."""
 
     INT = "int"
-    """int32 add, subtract, compare, minimum, maximum and bitwise logic."""
+    """int32 add, subtract, compare, minimum, maximum and exclusive or."""
+    MASK = "mask"
+    """Bitwise and, or: what selects by a comparison's result."""
     I2F = "i2f"
-    """Conversion of int32 to fp32."""
+    """Conversion of an int32 sum to fp32."""
     F2I = "f2i"
-    """Conversion of fp32 to int32."""
+    """Conversion of fp32 to int32, and an int32 addend."""
     FADD = "fadd"
     """fp32 add, subtract, compare, minimum and maximum."""
     FMUL = "fmul"
-    """fp32 and int32 multiply."""
+    """fp32 multiply."""
+    IMUL = "imul"
+    """int32 multiply; next to `fmul` it shares that one's multiplier."""
     SPECIAL = "special"
     """Exponential, reciprocal, reciprocal square root, hyperbolic tangent."""
 
@@ -48,8 +52,10 @@ class OpClass(enum.StrEnum):
 class Source(enum.StrEnum):
     """What an operand of an ALU may be."""
 
-    STREAM = "stream"
-    """A byte or a 32-bit group that passes the VXM."""
+    BYTE = "byte"
+    """A stream that passes the VXM, sign-extended."""
+    WORD = "word"
+    """A 32-bit group of streams that passes the VXM."""
     CHAIN = "chain"
     """The result of an ALU before it."""
     IMMEDIATE = "immediate"
@@ -105,7 +111,7 @@ class AluConfig:
     @property
     def reads(self) -> bool:
         """Whether an operand may come from the streams."""
-        return Source.STREAM in (*self.x, *self.y)
+        return not {Source.BYTE, Source.WORD}.isdisjoint((*self.x, *self.y))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +128,8 @@ class PipelineConfig:
     """Adder-tree levels of the MXM between two registers."""
     alu_int: int = 2
     """VXM, class `int`: from sampled operands to the result register."""
+    alu_mask: int = 2
+    """VXM, class `mask`."""
     alu_i2f: int = 4
     """VXM, class `i2f`."""
     alu_f2i: int = 4
@@ -130,6 +138,8 @@ class PipelineConfig:
     """VXM, class `fadd`."""
     alu_fmul: int = 4
     """VXM, class `fmul`."""
+    alu_imul: int = 4
+    """VXM, class `imul`."""
     alu_special: int = 8
     """VXM, class `special`."""
     lanes: int = 1

@@ -291,10 +291,10 @@ class Encoding:
     def _check_operand(self, value: Value, spec: Spec, f: Field, queue: Queue, where: str) -> None:
         match value:
             case Operand(Format.BYTE, Stream() as stream):
-                self._check_source(Source.STREAM, f, queue, where)
+                self._check_source(Source.BYTE, f, queue, where)
                 self._check_stream(stream, spec, f, queue, where)
             case Operand(Format.WORD, Stream() as stream):
-                self._check_source(Source.STREAM, f, queue, where)
+                self._check_source(Source.WORD, f, queue, where)
                 self._check_stream(stream, spec, f, queue, where)
                 self._check_aligned(stream, where)
             case Operand(Format.BYTE_BOTH | Format.WORD_BOTH, Stream(Direction.EAST) as stream) if (

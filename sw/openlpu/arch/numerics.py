@@ -65,6 +65,7 @@ __all__ = [
 
 Words: TypeAlias = NDArray[np.int32]
 
+_NO_ADDEND: Final = np.zeros((), np.int32)
 QUIET_NAN: Final = 0x7FC0_0000
 """The one NaN the VXM produces."""
 
@@ -189,16 +190,21 @@ def fp32_tanh(a: Words) -> Words:
     return np.where(_is_nan(a), np.int32(QUIET_NAN), _packed(a & _SIGN, np.where(small, exponent, -1), p))
 
 
-def int32_to_fp32(a: Words) -> Words:
-    """The integer `a` as a float, rounded to nearest even. 0 gives +0."""
-    return to_bits(np.asarray(a, np.int32).astype(np.float32))
+def int32_to_fp32(a: Words, b: Words = _NO_ADDEND) -> Words:
+    """The integer ``a + b``, modulo 2**32, as a float, rounded to nearest even. 0 gives +0."""
+    return to_bits(int32_add(a, b).astype(np.float32))
 
 
-def fp32_to_int32(a: Words) -> Words:
-    """The float `a` rounded to the nearest integer, ties to even, saturated to int32. NaN gives 0."""
+def fp32_to_int32(a: Words, b: Words = _NO_ADDEND) -> Words:
+    """The float `a` rounded to the nearest integer, ties to even, plus `b`, modulo 2**32.
+
+    Where `a` exceeds int32, the limit of int32 that it exceeds, without `b`. A NaN counts as 0.
+    """
     nearest = np.rint(_operand(a))
-    saturated = np.clip(nearest, -(2.0**31), 2.0**31 - 1)
-    return np.asarray(np.where(np.isnan(saturated), 0, saturated).astype(np.int32))
+    nearest = np.where(np.isnan(nearest), 0, nearest).astype(np.float64)
+    limited = np.clip(nearest, -(2.0**31), 2.0**31 - 1)
+    integer = limited.astype(np.int32)
+    return np.where(limited == nearest, int32_add(integer, b), integer)
 
 
 def saturate_int8(a: Words) -> Words:

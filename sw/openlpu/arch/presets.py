@@ -8,8 +8,8 @@ from pathlib import Path
 
 from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach, Source, SxmReach
 
-INT, I2F, F2I, FADD, FMUL, SPECIAL = OpClass
-STREAM, CHAIN, IMMEDIATE = Source
+INT, MASK, I2F, F2I, FADD, FMUL, IMUL, SPECIAL = OpClass
+BYTE, WORD, CHAIN, IMMEDIATE = Source
 
 NANO = ChipConfig(
     name="nano",
@@ -23,7 +23,7 @@ NANO = ChipConfig(
     act_depth=4,
     alus=tuple(
         AluConfig(classes=classes, chain=tuple(range(5)))
-        for classes in ((INT,), (I2F, F2I), (FMUL,), (FADD, I2F, F2I), (INT,), (SPECIAL,))
+        for classes in ((INT, MASK), (I2F, F2I), (FMUL, IMUL), (FADD, I2F, F2I), (INT, MASK), (SPECIAL,))
     ),
     imem_words=256,
     clock_mhz=100.0,
@@ -41,12 +41,10 @@ ULX3S = ChipConfig(
     weight_streams=8,
     acc_depth=64,
     alus=(
-        AluConfig(classes=(INT,), x=(STREAM,), y=(STREAM, IMMEDIATE), chain=(), writes=False),
-        AluConfig(classes=(I2F,), x=(CHAIN,), y=(), chain=(1,), writes=False),
-        AluConfig(classes=(FMUL,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,), writes=False),
-        AluConfig(classes=(FADD,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,), writes=False),
-        AluConfig(classes=(F2I,), x=(CHAIN,), y=(), chain=(1, 2), writes=False),
-        AluConfig(classes=(INT,), x=(CHAIN,), y=(STREAM, IMMEDIATE), chain=(1,)),
+        AluConfig(classes=(I2F,), x=(BYTE, WORD), y=(WORD, IMMEDIATE), chain=(), writes=False),
+        AluConfig(classes=(FMUL,), x=(CHAIN,), y=(WORD, IMMEDIATE), chain=(1,), writes=False),
+        AluConfig(classes=(FADD, MASK), x=(CHAIN,), y=(WORD, IMMEDIATE), chain=(1,), writes=False),
+        AluConfig(classes=(F2I,), x=(CHAIN,), y=(IMMEDIATE,), chain=(1, 2)),
     ),
     sxm_reach=SxmReach.TURN,
     sxm_permutes=False,
@@ -56,8 +54,8 @@ ULX3S = ChipConfig(
 )
 """Sized for a Lattice ECP5-85F: 256 MACs, 256 KiB of SRAM."""
 
-_REQUANTISE = ((I2F, F2I), (FMUL,), (I2F, F2I))
-_ROWS = (((INT, FADD), *_REQUANTISE),) * 2 + (((INT, FADD, SPECIAL), *_REQUANTISE),) * 2
+_REQUANTISE = ((I2F, F2I), (FMUL, IMUL), (I2F, F2I))
+_ROWS = (((INT, MASK, FADD), *_REQUANTISE),) * 2 + (((INT, MASK, FADD, SPECIAL), *_REQUANTISE),) * 2
 """Four rows of four: each requantises what one plane puts out, at full rate, and may add a bias in front."""
 
 LAB32 = ChipConfig(

@@ -154,17 +154,15 @@ def _operations(op: Op) -> list[OpClass]:
     """The VXM operations that one vector of an operation's output goes through, on its longest path."""
     match op:
         case MatMul():
-            head = [] if op.bias is None else [OpClass.INT]
-            return head + _finish(op)
+            return _finish(op) or [OpClass.INT] * (op.bias is not None)
         case Product():
             return _finish(op)
         case Unary():
-            return [OpClass.INT] * bool(op.input_zero_point) + _requantise(op.requant)
+            return _requantise(op.requant)
         case Add():
-            head = [OpClass.INT] * bool(op.lhs_zero_point)
-            return [*head, OpClass.I2F, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
+            return [OpClass.I2F, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
         case Mul():
-            return [OpClass.INT] * bool(op.lhs_zero_point) + [OpClass.FMUL] + _requantise(op.requant)
+            return [OpClass.I2F, OpClass.FMUL, *_requantise(op.requant)[1:]]
         case Pointwise():
             return _steps(op.steps) + ([] if op.requant is None else _requantise(op.requant)[1:])
         case Reduce() | Reshape() | Rearrange() | Lookup() | ConstantTensor():
@@ -184,7 +182,7 @@ def _steps(steps: Sequence[FloatStep]) -> list[OpClass]:
 
 def _requantise(requant: Requantise) -> list[OpClass]:
     middle = [OpClass.FMUL] * len(requant.multipliers) + [OpClass.FADD] * (requant.offset is not None)
-    return [OpClass.I2F, *middle, OpClass.F2I, *[OpClass.INT] * bool(requant.zero_point)]
+    return [OpClass.I2F, *middle, OpClass.F2I]
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,7 @@ def _paths(op: Op, graph: Graph, config: ChipConfig) -> list[_Path]:
             after = [OpClass.I2F, OpClass.FMUL, OpClass.FADD, *_requantise(op.requant)[1:]]
             return [_Path(op.lhs, 0, _operations(op)), _Path(op.rhs, 0, after)]
         case Mul():
-            after = [OpClass.FMUL, *_requantise(op.requant)]
+            after = [OpClass.I2F, OpClass.FMUL, *_requantise(op.requant)[1:]]
             return [_Path(op.lhs, 0, _operations(op)), _Path(op.rhs, 0, after)]
         case Pointwise():
             sources = [_Path(op.input, 0, _operations(op))]

@@ -21,6 +21,8 @@ from openlpu.arch.timing import timing
 from openlpu.compiler.kernels import Immediate, Operand, Step
 
 PASS = Step("pass")
+_BEGINNINGS = {Source.BYTE, Source.WORD}
+"""What the ALU at the head of a chain takes: kernels begin with either."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def map_chain(
         for alu, unit in enumerate(alus):
             if alu in taken or alu in path:
                 continue
-            if (Source.CHAIN if path else Source.STREAM) not in unit.x or (path and path[-1] not in sources[alu]):
+            if not (_BEGINNINGS if not path else {Source.CHAIN}) <= {*unit.x} or (
+                path and path[-1] not in sources[alu]
+            ):
                 continue
             candidates = [(PASS, done)]
             if done < len(steps) and _executes(steps[done], alu, config):
@@ -84,7 +88,7 @@ def _executes(step: Step, alu: int, config: ChipConfig) -> bool:
 
 
 def _second_source(y: Operand) -> Source:
-    return Source.IMMEDIATE if isinstance(y, Immediate) else Source.STREAM
+    return Source.IMMEDIATE if isinstance(y, Immediate) else Source.WORD
 
 
 def split_chain(steps: Sequence[Step], config: ChipConfig, *, from_sram: bool = True) -> list[tuple[Step, ...]] | None:
@@ -117,4 +121,4 @@ def _fits(part: Sequence[Step], config: ChipConfig, *, from_sram: bool) -> bool:
 
 def reads_stream(step: Step) -> bool:
     """Whether the second operand comes from a stream."""
-    return step.y is not None and _second_source(step.y) is Source.STREAM
+    return step.y is not None and _second_source(step.y) is Source.WORD

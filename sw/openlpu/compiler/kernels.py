@@ -90,7 +90,7 @@ Operand = Immediate | LaneConstants | BufferOperand
 
 @dataclass(frozen=True)
 class Step:
-    """One VXM operation of a chain; `y` is its second operand, None for a unary one."""
+    """One VXM operation of a chain; `y` is its second operand, 32 bits wide, None for a unary one."""
 
     mnemonic: str
     y: Operand | None = None
@@ -269,6 +269,8 @@ class _Verifier:
             for step in kernel.chain:
                 arity = BY_MNEMONIC[step.mnemonic].arity
                 _require(arity == (1 if step.y is None else 2), f"{where}: {step.mnemonic} takes {arity} operands")
+                if isinstance(step.y, BufferOperand):
+                    _require(self.graph.buffer(step.y.name).wide, f"{where} combines with int8 %{step.y.name}")
                 if isinstance(step.y, LaneConstants):
                     _require(step.y.values.shape == (target.cols,), f"{where}: constants {step.y.name!r} do not fit")
             self.writes(kernel, target, where)

@@ -55,6 +55,8 @@ from openlpu.compiler.kernels import (
 )
 from openlpu.compiler.rearrange import Selection, Source, Transposition, selections, transposition
 
+NOTHING_MORE = Immediate(0)
+"""An integer that changes no sum."""
 _MINUS_INFINITY = -0x0080_0000
 """Its pattern, as an int32."""
 
@@ -71,9 +73,10 @@ def lower(graph: Graph, config: ChipConfig) -> KernelGraph:
     return lowering.result()
 
 
-def requantise_steps(name: str, requant: Requantise) -> list[Step]:
-    """From int32 to int8: the order of operations that `openlpu.compiler.graph` defines, the clamp taken in fp32."""
-    steps = [Step("i2f")]
+def requantise_steps(name: str, requant: Requantise, addend: Operand = NOTHING_MORE) -> list[Step]:
+    """From int32, of which `addend` is still missing, to int8: the order of operations that `openlpu.compiler.graph`
+    defines, the clamp taken in fp32."""
+    steps = [Step("i2f", addend)]
     for i, multiplier in enumerate(requant.multipliers):
         steps.append(Step("fmul", _constant(f"{name}.multiplier{i}", multiplier)))
     if requant.offset is not None:
@@ -82,21 +85,21 @@ def requantise_steps(name: str, requant: Requantise) -> list[Step]:
         steps.append(Step("fmax", _float(requant.lo - requant.zero_point)))
     if requant.hi < INT8_MAX:
         steps.append(Step("fmin", _float(requant.hi - requant.zero_point)))
-    return [*steps, Step("f2i"), *_plus(requant.zero_point)]
+    return [*steps, Step("f2i", Immediate(requant.zero_point))]
 
 
 def _float(value: npt.ArrayLike) -> Immediate:
     return Immediate(int(to_bits(np.array(value, np.float32))))
 
 
+def _to_float(zero_point: int) -> Step:
+    return Step("i2f", Immediate(-zero_point))
+
+
 def _constant(name: str, values: npt.NDArray[np.float32] | npt.NDArray[np.int32]) -> Operand:
     """A constant of any number, or one a lane, as 32-bit patterns."""
     patterns = np.ascontiguousarray(values).view(np.int32)
     return Immediate(int(patterns.item())) if values.size == 1 else LaneConstants(name, patterns)
-
-
-def _plus(offset: int) -> list[Step]:
-    return [Step("iadd", Immediate(offset))] if offset else []
 
 
 class _Lowering:
@@ -145,13 +148,13 @@ class _Lowering:
             case Reshape():
                 self.views[op.output] = self.views[op.input]
             case MatMul():
-                steps = [] if op.bias is None else [Step("iadd", LaneConstants(f"{op.output}.bias", op.bias))]
-                steps += self.finish(op)
+                bias = NOTHING_MORE if op.bias is None else _constant(f"{op.output}.bias", op.bias)
+                steps = self.finish(op, bias)
                 self.products(op.output, [((Term(self.views[op.input], op.weights),), EVERYTHING)], steps)
             case Product():
                 self.product(op)
             case Unary():
-                steps = [*_plus(-op.input_zero_point), *requantise_steps(op.output, op.requant)]
+                steps = requantise_steps(op.output, op.requant, Immediate(-op.input_zero_point))
                 self.vector(op.output, self.views[op.input], steps)
             case Pointwise():
                 self.pointwise(op)
@@ -173,26 +176,26 @@ class _Lowering:
     def pointwise(self, op: Pointwise) -> None:
         steps = self.float_steps(op.output, op.steps)
         if self.graph.tensor(op.input).dtype != "float32":
-            steps = [*_plus(-op.input_zero_point), Step("i2f"), *steps]
+            steps = [_to_float(op.input_zero_point), *steps]
         if op.requant is not None:
             steps += requantise_steps(op.output, op.requant)[1:]
         self.vector(op.output, self.views[op.input], steps)
 
     def add(self, op: Add) -> None:
-        rhs = [*_plus(-op.rhs_zero_point), Step("i2f"), Step("fmul", _float(op.rhs_multiplier))]
+        rhs = [_to_float(op.rhs_zero_point), Step("fmul", _float(op.rhs_multiplier))]
         if op.offset is not None:
             rhs.append(Step("fadd", _float(op.offset)))
         addend = self.wide_temporary(op.output, self.views[op.rhs], rhs)
-        lhs = [*_plus(-op.lhs_zero_point), Step("i2f"), Step("fmul", _float(op.lhs_multiplier))]
+        lhs = [_to_float(op.lhs_zero_point), Step("fmul", _float(op.lhs_multiplier))]
         # Of the requantisation only what follows the sum is left: it has no multipliers of its own.
         tail = requantise_steps(op.output, op.requant)[1:]
         self.vector(op.output, self.views[op.lhs], [*lhs, Step("fadd", addend), *tail])
 
     def mul(self, op: Mul) -> None:
-        rhs = self.views[op.rhs]
-        factor = self.wide_temporary(op.output, rhs, _plus(-op.rhs_zero_point)) if op.rhs_zero_point else rhs
-        product = [*_plus(-op.lhs_zero_point), Step("imul", factor)]
-        self.vector(op.output, self.views[op.lhs], [*product, *requantise_steps(op.output, op.requant)])
+        # Floats, too, hold the product of two int8 numbers less their zero points exactly.
+        factor = self.wide_temporary(op.output, self.views[op.rhs], [_to_float(op.rhs_zero_point)])
+        product = [_to_float(op.lhs_zero_point), Step("fmul", factor)]
+        self.vector(op.output, self.views[op.lhs], [*product, *requantise_steps(op.output, op.requant)[1:]])
 
     def reduce(self, op: Reduce) -> None:
         """Columns onto one another, then the lanes of that one column round and round."""
@@ -261,13 +264,15 @@ class _Lowering:
             terms = [Term(rows, factor), *(Term(BufferOperand(name, row_step=0), factor) for name in shifts)]
             terms += [Term(rows, rest)] if rest else []
             passes.append((tuple(terms), Target(number * m, 1, m)))
-        self.products(op.output, passes, [*_plus(bias), *self.finish(op)])
+        self.products(op.output, passes, self.finish(op, Immediate(bias)))
 
-    def finish(self, op: MatMul | Product) -> list[Step]:
-        """From int32 sums to the output."""
+    def finish(self, op: MatMul | Product, addend: Operand) -> list[Step]:
+        """From int32 sums, of which `addend` is still missing, to the output."""
         if op.requant is not None:
-            return requantise_steps(op.output, op.requant)
-        return [Step("i2f"), *self.float_steps(op.output, op.steps)] if op.steps else []
+            return requantise_steps(op.output, op.requant, addend)
+        if op.steps:
+            return [Step("i2f", addend), *self.float_steps(op.output, op.steps)]
+        return [] if addend == NOTHING_MORE else [Step("iadd", addend)]
 
     def products(self, output: str, passes: Sequence[tuple[tuple[Term, ...], Target]], steps: list[Step]) -> None:
         """Products for the rows of an output, each followed by `steps`."""

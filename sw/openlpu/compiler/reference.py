@@ -257,7 +257,7 @@ def _check_indices(graph: Graph, port: Port, array: NDArray[Any]) -> None:
 
 
 def _to_int8(words: numerics.Words, requant: Requantise) -> Int8Array:
-    codes = numerics.int32_add(numerics.fp32_to_int32(words), np.asarray(requant.zero_point, np.int32))
+    codes = numerics.fp32_to_int32(words, np.asarray(requant.zero_point, np.int32))
     return np.clip(numerics.saturate_int8(codes), requant.lo, requant.hi).astype(np.int8)
 
 

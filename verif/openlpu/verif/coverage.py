@@ -192,8 +192,11 @@ def _values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Valu
             return [*here]
         case FieldKind.SOURCE:
             alus = [Operand(Format.ALU, alu) for alu in geometry(config).alu_sources(queue.index)]
-            riding = [Operand(form, stream) for form in (Format.BYTE, Format.WORD) for stream in here]
-            given = {Source.IMMEDIATE: [IMMEDIATE], Source.CHAIN: alus, Source.STREAM: riding}
+            riding = {
+                source: [Operand(form, stream) for stream in here]
+                for source, form in ((Source.BYTE, Format.BYTE), (Source.WORD, Format.WORD))
+            }
+            given = {Source.IMMEDIATE: [IMMEDIATE], Source.CHAIN: alus, **riding}
             allowed = geometry(config).operand_sources(queue.index, f.name)
             found = [operand for source, operands in given.items() if source in allowed for operand in operands]
             return [NOTHING, *found] if f.name == "y" else [*found, NOTHING]

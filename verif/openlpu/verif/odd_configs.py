@@ -28,11 +28,13 @@ UNEVEN = dataclasses.replace(
     weight_streams=3,
     acc_depth=5,
     alus=(
-        AluConfig(classes=(OpClass.INT, OpClass.I2F, OpClass.F2I)),
-        AluConfig(classes=(OpClass.FADD, OpClass.FMUL), writes=False),
+        AluConfig(classes=(OpClass.INT, OpClass.I2F, OpClass.F2I), y=(Source.WORD, Source.CHAIN, Source.IMMEDIATE)),
+        AluConfig(classes=(OpClass.FADD, OpClass.FMUL, OpClass.MASK), writes=False),
         AluConfig(classes=(OpClass.FMUL,), x=(Source.CHAIN,), y=(Source.CHAIN, Source.IMMEDIATE)),
     ),
-    pipeline=PipelineConfig(dispatch=2, alu_int=1, alu_i2f=1, alu_f2i=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1),
+    pipeline=PipelineConfig(
+        dispatch=2, alu_int=1, alu_mask=1, alu_i2f=1, alu_f2i=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1
+    ),
     ecc=True,
 )
 """ECC, no size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""

@@ -465,8 +465,9 @@ class _Generator:
         """Something that operand `x` or `y` can be in this cycle; None if there is nothing."""
         words = [Operand(Format.WORD, stream) for stream in self._words_at(queue)]
         kinds: dict[Source, list[list[Operand]]] = {
+            Source.BYTE: [[Operand(Format.BYTE, stream) for stream in self._at(queue)]],
             # Four bytes seldom come together: a chance to take them as a word is not to be missed.
-            Source.STREAM: [[Operand(Format.BYTE, stream) for stream in self._at(queue)], *[words] * 3],
+            Source.WORD: [words] * 3,
             Source.CHAIN: [[Operand(Format.ALU, alu) for alu in self._chained(queue, cycle)]],
             Source.IMMEDIATE: [[IMMEDIATE]],
         }

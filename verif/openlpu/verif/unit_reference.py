@@ -80,11 +80,13 @@ def _mask(holds: NDArray[np.bool_]) -> Words:
     return -holds.astype(np.int32)
 
 
-def _nearest_integer(x: Words) -> Words:
+def _nearest_integer(x: Words, y: Words) -> Words:
     nearest = np.rint(_read(x))
-    inside = np.abs(nearest) < np.float32(2.0**31)
+    nearest = np.where(np.isnan(nearest), np.float32(0), nearest)
+    # -2**31 is an int32, too: what is beside it is further away by more than one.
+    inside = (nearest >= np.float32(-(2.0**31))) & (nearest < np.float32(2.0**31))
     limit = np.where(nearest < 0, -(2**31), 2**31 - 1)
-    return np.where(inside, np.where(inside, nearest, 0), np.where(np.isnan(nearest), 0, limit)).astype(np.int32)
+    return np.where(inside, _wrapped_sum(np.where(inside, nearest, 0).astype(np.int32), y), limit).astype(np.int32)
 
 
 def _larger_integer(x: Words, y: Words) -> Words:
@@ -101,9 +103,11 @@ def _low_word(operation: Callable[..., NDArray[np.int64]]) -> Callable[..., Word
     return apply
 
 
+_wrapped_sum = _low_word(np.add)
+
 OPERATIONS: Mapping[str, Callable[..., Words]] = {
     "pass": lambda x: x,
-    "iadd": _low_word(np.add),
+    "iadd": _wrapped_sum,
     "isub": _low_word(np.subtract),
     "imul": _low_word(np.multiply),
     "imax": _larger_integer,
@@ -114,7 +118,7 @@ OPERATIONS: Mapping[str, Callable[..., Words]] = {
     "and": lambda x, y: x & y,
     "or": lambda x, y: x | y,
     "xor": lambda x, y: x ^ y,
-    "i2f": lambda x: x.astype(np.float64).astype(np.float32).view(np.int32),
+    "i2f": lambda x, y: _wrapped_sum(x, y).astype(np.float64).astype(np.float32).view(np.int32),
     "f2i": _nearest_integer,
     "fadd": _sum,
     "fsub": _difference,
