@@ -25,6 +25,7 @@ ANSWERS = {
     },
     "ecppack": {"board.bit": BITSTREAM},
 }
+CHIP = "module hosted_chip(clk);\nmodule \\chip.mxm_e0 (clk);\n"
 CELLS = {"LUT4": 39352, "CCU2C": 2657, "TRELLIS_FF": 20939, "MULT18X18D": 56, "DP16KD": 44}
 
 
@@ -36,7 +37,7 @@ def lpu(*arguments: str) -> Result:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds go to a fresh folder; the chip's Verilog, which takes long to make, is left out."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(build, "hosted_verilog", lambda config, clock_hz, baud: "module hosted_chip(clk);\n")
+    monkeypatch.setattr(build, "hosted_verilog", lambda config, clock_hz, baud: CHIP)
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, cells: dict[str, int], failing: str = "") -> None:
@@ -139,7 +140,8 @@ def test_programming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader.write_text('#!/bin/sh\necho "$@" > loaded\n', encoding="utf-8")
     loader.chmod(0o755)
     monkeypatch.setattr(toolchain, "find_loader", lambda: str(loader))
-    assert lpu("board", "program", "ulx3s", "--config", "nano").exit_code == 0
+    result = lpu("board", "program", "ulx3s", "--config", "nano", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["bitstream"]) == (0, "build/ulx3s-nano/board.bit")
     assert Path("loaded").read_text(encoding="utf-8") == "--board ulx3s --write-sram build/ulx3s-nano/board.bit\n"
     assert lpu("board", "program", "ulx3s", "--config", "nano", "--flash").exit_code == 0
     assert Path("loaded").read_text(encoding="utf-8") == "--board ulx3s --write-flash build/ulx3s-nano/board.bit\n"

@@ -19,6 +19,7 @@ from openlpu.cli.files import replacing_in
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
 
 _BUILDS = Path("build")
+_STDERR = 2  # its file descriptor
 
 
 @click.group()
@@ -107,7 +108,8 @@ def build(
 @_config_option
 @_directory_option
 @click.option("--flash", is_flag=True, help="Write to the flash: the chip is there after the next power-up too.")
-def program(name: str, config: str | None, output: Path | None, flash: bool) -> None:
+@json_option
+def program(name: str, config: str | None, output: Path | None, flash: bool, as_json: bool) -> None:
     """Load the bitstream that was built for BOARD into it, with openFPGALoader."""
     target = _find_board(name)
     directory = _directory(target, config, output)
@@ -129,9 +131,12 @@ def program(name: str, config: str | None, output: Path | None, flash: bool) -> 
     except tools.ToolError as error:
         raise UserError(str(error)) from None
     place = "--write-flash" if flash else "--write-sram"
-    status = subprocess.run([loader, *target.loader, place, str(bitstream)], check=False).returncode
+    # Standard output is for what this command says; the loader speaks on the other one.
+    status = subprocess.run([loader, *target.loader, place, str(bitstream)], stdout=_STDERR, check=False).returncode
     if status != 0:
         raise RunFailure(f"openFPGALoader ended with status {status}")
+    if as_json:
+        print_json({"board": name, "config": report.config, "bitstream": str(bitstream), "flash": flash})
 
 
 def _facts(target: Any) -> dict[str, Any]:
