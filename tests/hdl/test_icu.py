@@ -19,7 +19,7 @@ from openlpu.arch.isa import IMMEDIATE, Format, Instruction, Operand, instructio
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.hdl.decode import Decoder
-from openlpu.hdl.icu import InstructionQueue
+from openlpu.hdl.icu import InstructionQueue, tapped, text_streams
 
 QUEUES = geometry(NANO).by_name
 
@@ -33,6 +33,17 @@ class Run:
     illegal: list[int] = field(default_factory=list)
 
 
+async def write(ctx: Any, dut: Any, config: ChipConfig, queue: Queue, address: int, word: int) -> None:
+    """Write a word of text as the host does, in one cycle."""
+    streams, bits = tapped(config, queue), 8 * config.lanes
+    for piece, stream in enumerate(text_streams(config, queue)):
+        ctx.set(dut.text_taps[streams.index(stream)].data, word >> piece * bits & (1 << bits) - 1)
+    ctx.set(dut.text.address, address)
+    ctx.set(dut.text.en, 1)
+    await ctx.tick()
+    ctx.set(dut.text.en, 0)
+
+
 def simulate(queue: Queue, words: list[int], cycles: int, released: int = 9) -> Run:
     """Start `words`, release the barrier in cycle `released` of the bench, and watch for `cycles` after."""
     dut = InstructionQueue(config=NANO, queue=queue)
@@ -40,12 +51,7 @@ def simulate(queue: Queue, words: list[int], cycles: int, released: int = 9) -> 
 
     async def bench(ctx: Any) -> None:
         for address, word in enumerate(words):
-            ctx.set(dut.text.en, 1)
-            ctx.set(dut.text.address, address)
-            ctx.set(dut.text.data, word)
-            await ctx.tick()
-        ctx.set(dut.text.en, 0)
-        ctx.set(dut.text.data, 0)
+            await write(ctx, dut, NANO, queue, address, word)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
@@ -247,12 +253,7 @@ def fetch(
 
     async def bench(ctx: Any) -> None:
         for address in range(config.imem_words):
-            ctx.set(dut.text.en, 1)
-            ctx.set(dut.text.address, address)
-            ctx.set(dut.text.data, words[address] if address < len(words) else 0)
-            await ctx.tick()
-        ctx.set(dut.text.en, 0)
-        ctx.set(dut.text.data, 0)
+            await write(ctx, dut, config, queue, address, words[address] if address < len(words) else 0)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
@@ -263,9 +264,9 @@ def fetch(
         await ctx.tick()
         for cycle in range(cycles):
             stream, vector = text.get(cycle, (None, 0))
-            for tap, tapped in zip(dut.fetch_taps, queue.fetches, strict=True):
-                ctx.set(tap.valid, tapped == stream)
-                ctx.set(tap.data, vector if tapped == stream else rng.getrandbits(8 * config.lanes))
+            for tap, standing in zip(dut.text_taps, tapped(config, queue), strict=True):
+                ctx.set(tap.valid, standing == stream)
+                ctx.set(tap.data, vector if standing == stream else rng.getrandbits(8 * config.lanes))
             if ctx.get(dut.issue.valid):
                 run.dispatches.append((cycle, ctx.get(dut.issue.word)))
             if ctx.get(dut.halted) and run.halted is None:

@@ -24,8 +24,8 @@ from openlpu.arch.timing import timing
 from .decode import delayed, part
 from .ecc import CheckedHop
 from .errors import COUNT_BITS, ErrorCounts, QueueErrors, counting_places
-from .host import HostPort, HostSignature, text_name
-from .icu import InstructionQueue
+from .host import HostPort, HostSignature, text_delay, text_name
+from .icu import InstructionQueue, tapped
 from .mem import MemSlice
 from .mxm import MxmPlane
 from .stream import Hop, drives_name
@@ -120,9 +120,13 @@ class Chip(wiring.Component):
         m = Module()
         units = self._units(m)
         start = delayed(m, "start", self.host_start & ~self.running, 1)
-        icus = self._icus(m, units, start)
+        # Text that was written before may still be on its way.
+        on_its_way = max(text_delay(self._config, queue) for queue in geometry(self._config).queues) - 1
+        starting = Cat(Signal(name=f"starting{age}") for age in range(on_its_way))
+        m.d.sync += starting.eq(Cat(start, starting[:-1]))
+        icus = self._icus(m, units, starting[-1])
         hops = self._connect_streams(m, units, icus)
-        host = self._connect_host(m, units, icus)
+        host = self._connect_host(m, units, hops, icus)
         if self._config.ecc:
             self._count_errors(m, icus, hops, host)
 
@@ -131,7 +135,7 @@ class Chip(wiring.Component):
         release = delayed(m, "release", notify, timing(self._config).notify - 1)
         m.d.comb += [icu.release.eq(release) for icu in icus]
         halted, fetching = Cat(icu.halted for icu in icus).all(), Cat(icu.fetching for icu in icus).any()
-        now = self._elaborate_clock(m, start, release, halted, fetching)
+        now = self._elaborate_clock(m, start, release, halted & ~starting.any(), fetching)
         empty = [
             getattr(units[queue.unit], f"{part(queue)}_empty") | icu.fetch_empty
             for queue, icu in zip(geometry(self._config).queues, icus, strict=True)
@@ -189,8 +193,8 @@ class Chip(wiring.Component):
         connected: Counter[tuple[int, Stream]] = Counter()
         for queue, icu in zip(chip.queues, icus, strict=True):
             unit, hop = units[queue.unit], hops[queue.hop]
-            taps = [*getattr(unit, f"{part(queue)}_taps"), *icu.fetch_taps]
-            for stream, tap in zip((*queue.consumes, *queue.fetches), taps, strict=True):
+            taps = [*getattr(unit, f"{part(queue)}_taps"), *icu.text_taps]
+            for stream, tap in zip((*queue.consumes, *tapped(self._config, queue)), taps, strict=True):
                 valid, data = hop.standing(stream)
                 m.d.comb += [tap.data.eq(data), tap.valid.eq(valid)]
             for stream, drive in zip(queue.produces, getattr(unit, f"{part(queue)}_drives"), strict=True):
@@ -207,12 +211,14 @@ class Chip(wiring.Component):
         return CheckedHop(
             config=config,
             producers=producers,
-            consumed={stream for queue in queues for stream in (*queue.consumes, *queue.fetches)},
+            consumed={stream for queue in queues for stream in (*queue.consumes, *tapped(config, queue))},
             # MEM slices share a hop with nothing else.
             encodes=all(queue.kind is not QueueKind.MEM_READ for queue in queues),
         )
 
-    def _connect_host(self, m: Module, units: dict[str, Any], icus: Sequence[InstructionQueue]) -> HostPort:
+    def _connect_host(
+        self, m: Module, units: dict[str, Any], hops: Sequence[Hop | CheckedHop], icus: Sequence[InstructionQueue]
+    ) -> HostPort:
         m.submodules.host = host = HostPort(config=self._config)
         m.d.comb += host.enable.eq(~self.running)
         for name, member in HostSignature(self._config).members.items():
@@ -222,6 +228,8 @@ class Chip(wiring.Component):
             wiring.connect(m, host.slices[i], units[unit].host)
         for i, icu in enumerate(icus):
             wiring.connect(m, getattr(host, text_name(i)), icu.text)
+        text = Cat(host.text[stream % len(host.text)] for stream in range(self._config.streams))
+        m.d.comb += [hops[0].e_data_in.eq(text), hops[-1].w_data_in.eq(text)]
         return host
 
     def _count_errors(self, m: Module, icus: Sequence[InstructionQueue], hops: Sequence[Any], host: HostPort) -> None:

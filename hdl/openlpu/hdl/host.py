@@ -4,25 +4,27 @@
 
 One access a cycle, of fixed latency and without handshake, like everything else on the chip. Requests are registered
 before they fan out to all slices and queues; a read is held back one cycle more, so that it sees the write before it.
+Text rides the streams to its queue, from the edge where they begin; what says where it goes keeps pace with it.
 With ECC the host is a producer and a consumer like others: it gives its words check bits, and reads corrected words.
 """
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
-from openlpu.arch.geometry import geometry
+from openlpu.arch.geometry import Direction, Queue, geometry
+from openlpu.arch.timing import timing
 
 from .decode import delayed, named, select
 from .ecc import Corrector, encoded
-from .icu import TextWriteSignature
+from .icu import TextWriteSignature, host_pieces
 from .mem import SramAccessSignature
 
-__all__ = ["HostPort", "HostSignature", "text_name"]
+__all__ = ["HostPort", "HostSignature", "text_delay", "text_name"]
 
 
 class HostSignature(wiring.Signature):
@@ -57,8 +59,17 @@ def text_name(queue: int) -> str:
     return f"text{queue}"
 
 
+def text_delay(config: ChipConfig, queue: Queue) -> int:
+    """Cycles from a request to write text until it is at its queue: two registers, hops, and the corrector."""
+    chip, stream = geometry(config), queue.fetches[0]
+    edge = 0 if stream.direction is Direction.EAST else chip.hops - 1
+    return 2 + chip.hops_between(stream, edge, queue.hop) + timing(config).correct
+
+
 class HostPort(wiring.Component):
     """Between a `HostSignature` and the memories: `slices[i]` of MEM slice i, `text_name(i)` of queue i.
+
+    `text` : what enters the chip at its edges, on every stream: piece s modulo their number on stream s.
 
     Requests in a cycle without `enable` are ignored. With ECC there are `corrected` and `uncorrectable`, each a pulse
     for such a word, in the cycle in which it is first in `mem_rdata`.
@@ -67,6 +78,7 @@ class HostPort(wiring.Component):
     enable: Signal
     host: Any
     slices: Any
+    text: Any
     corrected: Signal
     uncorrectable: Signal
 
@@ -74,15 +86,13 @@ class HostPort(wiring.Component):
         self._config = config
         chip = geometry(config)
         self._queues = len(chip.queues)
-        texts = {
-            text_name(i): Out(TextWriteSignature(config, encoding(config).word_bits(queue.kind)))
-            for i, queue in enumerate(chip.queues)
-        }
+        texts = {text_name(i): Out(TextWriteSignature(config)) for i in range(self._queues)}
         super().__init__(
             {
                 "enable": In(1),
                 "host": In(HostSignature(config)),
                 "slices": Out(SramAccessSignature(config)).array(len(chip.mem_slices)),
+                "text": Out(len(encoded(config, Const(0, 8 * config.lanes)))).array(host_pieces(config)),
             }
             | texts
             | ({"corrected": Out(1), "uncorrectable": Out(1)} if config.ecc else {})
@@ -113,12 +123,18 @@ class HostPort(wiring.Component):
             m.d.sync += collected.eq(select(arriving, [port.read_data for port in self.slices]))
 
         queues = Cat(host.imem_queue == i for i in range(self._queues))
-        texts = delayed(m, "texts", Mux(host.imem_we & self.enable, queues, 0), 1)
-        text_address = delayed(m, "text_address", host.imem_addr, 1, reset_less=True)
-        text_data = delayed(m, "text_data", Mux(host.imem_we & self.enable, host.imem_data, 0), 1)
-        for i in range(self._queues):
+        texts = named(m, "texts", Mux(host.imem_we & self.enable, queues, 0))
+        delays = [text_delay(self._config, queue) for queue in geometry(self._config).queues]
+        addresses: list[Value] = [host.imem_addr]
+        for age in range(max(delays)):
+            addresses.append(delayed(m, f"text_address{age}", addresses[-1], 1, reset_less=True))
+        for i, delay in enumerate(delays):
             port = getattr(self, text_name(i))
-            m.d.comb += [port.en.eq(texts[i]), port.address.eq(text_address), port.data.eq(text_data)]
+            m.d.comb += [port.en.eq(delayed(m, text_name(i), texts[i], delay)), port.address.eq(addresses[delay])]
+        vector = 8 * self._config.lanes
+        for number, piece in enumerate(self.text):
+            data = Cat(host.imem_data, Const(0, vector))[number * vector :][:vector]
+            m.d.comb += piece.eq(delayed(m, f"text_piece{number}", encoded(self._config, data), 1, reset_less=True))
         return m
 
     def _corrected(self, m: Module, arriving: Value) -> Signal:

@@ -8,8 +8,10 @@ The head is decoded as it is loaded, and acts one cycle before the dispatch it c
 unless it waits; then the stages behind it wait too, so none of them needs a buffer, and the next word is always at
 hand. What was dispatched last stays in the issue register, which is where REPEAT finds the instruction to advance.
 
-Text comes from the host, or by IFETCH from the streams: the pieces of a word are collected, and the word is written in
-the cycle after its last. The queue goes on meanwhile, and wherever it reads the text next, the schedule has put it.
+Text comes on streams, by IFETCH or from the host: the pieces of a word are collected, and the word is written in the
+cycle after its last. IFETCH takes them one after the other from the stream that it names. The host's come side by side,
+from the edge of the chip, so that no bus of its own need reach every queue. The queue goes on meanwhile, and wherever
+it reads the text next, the schedule has put it.
 """
 
 from typing import Any
@@ -20,7 +22,7 @@ from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
-from openlpu.arch.geometry import Queue
+from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.timing import timing
 
 from .decode import Decoder, IssueSignature, delayed, named, part, reach, select
@@ -28,16 +30,33 @@ from .ram import Ram
 from .shared import SharedComponent
 from .stream import StreamSignature
 
-__all__ = ["InstructionQueue", "TextWriteSignature"]
+__all__ = ["InstructionQueue", "TextWriteSignature", "host_pieces", "tapped", "text_streams"]
 
 _CONTROL = ("nop", "repeat", "sync", "notify", "halt", "ifetch")
 
 
 class TextWriteSignature(wiring.Signature):
-    """Host access to the text memory of a queue: where `en`, `data` becomes word `address`; else `data` is 0."""
+    """Host access to the text memory of a queue: where `en`, what is on its `text_streams` becomes word `address`."""
 
-    def __init__(self, config: ChipConfig, word_bits: int) -> None:
-        super().__init__({"en": Out(1), "address": Out(bits_for(config.imem_words)), "data": Out(word_bits)})
+    def __init__(self, config: ChipConfig) -> None:
+        super().__init__({"en": Out(1), "address": Out(bits_for(config.imem_words))})
+
+
+def host_pieces(config: ChipConfig) -> int:
+    """Into how many vectors the host's longest word is cut: stream s brings piece s modulo that many."""
+    return max(encoding(config).word_vectors(queue.kind) for queue in geometry(config).queues)
+
+
+def text_streams(config: ChipConfig, queue: Queue) -> tuple[Stream, ...]:
+    """The streams that bring the pieces of a word from the host; where one is enough, the first of `Queue.fetches`."""
+    first, pieces = queue.fetches[0], host_pieces(config)
+    base = first.index % (config.streams // pieces) * pieces
+    return tuple(Stream(first.direction, base + piece) for piece in range(encoding(config).word_vectors(queue.kind)))
+
+
+def tapped(config: ChipConfig, queue: Queue) -> tuple[Stream, ...]:
+    """The streams that bring text to a queue: `Queue.fetches`, and what else is in `text_streams`."""
+    return tuple(dict.fromkeys((*queue.fetches, *text_streams(config, queue))))
 
 
 class InstructionQueue(SharedComponent):
@@ -52,10 +71,10 @@ class InstructionQueue(SharedComponent):
     `halted` : from the dispatch cycle of HALT, or of an illegal word. A register.
     `illegal` : pulse in the dispatch cycle of an illegal word. A register.
     `text` : written while halted and not `fetching`; a write in the cycle before `start` is still seen.
-    `fetch_taps` : the streams of `Queue.fetches`.
+    `text_taps` : the streams of `tapped`.
     `fetch_empty` : in the cycle before this one a vector of text was sampled that is not valid. A register.
     `fetching` : while vectors of text are taken from the taps.
-    `fetched` : the taps that text is taken from in this cycle: one of them, or none.
+    `fetched` : which of `Queue.fetches` text is taken from in this cycle: one of them, or none.
     """
 
     start: Signal
@@ -65,7 +84,7 @@ class InstructionQueue(SharedComponent):
     halted: Signal
     illegal: Signal
     text: Any
-    fetch_taps: Any
+    text_taps: Any
     fetch_empty: Signal
     fetching: Signal
     fetched: Signal
@@ -82,8 +101,8 @@ class InstructionQueue(SharedComponent):
                 "issue": Out(IssueSignature(self._word_bits)),
                 "halted": Out(1),
                 "illegal": Out(1),
-                "text": In(TextWriteSignature(config, self._word_bits)),
-                "fetch_taps": In(StreamSignature(config.lanes)).array(len(queue.fetches)),
+                "text": In(TextWriteSignature(config)),
+                "text_taps": In(StreamSignature(config.lanes)).array(len(tapped(config, queue))),
                 "fetch_empty": Out(1),
                 "fetching": Out(1),
                 "fetched": Out(len(queue.fetches)),
@@ -210,21 +229,25 @@ class InstructionQueue(SharedComponent):
         stages += timing(self._config).correct
         taken, place = delayed(m, "fetch_taken", source, stages), delayed(m, "fetch_place", piece, stages)
         m.d.comb += [self.fetching.eq(taken.any()), self.fetched.eq(taken)]
-        m.d.sync += self.fetch_empty.eq(self.fetching & ~select(taken, [tap.valid for tap in self.fetch_taps]))
-        written = delayed(m, "fetch_written", last, stages + 1)
-        written_address = delayed(m, "fetch_written_address", address, stages + 1, reset_less=True)
-        # Of the words that meet here, all are zero but the one that is written.
-        data = self.text.data
-        for number, tap in enumerate(self.fetch_taps):
-            collected = Signal(self._word_bits, name=f"fetch_collected{number}", reset_less=True)
-            data = data | collected
-            for start in range(pieces):
-                with m.If((place == start) | ~taken[number]):
-                    m.d.sync += collected[start * vector :][:vector].eq(Mux(taken[number], tap.data, 0))
+        taps = dict(zip(tapped(self._config, self._queue), self.text_taps, strict=True))
+        fetches = [taps[stream] for stream in self._queue.fetches]
+        m.d.sync += self.fetch_empty.eq(self.fetching & ~select(taken, [tap.valid for tap in fetches]))
+        data = select(taken, [tap.data for tap in fetches])
+        collected = Signal(self._word_bits, name="fetch_collected", reset_less=True)
+        for number, stream in enumerate(text_streams(self._config, self._queue)):
+            piece_of_word = collected[number * vector :][:vector]
+            with m.If(~self.fetching):
+                m.d.sync += piece_of_word.eq(taps[stream].data)
+            with m.Elif(place == number):
+                m.d.sync += piece_of_word.eq(data)
+        fetched = delayed(m, "fetch_last", last, stages)
+        fetched_address = delayed(m, "fetch_address", address, stages, reset_less=True)
+        written = delayed(m, "text_written", fetched | self.text.en, 1)
+        written_address = Mux(self.text.en, self.text.address, fetched_address)
         m.d.comb += [
-            write.en.eq(written | self.text.en),
-            write.addr.eq(Mux(written, written_address, self.text.address)),
-            write.data.eq(data),
+            write.en.eq(written),
+            write.addr.eq(delayed(m, "text_address", written_address, 1, reset_less=True)),
+            write.data.eq(collected),
         ]
 
     def _next_address(self, address: Value) -> Value:
