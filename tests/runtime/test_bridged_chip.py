@@ -14,7 +14,7 @@ from openlpu.arch import protocol
 from openlpu.arch.isa import instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.program import Program
-from openlpu.arch.status import ChipStatus, Fault, RunStatus
+from openlpu.arch.status import HOST, ChipStatus, Fault, PlaceErrors, RunStatus
 from openlpu.model.golden import GoldenChip
 from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.driver import Device, DeviceError
@@ -264,9 +264,13 @@ def test_faults_are_told() -> None:
         def run(self) -> RunStatus:
             return RunStatus(7, fault, corrected=4, uncorrectable=1)
 
+        def status(self) -> ChipStatus:
+            return ChipStatus(False, RunStatus(7, fault), 4, 1, places)
+
+    places = (PlaceErrors("mem_e1.read", 3, 0), PlaceErrors("vxm.alu0", 0, 1), PlaceErrors(HOST, 1, 0))
     chip = BridgedChip(ModelWire(BridgeModel(Faulty(NANO))), NANO, patience=QUICK)
     assert chip.run() == RunStatus(7, fault, 4, 1)
-    assert chip.status() == ChipStatus(False, RunStatus(7, fault), 4, 1)
+    assert chip.status() == ChipStatus(False, RunStatus(7, fault), 4, 1, places)
 
 
 @pytest.mark.parametrize("lost", [[0], [1], [0, 1], [0, 1, 2], [2], [1, 2, 3]])

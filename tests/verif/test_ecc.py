@@ -19,6 +19,7 @@ from openlpu.arch.ecc import vector_code
 from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program, Vector
+from openlpu.arch.status import HOST
 from openlpu.hdl.chip import clock_delay
 from openlpu.model.golden import GoldenChip
 from openlpu.runtime.driver import Device, DeviceError
@@ -30,7 +31,6 @@ from openlpu.verif.rtl_port import RtlChip, sram_word, stream_register
 from openlpu.verif.upsets import Exposure, Word
 
 Chips = Callable[[ChipConfig], RtlChip]
-HOST = "host"
 LENGTH = 40
 """Of the programs, in cycles of dispatches."""
 PER_PROGRAM = 25
@@ -68,11 +68,9 @@ def memory(port: ChipPort) -> Vector:
 
 def counts(chip: RtlChip) -> tuple[Counter[str], Counter[str]]:
     """Corrected and uncorrectable vectors so far, by place; their sums are the totals."""
-    places = [*(queue.name for queue in geometry(chip.config).queues), HOST]
-    found = {place: chip.errors(number) for number, place in enumerate(places)}
-    corrected = +Counter({place: count for place, (count, _) in found.items()})
-    uncorrectable = +Counter({place: count for place, (_, count) in found.items()})
     status = chip.status()
+    corrected = +Counter({found.place: found.corrected for found in status.places})
+    uncorrectable = +Counter({found.place: found.uncorrectable for found in status.places})
     assert (status.corrected, status.uncorrectable) == (corrected.total(), uncorrectable.total())
     return corrected, uncorrectable
 

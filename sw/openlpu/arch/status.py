@@ -4,7 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import geometry
+
+HOST = "host"
+"""The place of errors in what the host itself read."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,22 @@ class RunStatus:
 
 
 @dataclass(frozen=True)
+class PlaceErrors:
+    """What ECC found in the vectors that one queue's unit consumed, or the host, since the reset."""
+
+    place: str
+    """Name of the queue, or `HOST`."""
+    corrected: int
+    uncorrectable: int
+
+
+def places_with_errors(config: ChipConfig, counts: Sequence[tuple[int, int]]) -> tuple[PlaceErrors, ...]:
+    """The places that have any, given (corrected, uncorrectable) of every queue by its number, then of the host."""
+    names = [*(queue.name for queue in geometry(config).queues), HOST]
+    return tuple(PlaceErrors(name, *found) for name, found in zip(names, counts, strict=True) if any(found))
+
+
+@dataclass(frozen=True)
 class ChipStatus:
     """What a device knows of itself at any time."""
 
@@ -51,3 +74,5 @@ class ChipStatus:
     """As in `RunStatus`, but since the reset, the host's accesses included."""
     uncorrectable: int = 0
     """Likewise."""
+    places: tuple[PlaceErrors, ...] = ()
+    """Where that was, in the order of the queues; nothing where a device does not tell."""

@@ -43,6 +43,10 @@ def _facts(found: ChipStatus) -> list[tuple[str, object]]:
         ("schedule fault", found.run.fault or "none"),
         ("corrected", f"{found.corrected:,} vectors with a wrong bit since the reset"),
         ("uncorrectable", f"{found.uncorrectable:,} vectors with two"),
+        *(
+            (f"  in {errors.place}", f"{errors.corrected:,} corrected, {errors.uncorrectable:,} uncorrectable")
+            for errors in found.places
+        ),
     ]
 
 

@@ -16,7 +16,7 @@ from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import PRESETS
 from openlpu.arch.program import Vector
 from openlpu.arch.protocol import Data
-from openlpu.arch.status import ChipStatus, Fault, RunStatus
+from openlpu.arch.status import ChipStatus, Fault, PlaceErrors, RunStatus, places_with_errors
 from openlpu.runtime.errors import DeviceError
 from openlpu.runtime.requests import Identity, Patience, Request, RequestLine, Wire
 
@@ -99,11 +99,11 @@ class BridgedChip:
             DeviceError: when it goes on for longer than the `run_seconds` of the constructor; it is stopped then.
         """
         self._take_over()
-        before = self.status()
+        before = self._state()
         # A halted chip that takes this runs, whether its reply arrives or not.
         self.line.deliver([Request(protocol.RUN)])
         deadline, pause = time.monotonic() + self._run_seconds, 0.001
-        while (status := self.status()).running:
+        while (status := self._state()).running:
             if time.monotonic() > deadline:
                 self.line.ask([Request(protocol.RESET)])
                 raise DeviceError(
@@ -116,6 +116,21 @@ class BridgedChip:
 
     def status(self) -> ChipStatus:
         """What the chip says of itself, also while it runs."""
+        state = self._state()
+        return dataclasses.replace(state, places=self._places()) if state.corrected or state.uncorrectable else state
+
+    def close(self) -> None:
+        """Release the wire."""
+        self._wire.close()
+
+    def _places(self) -> tuple[PlaceErrors, ...]:
+        """Where ECC found something."""
+        places = len(geometry(self._config).queues) + 1
+        replies = self.line.ask([Request(protocol.ECC, (number,)) for number in range(places)])
+        counts = [(reply.fields["corrected"], reply.fields["uncorrectable"]) for reply in replies]
+        return places_with_errors(self._config, counts)
+
+    def _state(self) -> ChipStatus:
         (reply,) = self.line.ask([Request(protocol.STATUS)])
         said = reply.fields
         fault = None
@@ -129,14 +144,10 @@ class BridgedChip:
             uncorrectable=said["uncorrectable"],
         )
 
-    def close(self) -> None:
-        """Release the wire."""
-        self._wire.close()
-
     def _take_over(self) -> None:
         """Stop the run of a host that went away in the middle of it: nobody waits for its end any more."""
         if not self._halted:
-            if self.status().running:
+            if self._state().running:
                 self.line.ask([Request(protocol.RESET)])
             self._halted = True
 

@@ -13,7 +13,7 @@ import numpy as np
 from openlpu.arch import protocol
 from openlpu.arch.geometry import geometry
 from openlpu.arch.protocol import Data, Outcome
-from openlpu.arch.status import RunStatus
+from openlpu.arch.status import HOST, PlaceErrors, RunStatus
 from openlpu.runtime.port import ChipPort
 
 
@@ -158,7 +158,10 @@ class BridgeModel:
     def _do_ecc(self, queue: int) -> bytes:
         if queue > len(self._text):  # behind the queues, the host's own reads are counted
             raise Refusal(Outcome.OUT_OF_RANGE)
-        return _fields(protocol.ECC.reply_fields, corrected=0, uncorrectable=0)
+        names = [*(place.name for place in geometry(self.chip.config).queues), HOST]
+        errors = {found.place: found for found in self.chip.status().places}
+        found = errors.get(names[queue], PlaceErrors(names[queue], 0, 0))
+        return _fields(protocol.ECC.reply_fields, corrected=found.corrected, uncorrectable=found.uncorrectable)
 
     def _do_reset(self) -> bytes:
         self._running, self._status = 0, RunStatus(0)

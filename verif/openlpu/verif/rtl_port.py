@@ -6,6 +6,7 @@ The simulator runs as a child process with `openlpu.verif.host` inside; the two 
 """
 
 import contextlib
+import dataclasses
 import json
 import subprocess
 import tempfile
@@ -21,7 +22,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
 from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.program import Vector
-from openlpu.arch.status import ChipStatus, Fault, RunStatus
+from openlpu.arch.status import ChipStatus, Fault, RunStatus, places_with_errors
 from openlpu.hdl import generate
 from openlpu.runtime.errors import DeviceError
 from openlpu.verif import elaboration, host, simulator
@@ -103,7 +104,11 @@ class RtlChip:
     def status(self) -> ChipStatus:
         """How the last run ended, and the vectors that ECC found wrong since the reset."""
         status, (corrected, uncorrectable) = self._ask("state")
-        return ChipStatus(False, run_status(self._config, status), corrected, uncorrectable)
+        found = ChipStatus(False, run_status(self._config, status), corrected, uncorrectable)
+        if not self._config.ecc:
+            return found
+        counts = [self.errors(place) for place in range(len(geometry(self._config).queues) + 1)]
+        return dataclasses.replace(found, places=places_with_errors(self._config, counts))
 
     def close(self) -> None:
         """End the simulation."""
