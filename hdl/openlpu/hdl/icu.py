@@ -132,13 +132,13 @@ class InstructionQueue(SharedComponent):
         seen = Signal()
         stopped = Signal(init=1)
 
-        due, last, illegal, issuing = Signal(), Signal(), Signal(), Signal()
-        waits = (flags["nop"] & ~last) | (flags["repeat"] & ~(due & last))
-        waits |= (flags["sync"] | flags["notify"]) & ~self.release
+        due, done, illegal, issuing = Signal(), Signal(), Signal(), Signal()
+        counts = flags["nop"] | flags["repeat"]
+        waits = (counts & ~done) | ((flags["sync"] | flags["notify"]) & ~self.release)
         stops = flags["halt"] | illegal
         m.d.comb += [
             due.eq(since == gap),
-            last.eq(count == Mux(flags["nop"], cycles, times)),
+            done.eq((flags["nop"] | due) & (count == Mux(flags["nop"], cycles, times))),
             illegal.eq(flags["illegal"] | (flags["repeat"] & ~seen)),
             issuing.eq(flags["unit"] | (flags["repeat"] & due & seen)),
             advance.eq(~(stopped | stops | waits)),
@@ -152,18 +152,20 @@ class InstructionQueue(SharedComponent):
             self.illegal.eq(illegal),
             fresh.eq(advance),
             seen.eq(seen | flags["unit"]),
-            since.eq(Mux(advance | due, 1, since + 1)),
+            since.eq(Mux(flags["repeat"] & ~due, since + 1, 1)),
         ]
+        # Both are 1 again when the next instruction comes, without `advance`, which comes late.
+        with m.If(done | ~counts):
+            m.d.sync += count.eq(1)
+        with m.Elif(flags["nop"] | due):
+            m.d.sync += count.eq(count + 1)
         with m.If(advance):
             m.d.sync += [
                 head.eq(fetched),
                 *(flags[name].eq(legal & incoming.is_(name)) for name in _CONTROL),
                 flags["unit"].eq(legal & ~control.any()),
                 flags["illegal"].eq(fetched_valid & ~legal),
-                count.eq(1),
             ]
-        with m.Elif(flags["nop"] | due):
-            m.d.sync += count.eq(count + 1)
         with m.If(stops):
             m.d.sync += [stopped.eq(1), *(flag.eq(0) for flag in flags.values())]
         with m.If(self.start):

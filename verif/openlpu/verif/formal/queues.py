@@ -225,6 +225,8 @@ class QueueLaws(Elaboratable):
         when(nops, inside["count"] == (self._since + 1)[:16], "cycles of the NOP")
         when(repeats, inside["since"] == self._since + 1, "cycles of the gap")
         when(repeats, inside["count"] == self._done + 1, "repetitions")
+        when((phase != _HALTED) & ~repeats, inside["since"] == 1, "no gap yet")
+        when((phase != _HALTED) & ~(nops | repeats), inside["count"] == 1, "nothing to count yet")
         when(repeats, self._since < reader.field("repeat", "gap"), "a gap ends")
         when(repeats, self._done < reader.field("repeat", "n"), "repetitions end")
 
