@@ -24,8 +24,8 @@ from openlpu.arch.timing import timing
 from .decode import delayed, part
 from .ecc import CheckedHop
 from .errors import COUNT_BITS, ErrorCounts, QueueErrors, counting_places
-from .host import HostPort, HostSignature, text_delay, text_name
-from .icu import InstructionQueue, tapped, text_streams
+from .host import HostPort, HostSignature, edge_name, text_delay, text_name
+from .icu import InstructionQueue, tapped
 from .mem import MemSlice
 from .mxm import MxmPlane
 from .stream import Hop, drives_name
@@ -228,14 +228,9 @@ class Chip(wiring.Component):
             wiring.connect(m, host.slices[i], units[unit].host)
         for i, icu in enumerate(icus):
             wiring.connect(m, getattr(host, text_name(i)), icu.text)
-        riding = {stream for queue in geometry(self._config).queues for stream in text_streams(self._config, queue)}
         for direction, edge in ((Direction.EAST, hops[0].e_data_in), (Direction.WEST, hops[-1].w_data_in)):
-            pieces = [host.text[index % len(host.text)] for index in range(self._config.streams)]
-            # A stream that brings no text costs nothing where it begins.
-            nothing = Const(0, len(pieces[0]))
-            m.d.comb += edge.eq(
-                Cat(piece if Stream(direction, i) in riding else nothing for i, piece in enumerate(pieces))
-            )
+            streams = geometry(self._config).streams(direction)
+            m.d.comb += edge.eq(Cat(getattr(host, edge_name(stream)) for stream in streams))
         return host
 
     def _count_errors(self, m: Module, icus: Sequence[InstructionQueue], hops: Sequence[Any], host: HostPort) -> None:

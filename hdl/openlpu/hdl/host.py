@@ -16,15 +16,15 @@ from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
-from openlpu.arch.geometry import Direction, Queue, geometry
+from openlpu.arch.geometry import Direction, Queue, Stream, geometry
 from openlpu.arch.timing import timing
 
 from .decode import delayed, named, select
 from .ecc import Corrector, encoded
-from .icu import TextWriteSignature, host_pieces
+from .icu import TextWriteSignature, text_streams
 from .mem import SramAccessSignature
 
-__all__ = ["HostPort", "HostSignature", "text_delay", "text_name"]
+__all__ = ["HostPort", "HostSignature", "edge_name", "text_delay", "text_name"]
 
 
 class HostSignature(wiring.Signature):
@@ -59,6 +59,11 @@ def text_name(queue: int) -> str:
     return f"text{queue}"
 
 
+def edge_name(stream: Stream) -> str:
+    """The port of a `HostPort` to the edge where a stream begins."""
+    return f"{stream}_edge"
+
+
 def text_delay(config: ChipConfig, queue: Queue) -> int:
     """Cycles from a request to write text until it is at its queue: two registers, hops, and the corrector."""
     chip, stream = geometry(config), queue.fetches[0]
@@ -69,7 +74,8 @@ def text_delay(config: ChipConfig, queue: Queue) -> int:
 class HostPort(wiring.Component):
     """Between a `HostSignature` and the memories: `slices[i]` of MEM slice i, `text_name(i)` of queue i.
 
-    `text` : what enters the chip at its edges, on every stream: piece s modulo their number on stream s.
+    What enters the chip on a stream is `edge_name(stream)`: text for the queues of which `text_streams` has it, as many
+    bits as they have of it, and 0 beyond.
 
     Requests in a cycle without `enable` are ignored. With ECC there are `corrected` and `uncorrectable`, each a pulse
     for such a word, in the cycle in which it is first in `mem_rdata`.
@@ -78,7 +84,6 @@ class HostPort(wiring.Component):
     enable: Signal
     host: Any
     slices: Any
-    text: Any
     corrected: Signal
     uncorrectable: Signal
 
@@ -87,14 +92,16 @@ class HostPort(wiring.Component):
         chip = geometry(config)
         self._queues = len(chip.queues)
         texts = {text_name(i): Out(TextWriteSignature(config)) for i in range(self._queues)}
+        vector = len(encoded(config, Const(0, 8 * config.lanes)))
+        edges = {edge_name(stream): Out(vector) for stream in chip.streams()}
         super().__init__(
             {
                 "enable": In(1),
                 "host": In(HostSignature(config)),
                 "slices": Out(SramAccessSignature(config)).array(len(chip.mem_slices)),
-                "text": Out(len(encoded(config, Const(0, 8 * config.lanes)))).array(host_pieces(config)),
             }
             | texts
+            | edges
             | ({"corrected": Out(1), "uncorrectable": Out(1)} if config.ecc else {})
         )
 
@@ -131,11 +138,24 @@ class HostPort(wiring.Component):
         for i, delay in enumerate(delays):
             port = getattr(self, text_name(i))
             m.d.comb += [port.en.eq(delayed(m, text_name(i), texts[i], delay)), port.address.eq(addresses[delay])]
-        vector = 8 * self._config.lanes
-        for number, piece in enumerate(self.text):
-            data = Cat(host.imem_data, Const(0, vector))[number * vector :][:vector]
-            m.d.comb += piece.eq(delayed(m, f"text_piece{number}", encoded(self._config, data), 1, reset_less=True))
+        for stream, text in self._entering().items():
+            m.d.comb += getattr(self, edge_name(stream)).eq(
+                delayed(m, f"text_{stream}", encoded(self._config, text), 1, reset_less=True)
+            )
         return m
+
+    def _entering(self) -> dict[Stream, Value]:
+        """The vectors with text, by the streams that bring them to queues."""
+        vector, entering = 8 * self._config.lanes, dict[Stream, Value]()
+        # Of the words that a stream brings, the longest.
+        for queue in sorted(geometry(self._config).queues, key=self._word_bits):
+            word = Cat(self.host.imem_data[: self._word_bits(queue)], Const(0, vector))
+            for piece, stream in enumerate(text_streams(self._config, queue)):
+                entering[stream] = word[piece * vector :][:vector]
+        return entering
+
+    def _word_bits(self, queue: Queue) -> int:
+        return encoding(self._config).word_bits(queue.kind)
 
     def _corrected(self, m: Module, arriving: Value) -> Signal:
         """Drive `mem_rdata` through a corrector, from the register that is returned."""

@@ -30,7 +30,7 @@ from .ram import Ram
 from .shared import SharedComponent
 from .stream import StreamSignature
 
-__all__ = ["InstructionQueue", "TextWriteSignature", "host_pieces", "tapped", "text_streams"]
+__all__ = ["InstructionQueue", "TextWriteSignature", "tapped", "text_streams"]
 
 _CONTROL = ("nop", "repeat", "sync", "notify", "halt", "ifetch")
 
@@ -42,16 +42,15 @@ class TextWriteSignature(wiring.Signature):
         super().__init__({"en": Out(1), "address": Out(bits_for(config.imem_words))})
 
 
-def host_pieces(config: ChipConfig) -> int:
-    """Into how many vectors the host's longest word is cut: stream s brings piece s modulo that many."""
-    return max(encoding(config).word_vectors(queue.kind) for queue in geometry(config).queues)
-
-
 def text_streams(config: ChipConfig, queue: Queue) -> tuple[Stream, ...]:
-    """The streams that bring the pieces of a word from the host; where one is enough, the first of `Queue.fetches`."""
-    first, pieces = queue.fetches[0], host_pieces(config)
-    base = first.index % (config.streams // pieces) * pieces
-    return tuple(Stream(first.direction, base + piece) for piece in range(encoding(config).word_vectors(queue.kind)))
+    """The streams that bring the pieces of a word from the host; where one is enough, the first of `Queue.fetches`.
+
+    No stream brings different pieces to different queues.
+    """
+    codec, first = encoding(config), queue.fetches[0]
+    most = max(codec.word_vectors(queue.kind) for queue in geometry(config).queues)
+    base = first.index % (config.streams // most) * most
+    return tuple(Stream(first.direction, base + piece) for piece in range(codec.word_vectors(queue.kind)))
 
 
 def tapped(config: ChipConfig, queue: Queue) -> tuple[Stream, ...]:
