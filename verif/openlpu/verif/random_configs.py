@@ -57,11 +57,15 @@ def _random_alus(rng: random.Random) -> tuple[AluConfig, ...]:
     def some(choices: Sequence[_Choice], fewest: int) -> tuple[_Choice, ...]:
         return tuple(rng.sample(choices, rng.randint(fewest, len(choices))))
 
+    def sources() -> Sequence[Source]:
+        """Every third ALU stands in the middle of chains, without streams."""
+        return [*Source] if rng.random() < 2 / 3 else [Source.CHAIN, Source.IMMEDIATE]
+
     return tuple(
         AluConfig(
             classes=(*rng.sample(plain, rng.choice((1, 1, 2, 3))), *((OpClass.SPECIAL,) if number == special else ())),
-            x=some([*Source], 1),
-            y=some([*Source], 0),
+            x=some(among := sources(), 1),
+            y=some(among, 0),
             chain=some(range(count), 0),
             writes=rng.random() < 0.8,
         )
