@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import NANO
+from openlpu.arch.presets import NANO, ULX3S
 
 from .boards import BOARDS
 from .build import synthesise
@@ -24,7 +24,7 @@ __all__ = ["BOARD", "CONFIGS", "FIGURES", "TOLERANCE", "differences", "read_figu
 
 BOARD = BOARDS["ulx3s"]
 """The board that the figures are of."""
-CONFIGS = (NANO,)
+CONFIGS = (NANO, ULX3S)
 """The presets that fit it."""
 FIGURES = Path(__file__).parents[2] / "reports" / "area.json"
 TOLERANCE = 0.03
