@@ -34,6 +34,9 @@ def with_alus(config: ChipConfig, *classes: OpClass) -> ChipConfig:
         (with_alus(ULX3S, INT), 15, [1] * 15 + [0]),
         (with_alus(ULX3S, FMUL, FMUL), 156, [2] * 12 + [1] * 4),
         (with_alus(ULX3S, FMUL), 64, [0] * 16),
+        # int32 products take as many, but none of their own where there are those of floats.
+        (with_alus(ULX3S, OpClass.IMUL), 64, [0] * 16),
+        (dataclasses.replace(ULX3S, alus=(AluConfig(classes=(FMUL, OpClass.IMUL), chain=()),)), 64, [0] * 16),
         # Every column of four planes, not of each.
         (dataclasses.replace(with_alus(ULX3S, INT), hemispheres=2, mxm_planes=2), 66, [2] * 2 + [1] * 62),
     ],

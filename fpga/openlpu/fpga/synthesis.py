@@ -52,8 +52,8 @@ UNITS = {
 """What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
 
 _PLANE, _DOT_PRODUCT = r"chip\.mxm_\w+", "dot_product"
-_INFERRED = {OpClass.FMUL: 4, OpClass.SPECIAL: 6}
-"""Multipliers that Yosys finds in an ALU's lane by class; in every other there is none."""
+_INFERRED = {frozenset({OpClass.FMUL, OpClass.IMUL}): 4, frozenset({OpClass.SPECIAL}): 6}
+"""Multipliers that Yosys finds in an ALU's lane if it has any of these classes; in every other there is none."""
 
 _MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
 _TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
@@ -70,7 +70,8 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[int]:
         raise ValueError(
             f"config '{config.name}': pipeline.multiply is {config.pipeline.multiply}, and an ECP5's multipliers take 1"
         )
-    inferred = config.lanes * sum(_INFERRED.get(operation, 0) for alu in config.alus for operation in alu.classes)
+    shares = (count for alu in config.alus for classes, count in _INFERRED.items() if classes & {*alu.classes})
+    inferred = config.lanes * sum(shares)
     if inferred > dsp:
         raise ValueError(f"config '{config.name}': its ALUs need {inferred} multipliers, and the device has {dsp}")
     columns = config.lanes * config.mxm_planes * config.hemispheres

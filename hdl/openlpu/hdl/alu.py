@@ -174,7 +174,8 @@ class LaneAlu(SharedComponent):
         for name in self._layout.members:
             m.submodules[name] = unit = _UNITS[name](depth=max(self._depth - 1, 1))
             settings = control[name]
-            inputs = {"a": x, "b": y, **{port: self._tied(name, port, settings[port]) for port, _ in settings.shape()}}
+            tied = {port: self._tied(name, port, settings[port]) for port, _ in settings.shape() if port != "chosen"}
+            inputs = {"a": x, "b": y, **tied}
             m.d.comb += [getattr(unit, port).eq(inputs[port]) for port in unit.signature.members if port in inputs]
             chosen.append(delayed(m, f"{name}_chosen", settings.chosen, unit.depth, reset_less=True))
             results.append(unit.o)
@@ -190,8 +191,6 @@ class LaneAlu(SharedComponent):
 
     def _tied(self, name: str, port: str, setting: Value) -> Value:
         """A control input of a datapath, whose bits are constants where they are the same for every operation."""
-        if port == "chosen":
-            return setting
         given = [Value.cast(o.controls.get(port, 0)) for o in self._operations.values() if o.unit == name]
         values = [Const.cast(value).value for value in given]
         bits = Value.cast(setting)

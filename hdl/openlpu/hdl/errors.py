@@ -17,6 +17,7 @@ from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.isa import FieldKind, Format, Operand, Spec
+from openlpu.arch.status import error_places
 
 from .decode import Decoder, IssueSignature, delayed, dispatched, part, reach, select
 from .shared import SharedComponent
@@ -30,8 +31,8 @@ COUNT_DELAY = 2
 
 
 def counting_places(config: ChipConfig) -> int:
-    """How many places count errors: the queues by their numbers, then the host."""
-    return len(geometry(config).queues) + 1
+    """How many of `error_places` there are."""
+    return len(error_places(config))
 
 
 class ErrorSignature(wiring.Signature):

@@ -75,7 +75,7 @@ class FpAdd(Datapath):
                 Step(_normalise_far, delay=4),
                 Step(_normalise_middle, delay=5),
                 Step(_normalise_near, delay=3.5),
-                Step(_round_sum, delay=4),
+                Step(rounded_sum, delay=4),
                 Step(_choose_sum, delay=5),
             ],
             depth=depth,
@@ -276,10 +276,6 @@ def _normalise_near(m: Module, raised: Value, zeros: Value) -> dict[str, Value]:
         "increment": rounds_up(normalised),
         "correction": (~Cat(more_zeros, zeros, Const(0, 1))).as_signed(),
     }
-
-
-def _round_sum(m: Module, significand: Value, increment: Value, exponent: Value, correction: Value) -> dict[str, Value]:
-    return rounded_sum(m, significand, increment, exponent, correction)
 
 
 def _choose_sum(

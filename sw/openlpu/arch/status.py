@@ -57,10 +57,15 @@ class PlaceErrors:
     uncorrectable: int
 
 
+def error_places(config: ChipConfig) -> tuple[str, ...]:
+    """The places that count errors, by their numbers: the queues, then the host."""
+    return (*(queue.name for queue in geometry(config).queues), HOST)
+
+
 def places_with_errors(config: ChipConfig, counts: Sequence[tuple[int, int]]) -> tuple[PlaceErrors, ...]:
-    """The places that have any, given (corrected, uncorrectable) of every queue by its number, then of the host."""
-    names = [*(queue.name for queue in geometry(config).queues), HOST]
-    return tuple(PlaceErrors(name, *found) for name, found in zip(names, counts, strict=True) if any(found))
+    """The places that have any, given (corrected, uncorrectable) of each of `error_places`."""
+    places = zip(error_places(config), counts, strict=True)
+    return tuple(PlaceErrors(place, *found) for place, found in places if any(found))
 
 
 @dataclass(frozen=True)

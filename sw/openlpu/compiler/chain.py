@@ -67,12 +67,11 @@ def map_chain(
             if (path[-1], done) in reached:
                 continue
             reached.add((path[-1], done))
+        wanted = {Source.CHAIN} if path else _BEGINNINGS
         for alu, unit in enumerate(alus):
             if alu in taken or alu in path:
                 continue
-            if not (_BEGINNINGS if not path else {Source.CHAIN}) <= {*unit.x} or (
-                path and path[-1] not in sources[alu]
-            ):
+            if not wanted <= {*unit.x} or (path and path[-1] not in sources[alu]):
                 continue
             candidates = [(PASS, done)]
             if done < len(steps) and _executes(steps[done], alu, config):

@@ -16,7 +16,7 @@ from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import PRESETS
 from openlpu.arch.program import Vector
 from openlpu.arch.protocol import Data
-from openlpu.arch.status import ChipStatus, Fault, PlaceErrors, RunStatus, places_with_errors
+from openlpu.arch.status import ChipStatus, Fault, PlaceErrors, RunStatus, error_places, places_with_errors
 from openlpu.runtime.errors import DeviceError
 from openlpu.runtime.requests import Identity, Patience, Request, RequestLine, Wire
 
@@ -125,8 +125,8 @@ class BridgedChip:
 
     def _places(self) -> tuple[PlaceErrors, ...]:
         """Where ECC found something."""
-        places = len(geometry(self._config).queues) + 1
-        replies = self.line.ask([Request(protocol.ECC, (number,)) for number in range(places)])
+        numbers = range(len(error_places(self._config)))
+        replies = self.line.ask([Request(protocol.ECC, (number,)) for number in numbers])
         counts = [(reply.fields["corrected"], reply.fields["uncorrectable"]) for reply in replies]
         return places_with_errors(self._config, counts)
 

@@ -13,7 +13,7 @@ import numpy as np
 from openlpu.arch import protocol
 from openlpu.arch.geometry import geometry
 from openlpu.arch.protocol import Data, Outcome
-from openlpu.arch.status import HOST, PlaceErrors, RunStatus
+from openlpu.arch.status import PlaceErrors, RunStatus, error_places
 from openlpu.runtime.port import ChipPort
 
 
@@ -156,11 +156,11 @@ class BridgeModel:
         )
 
     def _do_ecc(self, queue: int) -> bytes:
-        if queue > len(self._text):  # behind the queues, the host's own reads are counted
+        places = error_places(self.chip.config)
+        if queue >= len(places):
             raise Refusal(Outcome.OUT_OF_RANGE)
-        names = [*(place.name for place in geometry(self.chip.config).queues), HOST]
         errors = {found.place: found for found in self.chip.status().places}
-        found = errors.get(names[queue], PlaceErrors(names[queue], 0, 0))
+        found = errors.get(places[queue], PlaceErrors(places[queue], 0, 0))
         return _fields(protocol.ECC.reply_fields, corrected=found.corrected, uncorrectable=found.uncorrectable)
 
     def _do_reset(self) -> bytes:

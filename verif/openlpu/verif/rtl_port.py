@@ -22,7 +22,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
 from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.program import Vector
-from openlpu.arch.status import ChipStatus, Fault, RunStatus, places_with_errors
+from openlpu.arch.status import ChipStatus, Fault, RunStatus, error_places, places_with_errors
 from openlpu.hdl import generate
 from openlpu.runtime.errors import DeviceError
 from openlpu.verif import elaboration, host, simulator
@@ -107,7 +107,7 @@ class RtlChip:
         found = ChipStatus(False, run_status(self._config, status), corrected, uncorrectable)
         if not self._config.ecc:
             return found
-        counts = [self.errors(place) for place in range(len(geometry(self._config).queues) + 1)]
+        counts = [self.errors(place) for place in range(len(error_places(self._config)))]
         return dataclasses.replace(found, places=places_with_errors(self._config, counts))
 
     def close(self) -> None:
