@@ -191,7 +191,8 @@ def _table(cell: _Cell) -> int:
 
 def _block(m: Module, name: str, a: Value, b: Value) -> Value:
     """The product of two int8 by a MULT18X18D with the register at its output, which synthesis never finds."""
-    wide = [Cat(operand, operand[-1].replicate(_BLOCK - 8)) for operand in (a, b)]
+    # Zeros below cost no wires, copies of the sign above would: inputs that are constant are set in the block itself.
+    wide = [Cat(Const(0, _BLOCK - 8), operand) for operand in (a, b)]
     result = Signal(2 * _BLOCK, name=name)
     m.submodules[name] = Instance(
         "MULT18X18D",
@@ -210,4 +211,4 @@ def _block(m: Module, name: str, a: Value, b: Value) -> Value:
         **{f"i_C{i}": Const(0) for i in range(_BLOCK)},
         **{f"o_P{i}": bit for i, bit in enumerate(result)},
     )
-    return result[:16]
+    return result[2 * (_BLOCK - 8) :]

@@ -24,7 +24,7 @@ from openlpu.arch.timing import timing
 
 from .stream import StreamSignature
 
-__all__ = ["Decoder", "IssueSignature", "delayed", "dispatched", "named", "part", "queue_ports", "reach", "select"]
+__all__ = ["Decoder", "Dispatch", "IssueSignature", "delayed", "named", "part", "queue_ports", "reach", "select"]
 
 
 class IssueSignature(wiring.Signature):
@@ -78,15 +78,6 @@ def delayed(m: Module, name: str, value: Value, cycles: int, *, reset_less: bool
     return value
 
 
-def dispatched(m: Module, config: ChipConfig, name: str, issue: Any) -> tuple[Value, Value]:
-    """`valid` and `word` of the issue port of queue part `name` after the fan-out registers, beside its operands."""
-    stages = timing(config).dispatch + timing(config).correct
-    return (
-        delayed(m, f"{name}_valid", issue.valid, stages),
-        delayed(m, f"{name}_word", issue.word, stages, reset_less=True),
-    )
-
-
 def select(matches: Iterable[Value], values: Sequence[Value]) -> Value:
     """The one of `values` whose match is set; 0 when none is."""
     width = max(map(len, values), default=0)
@@ -121,6 +112,10 @@ class Decoder:
     def is_(self, mnemonic: str) -> Value:
         """1 where the opcode is that of an instruction. Raises KeyError for one the kind of queue does not have."""
         return self._word[:OPCODE_BITS] == self._layouts[mnemonic].spec.opcode
+
+    def is_any(self, mnemonics: Iterable[str]) -> Value:
+        """1 where the opcode is that of one of some instructions. Raises as `is_`."""
+        return Cat(self.is_(mnemonic) for mnemonic in mnemonics).any()
 
     def field(self, mnemonic: str, name: str) -> Value:
         """The bits of a field, signed if its values are. Raises KeyError for a field that does not exist."""
@@ -257,3 +252,32 @@ class Decoder:
 
         exponents = range(words.bit_length())
         return select([self.names(spec.mnemonic, "n", n) for n in exponents], [fits(n) for n in exponents]).any()
+
+
+class Dispatch:
+    """The way of a queue's instructions from their issue port, through the fan-out registers, to their operands.
+
+    They are decoded in front of the last of those registers, if there is any: what a word means goes to all lanes of a
+    unit, and so has a cycle for that way alone.
+
+    `valid` : beside the operands.
+    `ahead` : the same, in front of the last register.
+    `instruction` : the word in front of the last register; what it means goes through `decoded`.
+    """
+
+    def __init__(self, m: Module, config: ChipConfig, queue: Queue, issue: Any) -> None:
+        stages = timing(config).dispatch + timing(config).correct
+        self._m, self._name, self._last = m, part(queue), min(stages, 1)
+        word = delayed(m, f"{self._name}_word", issue.word, stages - self._last, reset_less=True)
+        self.instruction = Decoder(config, queue, word)
+        self.ahead: Value = delayed(m, f"{self._name}_ahead", issue.valid, stages - self._last)
+        self.valid: Signal = self.decoded("valid", self.ahead)
+
+    def decoded(self, name: str, value: Value, *, reset_less: bool = False) -> Signal:
+        """`value`, which comes from `ahead` or `instruction`, beside the operands."""
+        name = f"{self._name}_{name}"
+        return named(self._m, name, delayed(self._m, name, value, self._last, reset_less=reset_less))
+
+    def executes(self, name: str, *mnemonics: str) -> Signal:
+        """1 beside the operands of one of the instructions."""
+        return self.decoded(name, self.ahead & self.instruction.is_any(mnemonics))

@@ -19,7 +19,7 @@ from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.isa import FieldKind, Format, Operand, Spec
 from openlpu.arch.status import error_places
 
-from .decode import Decoder, IssueSignature, delayed, dispatched, part, reach, select
+from .decode import Decoder, Dispatch, IssueSignature, delayed, part, reach, select
 from .shared import SharedComponent
 
 __all__ = ["COUNT_BITS", "COUNT_DELAY", "ErrorCounts", "ErrorSignature", "QueueErrors", "counting_places"]
@@ -77,9 +77,9 @@ class QueueErrors(SharedComponent):
     def body(self) -> Module:
         """Find out what was consumed, and count what was wrong with it."""
         m = Module()
-        valid, word = dispatched(m, self._config, "issue", self.issue)
-        sampled = self._sampled(Decoder(self._config, self._queue, word))
-        consumed = Cat(sampled & valid.replicate(len(sampled)), self.fetched)
+        dispatch = Dispatch(m, self._config, self._queue, self.issue)
+        sampled = self._sampled(dispatch.instruction)
+        consumed = Cat(dispatch.decoded("sampled", sampled & dispatch.ahead.replicate(len(sampled))), self.fetched)
         for name in ("corrected", "uncorrectable"):
             found = delayed(m, name, getattr(self, name) & consumed, 1)
             m.d.sync += getattr(self.errors, name).eq(sum(found))

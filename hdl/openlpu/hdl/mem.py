@@ -20,7 +20,7 @@ from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 
-from .decode import Decoder, delayed, dispatched, named, queue_ports, reach, select
+from .decode import Dispatch, delayed, named, queue_ports, reach, select
 from .ram import Ram
 from .shared import SharedComponent
 
@@ -80,29 +80,30 @@ class MemSlice(SharedComponent):
 
     def _elaborate_read(self, m: Module, port: Any) -> None:
         stages = self._config.pipeline.sram
-        valid, word = dispatched(m, self._config, "read", self.read_issue)
-        instruction = Decoder(self._config, self._read, word)
-        mapped = named(m, "read_mapped", instruction.is_("gather"))
-        place, place_given = _place(m, instruction, "gather", self._read, self.read_taps)
-        address = Mux(mapped, instruction.field("gather", "a") | place, instruction.field("read", "a"))
+        dispatch = Dispatch(m, self._config, self._read, self.read_issue)
+        instruction, valid = dispatch.instruction, dispatch.valid
+        mapped = dispatch.decoded("mapped", instruction.is_("gather"), reset_less=True)
+        address, place_given = _address(dispatch, "gather", "read", self._read, self.read_taps)
         m.d.comb += [
             port.en.eq(valid | self.host.read),
             port.addr.eq(Mux(self.host.read, self.host.read_address, address)),
         ]
         m.d.sync += self.read_empty.eq(valid & mapped & ~place_given)
         data = delayed(m, "data", port.data, stages - 1, reset_less=True)
-        target = instruction.choose_of(("read", "gather"), "d", self._read.produces)
+        target = dispatch.decoded("target", instruction.choose_of(("read", "gather"), "d", self._read.produces))
         produced = delayed(m, "produces", target & valid.replicate(len(target)), stages)
         for drive, produce in zip(self.read_drives, produced, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(data)]
         m.d.comb += self.host.read_data.eq(data)
 
     def _elaborate_write(self, m: Module, port: Any) -> None:
-        valid, word = dispatched(m, self._config, "write", self.write_issue)
-        instruction = Decoder(self._config, self._write, word)
-        mapped = named(m, "write_mapped", instruction.is_("scatter"))
-        place, place_given = _place(m, instruction, "scatter", self._write, self.write_taps)
-        source = named(m, "source", instruction.choose_of(("write", "scatter"), "s", self._write.consumes))
+        dispatch = Dispatch(m, self._config, self._write, self.write_issue)
+        instruction, valid = dispatch.instruction, dispatch.valid
+        mapped = dispatch.decoded("mapped", instruction.is_("scatter"), reset_less=True)
+        wanted, place_given = _address(dispatch, "scatter", "write", self._write, self.write_taps)
+        source = dispatch.decoded(
+            "source", instruction.choose_of(("write", "scatter"), "s", self._write.consumes), reset_less=True
+        )
         stands = select(source, [tap.valid for tap in self.write_taps])
         given = named(m, "given", stands & (place_given | ~mapped))
         data = select(source, [tap.data for tap in self.write_taps])
@@ -110,7 +111,6 @@ class MemSlice(SharedComponent):
         enable = Signal()
         address = Signal(len(port.addr), reset_less=True)
         stored = Signal(len(port.data), reset_less=True)
-        wanted = Mux(mapped, instruction.field("scatter", "a") | place, instruction.field("write", "a"))
         m.d.sync += [
             enable.eq((valid & given) | self.host.write),
             address.eq(Mux(self.host.write, self.host.write_address, wanted)),
@@ -120,11 +120,15 @@ class MemSlice(SharedComponent):
         m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(stored)]
 
 
-def _place(m: Module, instruction: Decoder, mnemonic: str, queue: Queue, taps: Any) -> tuple[Value, Value]:
-    """The place in its window that an instruction's map names, and whether there is a map."""
-    lane_map = named(m, f"{mnemonic}_m", Cat(instruction.choose(mnemonic, "m", queue.consumes)))
-    window = instruction.field(mnemonic, "n")
-    bits = len(instruction.field(mnemonic, "a"))
-    number = select(lane_map, [tap.data[:bits] for tap in taps])
-    inside = Cat(window > bit for bit in range(bits))
-    return number & inside, select(lane_map, [tap.valid for tap in taps])
+def _address(dispatch: Dispatch, by_map: str, plain: str, queue: Queue, taps: Any) -> tuple[Value, Value]:
+    """The address that an instruction of either mnemonic means, and whether there is a map.
+
+    A map names a place in the window of the first one; the other has none.
+    """
+    instruction = dispatch.instruction
+    mapped, window, base = instruction.is_(by_map), instruction.field(by_map, "n"), instruction.field(by_map, "a")
+    address = dispatch.decoded("address", Mux(mapped, base, instruction.field(plain, "a")), reset_less=True)
+    inside = dispatch.decoded("inside", Cat(mapped & (window > bit) for bit in range(len(base))), reset_less=True)
+    lane_map = dispatch.decoded("m", Cat(instruction.choose(by_map, "m", queue.consumes)), reset_less=True)
+    place = select(lane_map, [tap.data[: len(base)] for tap in taps])
+    return address | (place & inside), select(lane_map, [tap.valid for tap in taps])

@@ -20,7 +20,7 @@ from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
-from .decode import Decoder, delayed, dispatched, named, queue_ports, select
+from .decode import Dispatch, delayed, named, queue_ports, select
 from .ram import Ram
 from .shared import SharedComponent
 
@@ -146,21 +146,16 @@ class MxmPlane(wiring.Component):
         return m
 
     def _elaborate_weights(self, m: Module, columns: Sequence[Column]) -> None:
-        valid, word = dispatched(m, self._config, "weights", self.weights_issue)
-        instruction = Decoder(self._config, self._weights, word)
-
-        def executes(*mnemonics: str) -> Value:
-            return valid & Cat(instruction.is_(mnemonic) for mnemonic in mnemonics).any()
-
-        rows = named(m, "loads_rows", executes("lw", "lw_iw"))
-        whole = named(m, "loads_columns", executes("lwt", "lwt_iw"))
-        later = delayed(m, "installs_later", executes("lw_iw", "lwt_iw"), 1)
-        install = named(m, "install", executes("iw") | later)
+        dispatch = Dispatch(m, self._config, self._weights, self.weights_issue)
+        instruction, ahead = dispatch.instruction, dispatch.ahead
+        rows, whole = (ahead & instruction.is_any(forms) for forms in (("lw", "lw_iw"), ("lwt", "lwt_iw")))
+        later = delayed(m, "weights_later", ahead & instruction.is_any(("lw_iw", "lwt_iw")), 1)
+        install = dispatch.decoded("install", (ahead & instruction.is_("iw")) | later)
         together = self._config.weight_streams
         # Every load has its group in the same place.
         group = [instruction.names("lw", "g", g) for g in range(self._config.lanes // together)]
-        load = named(m, "load", Cat(rows & match for match in group))
-        load_whole = named(m, "load_whole", Cat(whole & match for match in group))
+        load = dispatch.decoded("load", Cat(rows & match for match in group))
+        load_whole = dispatch.decoded("load_whole", Cat(whole & match for match in group))
         for lane, column in enumerate(columns):
             m.d.comb += [
                 column.load.eq(load),
@@ -169,16 +164,16 @@ class MxmPlane(wiring.Component):
                 column.column.eq(self.weights_taps[lane % together].data),
                 column.install.eq(install),
             ]
-        loads = rows | whole
+        loads = load.any() | load_whole.any()
         m.d.sync += self.weights_empty.eq(loads & ~Cat(tap.valid for tap in self.weights_taps).all())
 
     def _elaborate_acts(self, m: Module, dots: Sequence[DotProduct]) -> Value:
         """Feed the dot products; 1 in the cycle in which sums stand."""
-        valid, word = dispatched(m, self._config, "acts", self.acts_issue)
-        instruction = Decoder(self._config, self._acts, word)
-        stores = named(m, "acts_stores", valid & instruction.is_("abl"))
-        replays = named(m, "acts_replays", valid & instruction.is_("abr"))
-        source = named(m, "source", instruction.choose_of(("abc", "abl"), "s", self._acts.consumes))
+        dispatch = Dispatch(m, self._config, self._acts, self.acts_issue)
+        instruction, valid = dispatch.instruction, dispatch.valid
+        stores, replays = dispatch.executes("stores", "abl"), dispatch.executes("replays", "abr")
+        chosen = instruction.choose_of(("abc", "abl"), "s", self._acts.consumes)
+        source = dispatch.decoded("source", chosen, reset_less=True)
         given = named(m, "given", select(source, [tap.valid for tap in self.acts_taps]))
         sampled = named(m, "sampled", select(source, [tap.data for tap in self.acts_taps]))
 
@@ -189,9 +184,9 @@ class MxmPlane(wiring.Component):
         write, read = buffer.write_port(), buffer.read_port(domain="comb")
         m.d.comb += [
             write.en.eq(stores & given),
-            write.addr.eq(instruction.field("abl", "a")),
+            write.addr.eq(dispatch.decoded("write_address", instruction.field("abl", "a"), reset_less=True)),
             write.data.eq(sampled),
-            read.addr.eq(instruction.field("abr", "a")),
+            read.addr.eq(dispatch.decoded("read_address", instruction.field("abr", "a"), reset_less=True)),
         ]
         activations = Signal(8 * self._config.lanes, reset_less=True)
         m.d.sync += [
@@ -203,28 +198,26 @@ class MxmPlane(wiring.Component):
 
     def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
         """Read-modify-write in two stages: address the memory; add, write back and produce."""
-        valid, word = dispatched(m, self._config, "accs", self.accs_issue)
-        instruction = Decoder(self._config, self._accs, word)
-
-        def executes(*mnemonics: str) -> Value:
-            return valid & Cat(instruction.is_(mnemonic) for mnemonic in mnemonics).any()
-
+        dispatch = Dispatch(m, self._config, self._accs, self.accs_issue)
+        instruction, valid = dispatch.instruction, dispatch.valid
         accumulators = Ram(depth=self._config.acc_depth, width=32 * self._config.lanes)
         m.submodules.accumulators = accumulators
         read, write = accumulators.read, accumulators.write
         # Every instruction has its accumulator in the same place.
-        address = instruction.field("acc_out", "a")
+        address = dispatch.decoded("address", instruction.field("acc_out", "a"), reset_less=True)
         address_q = Signal(bits_for(self._config.acc_depth), reset_less=True)
         stores, takes_old, forwards = Signal(), Signal(), Signal()
         result = Signal(32 * self._config.lanes)
         last_result = Signal.like(result, reset_less=True)
         outs = [spec.mnemonic for spec in instruction.specs if spec.produces]
-        produces = Cat(executes(*outs) & match for match in instruction.choose("acc_out", "d", self._accs.produces))
+        chosen = Cat(instruction.choose("acc_out", "d", self._accs.produces))
+        target = dispatch.decoded("target", chosen, reset_less=True)
+        produces = target & dispatch.executes("outs", *outs).replicate(len(target))
         m.d.comb += [read.en.eq(valid), read.addr.eq(address)]
         m.d.sync += [
             address_q.eq(address),
-            stores.eq(executes("acc_set", "acc_add", "acc_set_out", "acc_add_out")),
-            takes_old.eq(executes("acc_add", "acc_add_out", "acc_out")),
+            stores.eq(dispatch.executes("stores", "acc_set", "acc_add", "acc_set_out", "acc_add_out")),
+            takes_old.eq(dispatch.executes("takes_old", "acc_add", "acc_add_out", "acc_out")),
             # The memory need not know what is written to it in the cycle of a read: this does.
             forwards.eq(stores & (address_q == address)),
             last_result.eq(result),

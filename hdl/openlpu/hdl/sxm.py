@@ -17,7 +17,7 @@ from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 
-from .decode import Decoder, delayed, dispatched, named, queue_ports, select
+from .decode import Dispatch, delayed, named, queue_ports, select
 from .pipeline import Datapath, Step
 
 __all__ = ["Sxm"]
@@ -98,14 +98,15 @@ class Sxm(wiring.Component):
         """One rotator for each stream of a group; what is alone goes through all of them."""
         config, taps, queue = self._config, self.shift_taps, self._shift
         lanes = config.lanes
-        valid, word = dispatched(m, config, "shift", self.shift_issue)
-        instruction = Decoder(config, queue, word)
-        grouped = named(m, "grouped", instruction.is_("rotate"))
-        selects = named(m, "selects", instruction.is_("select"))
+        dispatch = Dispatch(m, config, queue, self.shift_issue)
+        instruction, valid = dispatch.instruction, dispatch.valid
+        rotates, is_select = instruction.is_("rotate"), instruction.is_("select")
+        grouped = dispatch.decoded("grouped", rotates, reset_less=True)
+        selects = dispatch.decoded("selects", is_select, reset_less=True)
 
         mnemonics = ("shift", "rotate", "select")
-        source = named(m, "shift_source", instruction.choose_of(mnemonics, "s", queue.consumes))
-        mask = named(m, "shift_m", Cat(instruction.choose("select", "m", queue.consumes)))
+        source = dispatch.decoded("source", instruction.choose_of(mnemonics, "s", queue.consumes), reset_less=True)
+        mask = dispatch.decoded("m", Cat(instruction.choose("select", "m", queue.consumes)), reset_less=True)
         masked = select(mask, [tap.data for tap in taps])
         planes = _planes(source, taps)
         single = named(m, "single", _single(planes))
@@ -113,12 +114,14 @@ class Sxm(wiring.Component):
         m.d.sync += self.shift_empty.eq(valid & ~given)
 
         distance = Signal(len(instruction.field("shift", "n")))
-        m.d.comb += distance.eq(Mux(grouped, instruction.field("rotate", "n"), instruction.field("shift", "n")))
+        m.d.comb += distance.eq(Mux(rotates, instruction.field("rotate", "n"), instruction.field("shift", "n")))
         backward = distance[-1]
-        n = named(m, "shift_n", Mux(selects, 0, Mux(backward, distance + lanes, distance))[: bits_for(lanes)])
+        places = Mux(is_select, 0, Mux(backward, distance + lanes, distance))[: bits_for(lanes)]
         # Lanes from n on come from where they should, those before it from the other end. No n is beyond the last lane.
-        straight = Cat(*(n <= lane for lane in range(lanes - 1)), Const(1))
-        inside = (straight ^ backward.replicate(lanes)) | grouped.replicate(lanes)
+        straight = Cat(*(places <= lane for lane in range(lanes - 1)), Const(1))
+        inside = (straight ^ backward.replicate(lanes)) | rotates.replicate(lanes)
+        n = dispatch.decoded("n", places, reset_less=True)
+        inside = dispatch.decoded("inside", inside, reset_less=True)
         wanted = Cat(masked.word_select(lane, 8).any() for lane in range(lanes))
         keep = named(m, "keep", Mux(selects, wanted, inside))
 
@@ -127,7 +130,7 @@ class Sxm(wiring.Component):
             m.submodules[f"rotator{place}"] = rotator = _Rotator(lanes=lanes, depth=config.pipeline.lanes)
             m.d.comb += [rotator.data.eq(Mux(grouped, plane, single)), rotator.n.eq(n), rotator.keep.eq(keep)]
             rotated.append(rotator.o)
-        target = instruction.choose_of(mnemonics, "d", queue.produces)
+        target = dispatch.decoded("target", instruction.choose_of(mnemonics, "d", queue.produces), reset_less=True)
         produces = delayed(m, "shift_produces", target & valid.replicate(len(target)), config.pipeline.lanes)
         for stream, drive, produce in zip(queue.produces, self.shift_drives, produces, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(rotated[stream.index % GROUP])]
@@ -135,18 +138,18 @@ class Sxm(wiring.Component):
     def _elaborate_permute(self, m: Module, queue: Queue) -> None:
         config, taps = self._config, self.permute_taps
         lanes, depth = config.lanes, config.pipeline.lanes
-        valid, word = dispatched(m, config, "permute", self.permute_issue)
-        instruction = Decoder(config, queue, word)
-        by_map = named(m, "by_map", instruction.is_("permute"))
-        transposes = named(m, "transposes", instruction.is_("transpose"))
+        dispatch = Dispatch(m, config, queue, self.permute_issue)
+        instruction, valid = dispatch.instruction, dispatch.valid
+        by_map = dispatch.decoded("by_map", instruction.is_("permute"), reset_less=True)
+        transposes = dispatch.decoded("transposes", instruction.is_("transpose"), reset_less=True)
 
         mnemonics = ("permute", "distribute", "transpose")
-        source = named(m, "permute_source", instruction.choose_of(mnemonics, "s", queue.consumes))
-        lane_map = named(m, "permute_m", Cat(instruction.choose("permute", "m", queue.consumes)))
+        source = dispatch.decoded("source", instruction.choose_of(mnemonics, "s", queue.consumes), reset_less=True)
+        lane_map = dispatch.decoded("m", Cat(instruction.choose("permute", "m", queue.consumes)), reset_less=True)
         place_bits = max(8, bits_for(lanes))
         m.submodules.permuter = permuter = _Permuter(lanes=lanes, place_bits=place_bits, depth=depth)
         mapped = named(m, "mapped", select(lane_map, [tap.data for tap in taps]))
-        one = instruction.field("distribute", "n")
+        one = dispatch.decoded("n", instruction.field("distribute", "n"), reset_less=True)
         planes = _planes(source, taps)
         m.d.comb += [
             permuter.data.eq(_single(planes)),
@@ -165,7 +168,7 @@ class Sxm(wiring.Component):
         vectors = [
             named(m, f"result{place}", Mux(transposes_q, vector, permuter.o)) for place, vector in enumerate(transposed)
         ]
-        target = instruction.choose_of(mnemonics, "d", queue.produces)
+        target = dispatch.decoded("target", instruction.choose_of(mnemonics, "d", queue.produces), reset_less=True)
         produces = delayed(m, "permute_produces", target & valid.replicate(len(target)), depth)
         for stream, drive, produce in zip(queue.produces, self.permute_drives, produces, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(vectors[stream.index % GROUP])]

@@ -23,7 +23,7 @@ from openlpu.arch.isa import IMMEDIATE, Format, Operand
 from openlpu.arch.timing import timing
 
 from .alu import LaneAlu
-from .decode import Decoder, delayed, dispatched, named, part, queue_ports, select
+from .decode import Dispatch, delayed, named, part, queue_ports, select
 
 __all__ = ["Vxm"]
 
@@ -56,17 +56,17 @@ class Vxm(wiring.Component):
     def _elaborate_alu(self, m: Module, queue: Queue, results: Sequence[Any]) -> None:
         name, config, result = part(queue), self._config, results[queue.index]
         classes, depth = config.alus[queue.index].classes, timing(config).alu_depth[queue.index]
-        valid, word = dispatched(m, config, name, getattr(self, f"{name}_issue"))
-        decoder = Decoder(config, queue, word)
-        x, x_missing = self._operand(m, queue, decoder, "x", results)
-        y, y_missing = self._operand(m, queue, decoder, "y", results)
+        dispatch = Dispatch(m, config, queue, getattr(self, f"{name}_issue"))
+        instruction, valid = dispatch.instruction, dispatch.valid
+        x, x_missing = self._operand(m, queue, dispatch, "x", results)
+        y, y_missing = self._operand(m, queue, dispatch, "y", results)
         m.d.sync += getattr(self, f"{name}_empty").eq(valid & (x_missing | y_missing))
 
         lanes = [LaneAlu(classes=classes, depth=depth) for _ in range(config.lanes)]
-        mnemonics = [spec.mnemonic for spec in decoder.specs if not spec.control]
+        mnemonics = [spec.mnemonic for spec in instruction.specs if not spec.control]
         operations = [lanes[0].operation(mnemonic) for mnemonic in mnemonics]
-        control = Signal(len(operations[0]), name=f"{name}_control")
-        m.d.comb += control.eq(select([decoder.is_(mnemonic) for mnemonic in mnemonics], operations))
+        operation = select([instruction.is_(mnemonic) for mnemonic in mnemonics], operations)
+        control = dispatch.decoded("control", operation, reset_less=True)
         for i, lane in enumerate(lanes):
             m.submodules[f"{name}_lane{i}"] = lane
             m.d.comb += [lane.x.eq(x[i]), lane.y.eq(y[i]), lane.control.eq(control)]
@@ -74,10 +74,10 @@ class Vxm(wiring.Component):
             result.valid.eq(delayed(m, f"{name}_standing", valid, depth)),
             result.data.eq(Cat(lane.o for lane in lanes)),
         ]
-        self._elaborate_destination(m, queue, decoder, valid, result.data)
+        self._elaborate_destination(m, queue, dispatch, result.data)
 
     def _operand(
-        self, m: Module, queue: Queue, decoder: Decoder, source: str, results: Sequence[Any]
+        self, m: Module, queue: Queue, dispatch: Dispatch, source: str, results: Sequence[Any]
     ) -> tuple[list[Value], Value]:
         """What a source field names, lane by lane, 0 if that is nothing; and 1 where it is not valid."""
         name, lanes, chip = f"{part(queue)}_{source}", range(self._config.lanes), geometry(self._config)
@@ -87,18 +87,24 @@ class Vxm(wiring.Component):
         taps = getattr(self, f"{part(queue)}_taps")[: len(streams)]
         firsts = range(0, len(taps), GROUP)
 
-        def naming(label: str, operands: Iterable[Operand]) -> Signal:
-            matches = Cat(decoder.names(_ANY, source, operand) for operand in operands)
-            return named(m, f"{name}_{label}", matches)
+        instruction = dispatch.instruction
 
-        byte = naming("byte", (Operand(Format.BYTE, stream) for stream in streams if Source.BYTE in allowed))
-        word = naming("word", (Operand(Format.WORD, streams[first]) for first in firsts if Source.WORD in allowed))
-        chained = naming("chained", (Operand(Format.ALU, alu) for alu in sources))
-        constant = Signal(32 if Source.IMMEDIATE in allowed else 0, name=f"{name}_constant")
-        m.d.comb += constant.eq(select([decoder.names(_ANY, source, IMMEDIATE)], [decoder.field(_ANY, "imm")]))
+        def naming(operands: Iterable[Operand]) -> Value:
+            return Cat(instruction.names(_ANY, source, operand) for operand in operands)
+
+        def decoded(label: str, value: Value) -> Signal:
+            return dispatch.decoded(f"{source}_{label}", value, reset_less=True)
+
+        bytes_named = naming(Operand(Format.BYTE, stream) for stream in streams if Source.BYTE in allowed)
+        words_named = naming(Operand(Format.WORD, streams[first]) for first in firsts if Source.WORD in allowed)
+        byte, word = decoded("byte", bytes_named), decoded("word", words_named)
+        chained = decoded("chained", naming(Operand(Format.ALU, alu) for alu in sources))
+        immediate = Mux(instruction.names(_ANY, source, IMMEDIATE), instruction.field(_ANY, "imm"), 0)
+        constant = decoded("constant", immediate[: 32 if Source.IMMEDIATE in allowed else 0])
 
         # A byte is one of its group's four: it shares the way up to there with words.
-        grouped = [Cat(byte[first : first + GROUP], word[g : g + 1]).any() for g, first in enumerate(firsts)]
+        groups = [Cat(bytes_named[first:][:GROUP], words_named[g : g + 1]).any() for g, first in enumerate(firsts)]
+        grouped = decoded("grouped", Cat(groups))
         planes = [Signal(8 * len(lanes), name=f"{name}_plane{place}") for place in range(GROUP if taps else 0)]
         m.d.comb += [
             plane.eq(select(grouped, [taps[first + place].data for first in firsts]))
@@ -106,12 +112,14 @@ class Vxm(wiring.Component):
         ]
         streamed = [Cat(plane.word_select(lane, 8) for plane in planes) for lane in lanes]
         if Source.BYTE in allowed:
-            places = [byte[place::GROUP].any() for place in range(GROUP)]
-            is_word, is_byte = named(m, f"{name}_is_word", word.any()), named(m, f"{name}_is_byte", byte.any())
+            is_word, is_byte = decoded("is_word", words_named.any()), decoded("is_byte", bytes_named.any())
+            # A word's lowest byte goes the way of its place.
+            first, *others = [bytes_named[place::GROUP].any() for place in range(GROUP)]
+            lowest = decoded("lowest", Cat(words_named.any() | first, *others))
             for lane, group in enumerate(streamed):
                 parts = [group.word_select(place, 8) for place in range(GROUP)]
-                # A word's lowest byte goes the way of its place; of a byte only the sign goes further up.
-                low = named(m, f"{name}_low{lane}", select([is_word | places[0], *places[1:]], parts))
+                # Of a byte only the sign goes further up.
+                low = named(m, f"{name}_low{lane}", select(lowest, parts))
                 sign = named(m, f"{name}_sign{lane}", low[-1] & is_byte)
                 streamed[lane] = Cat(low, *(Mux(is_word, value, 0) | sign.replicate(8) for value in parts[1:]))
 
@@ -126,23 +134,22 @@ class Vxm(wiring.Component):
         there = Cat(valid[: len(byte)], groups_valid[: len(word)], (results[alu].valid for alu in sources))
         return vector, (Cat(byte, word, chained) & ~there).any()
 
-    def _elaborate_destination(self, m: Module, queue: Queue, decoder: Decoder, valid: Value, result: Value) -> None:
+    def _elaborate_destination(self, m: Module, queue: Queue, dispatch: Dispatch, result: Value) -> None:
         """Drive the streams that the destination field names with the result, `alu_depth` cycles after the operands."""
         name, depth = part(queue), timing(self._config).alu_depth[queue.index]
 
-        def reaches(stream: Stream, one: Format, both: Format) -> Value:
-            found = decoder.names(_ANY, "d", Operand(one, stream))
+        def named_by(stream: Stream, one: Format, both: Format) -> Value:
+            found = dispatch.instruction.names(_ANY, "d", Operand(one, stream))
             if stream.opposite not in queue.produces:
                 return found
             eastward = stream if stream.direction is Direction.EAST else stream.opposite
-            return found | decoder.names(_ANY, "d", Operand(both, eastward))
+            return found | dispatch.instruction.names(_ANY, "d", Operand(both, eastward))
 
-        produces = Cat(reaches(stream, Format.BYTE, Format.BYTE_BOTH) for stream in queue.produces)
-        grouped = Cat(
-            reaches(first, Format.WORD, Format.WORD_BOTH).replicate(GROUP) for first in queue.produces[::GROUP]
-        )
-        drive_valid = delayed(m, f"{name}_produces", (produces | grouped) & valid.replicate(len(produces)), depth)
-        narrow = delayed(m, f"{name}_narrow", produces.any(), depth, reset_less=True)
+        byte = Cat(named_by(stream, Format.BYTE, Format.BYTE_BOTH) for stream in queue.produces)
+        word = Cat(named_by(first, Format.WORD, Format.WORD_BOTH).replicate(GROUP) for first in queue.produces[::GROUP])
+        target = (byte | word) & dispatch.ahead.replicate(len(byte))
+        drive_valid = delayed(m, f"{name}_produces", dispatch.decoded("target", target), depth)
+        narrow = delayed(m, f"{name}_narrow", dispatch.decoded("narrow", byte.any()), depth, reset_less=True)
         lanes = [result.word_select(lane, 32) for lane in range(self._config.lanes)]
         saturated = [_saturated(lane) for lane in lanes]
         planes = []
