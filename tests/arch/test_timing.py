@@ -123,4 +123,5 @@ def test_ecc_delays_what_units_put_out(queue: str, mnemonic: str, without: Laten
 def test_ecc_delays_text_and_host_by_the_corrector() -> None:
     plain, checked = timing(NANO), timing(dataclasses.replace(NANO, ecc=True))
     assert (checked.fetch.skew, checked.fetch.state) == (plain.fetch.skew, (plain.fetch.state or 0) + 1)
-    assert checked.host_read == plain.host_read + 1
+    assert checked.host_written == plain.host_written + 1
+    assert checked.host_read == plain.host_read + 2  # there, too, and back

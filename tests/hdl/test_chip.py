@@ -4,6 +4,7 @@
 """Small whole chips in Amaranth's simulator: barrier, streams end to end, clock, faults, host port."""
 
 import dataclasses
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +18,28 @@ from openlpu.arch.config import AluConfig, ChipConfig, OpClass, PipelineConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Direction, Queue, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, Format, Instruction, Operand, instruction
-from openlpu.arch.presets import NANO, TSP1
+from openlpu.arch.presets import NANO, TSP1, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.hdl.chip import Chip
 
 TINY = dataclasses.replace(NANO, mem_words=16, imem_words=64, alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),))
 """Nano but for its VXM, which would take most of the time."""
 MIRRORED = dataclasses.replace(TINY, hemispheres=2, mxm_planes=2, pipeline=PipelineConfig(notify=1, sram=2))
+
+OWN = dataclasses.replace(ULX3S, mem_words=12, alus=TINY.alus)
+"""A word of text is less than a vector, and every slice has a stream of its own."""
+ODD = dataclasses.replace(
+    TINY,
+    lanes=6,
+    streams=4,
+    hemispheres=2,
+    mem_slices=3,
+    mem_words=13,
+    slices_per_hop=1,
+    mem_reach=((3, 1), (0,), (2, 0, 1)),
+    weight_streams=3,
+    ecc=True,
+)
 
 
 @dataclass(frozen=True)
@@ -329,6 +345,81 @@ def test_cycle_0_follows_notify_as_the_timing_table_says(notify: int) -> None:
             while ctx.get(bench.dut.running):
                 await ctx.tick()
         assert waited[0] - waited[1] == notify
+
+    bench.play(testbench)
+
+
+@pytest.mark.parametrize("config", [TINY, OWN, MIRRORED, ODD], ids=["tiny", "own", "mirrored", "odd"])
+def test_an_access_a_cycle(config: ChipConfig) -> None:
+    """All words and the text of a program that halts, in any order, and a word written is read in the cycle after."""
+    bench, rng = Bench(config), random.Random(12)
+    latency, slices = timing(config).host_read, len(bench.chip.mem_slices)
+    places = [(number, address) for number in range(slices) for address in range(config.mem_words)]
+    texts = [(n, encoding(config).encode(instruction("halt"), queue)) for n, queue in enumerate(bench.chip.queues)]
+    kinds = ["write"] * len(places) + ["text"] * len(texts)
+    for order in (places, texts, kinds):
+        rng.shuffle(order)
+
+    async def testbench(ctx: Any) -> None:
+        dut, cycle = bench.dut, 0
+        memory: dict[tuple[int, int], int] = {}
+        due: dict[int, int] = {}
+
+        async def access(kind: str, place: tuple[int, int]) -> None:
+            nonlocal cycle
+            ctx.set(dut.host_mem_en, kind in ("write", "read"))
+            ctx.set(dut.host_mem_we, kind != "read")
+            ctx.set(dut.host_imem_we, kind == "text")
+            ctx.set(dut.host_mem_slice, place[0])
+            ctx.set(dut.host_mem_addr, place[1])
+            ctx.set(dut.host_mem_wdata, rng.getrandbits(8 * config.lanes))
+            if kind == "write":
+                memory[place] = ctx.get(dut.host_mem_wdata)
+            if kind == "read":
+                due[cycle + latency] = memory[place]
+            if cycle in due:
+                assert ctx.get(dut.host_mem_rdata) == due[cycle]
+            await ctx.tick()
+            cycle += 1
+
+        for kind in kinds:
+            if kind == "text":
+                queue, word = texts.pop()
+                ctx.set(dut.host_imem_queue, queue)
+                ctx.set(dut.host_imem_data, word)
+                await access("text", rng.choice(places))
+            else:
+                place = places[len(memory)]
+                await access("write", place)
+                if rng.random() < 0.5:
+                    await access("read", place)
+        for place in places:
+            await access("read", place)
+        for _ in range(latency):
+            await access("none", places[0])
+        assert await bench.start(ctx) == Status(0, None)
+
+    bench.play(testbench)
+
+
+@pytest.mark.parametrize("name", ["mem_w3", "mem_e0", "mem_e3"])
+def test_a_start_right_behind_a_write(name: str) -> None:
+    """Queues that do not wait for each other read the word as early as can be."""
+    config = dataclasses.replace(MIRRORED, slices_per_hop=1)
+    bench, stream = Bench(config), Stream(Direction.WEST, 3)
+    vector = np.random.default_rng(13).integers(-128, 128, config.lanes)
+    meets = bench.meets(bench.latency(f"{name}.read", "read", "func"), f"{name}.read", f"{name}.write", "write", stream)
+    texts = {
+        f"{name}.read": [instruction("read", a=3, d=stream), instruction("halt")],
+        f"{name}.write": [instruction("nop", n=meets), instruction("write", a=5, s=stream), instruction("halt")],
+    }
+    words = {queue: [encoding(config).encode(i, bench.queue(queue)) for i in text] for queue, text in texts.items()}
+
+    async def testbench(ctx: Any) -> None:
+        await bench.load(ctx, words)
+        await bench.write(ctx, bench.chip.mem_slices.index(name), 3, [vector])
+        assert await bench.start(ctx) == Status(0, None)
+        assert await bench.read(ctx, bench.chip.mem_slices.index(name), 5) == vector.tolist()
 
     bench.play(testbench)
 

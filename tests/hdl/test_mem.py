@@ -12,11 +12,12 @@ from amaranth.sim import Simulator
 from tests.hdl.units import UnitBench, pack, unpack
 
 from openlpu.arch.config import ChipConfig, PipelineConfig
+from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import QueueKind, Stream, geometry
-from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.isa import BY_MNEMONIC, instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
-from openlpu.hdl.mem import MemSlice
+from openlpu.hdl.mem import MemSlice, data_stream
 
 SLOW = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=3, sram=3))
 EAGER = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=0))
@@ -79,25 +80,37 @@ def test_write_of_an_empty_stream_is_a_fault_and_writes_nothing() -> None:
     assert bench.produced == {(stream, 11): [0] * NANO.lanes}
 
 
-def test_host_access() -> None:
-    config = SLOW
-    dut: Any = MemSlice(config=config, index=0)
+@pytest.mark.parametrize("config", [*CONFIGS, UNEVEN], ids=[*IDS, "uneven"])
+def test_host_access(config: ChipConfig) -> None:
+    """A word a cycle, whatever is on the other streams, and whichever of them the last instruction has taken."""
+    write = geometry(config).of_kind(QueueKind.MEM_WRITE)[SLICE]
+    dut: Any = MemSlice(config=config, index=SLICE)
+    rng = np.random.default_rng(2)
 
     async def bench(ctx: Any) -> None:
-        vectors = np.random.default_rng(2).integers(-128, 128, (config.mem_words, config.lanes))
+        vectors = rng.integers(-128, 128, (min(config.mem_words, 100), config.lanes))
+        last = instruction("write", a=0, s=write.consumes[-1])
+        ctx.set(dut.write_issue.word, encoding(config).encode(last, write))
+        ctx.set(dut.write_issue.valid, 1)
+        await ctx.tick()
+        ctx.set(dut.write_issue.valid, 0)
+        await ctx.tick().repeat(timing(config).latency(last.spec, write).retire)
         ctx.set(dut.host.write, 1)
         for address, vector in enumerate(vectors):
             ctx.set(dut.host.write_address, address)
-            ctx.set(dut.host.write_data, pack(vector))
+            for tap, stream in zip(dut.write_taps, write.consumes, strict=True):
+                brings = stream == data_stream(write)
+                ctx.set(tap.valid, not brings)
+                ctx.set(tap.data, pack(vector if brings else rng.integers(-128, 128, config.lanes)))
             await ctx.tick()
         ctx.set(dut.host.write, 0)
         await ctx.tick()
         ctx.set(dut.host.read, 1)
-        for address in range(config.mem_words + config.pipeline.sram):
+        for address in range(len(vectors) + config.pipeline.sram):
             if address >= config.pipeline.sram:
                 got = unpack(ctx.get(dut.host.read_data), config.lanes)
                 assert got.tolist() == vectors[address - config.pipeline.sram].tolist()
-            ctx.set(dut.host.read_address, address % config.mem_words)
+            ctx.set(dut.host.read_address, address % len(vectors))
             await ctx.tick()
 
     simulator = Simulator(dut)

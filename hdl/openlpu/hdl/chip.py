@@ -18,13 +18,13 @@ from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
+from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
 
 from .decode import delayed, part
 from .ecc import CheckedHop
 from .errors import COUNT_BITS, ErrorCounts, QueueErrors, counting_places
-from .host import HostPort, HostSignature, edge_name, text_delay, text_name
+from .host import HostPort, HostSignature, text_name
 from .icu import InstructionQueue, tapped
 from .mem import MemSlice
 from .mxm import MxmPlane
@@ -120,8 +120,8 @@ class Chip(wiring.Component):
         m = Module()
         units = self._units(m)
         start = delayed(m, "start", self.host_start & ~self.running, 1)
-        # Text that was written before may still be on its way.
-        on_its_way = max(text_delay(self._config, queue) for queue in geometry(self._config).queues) - 1
+        # What was written before may still be on its way.
+        on_its_way = timing(self._config).host_written - 1
         starting = Cat(Signal(name=f"starting{age}") for age in range(on_its_way))
         m.d.sync += starting.eq(Cat(start, starting[:-1]))
         icus = self._icus(m, units, starting[-1])
@@ -228,9 +228,7 @@ class Chip(wiring.Component):
             wiring.connect(m, host.slices[i], units[unit].host)
         for i, icu in enumerate(icus):
             wiring.connect(m, getattr(host, text_name(i)), icu.text)
-        for direction, edge in ((Direction.EAST, hops[0].e_data_in), (Direction.WEST, hops[-1].w_data_in)):
-            streams = geometry(self._config).streams(direction)
-            m.d.comb += edge.eq(Cat(getattr(host, edge_name(stream)) for stream in streams))
+        m.d.comb += hops[0].e_data_in.eq(host.e_data)
         return host
 
     def _count_errors(self, m: Module, icus: Sequence[InstructionQueue], hops: Sequence[Any], host: HostPort) -> None:

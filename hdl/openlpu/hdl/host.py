@@ -2,21 +2,22 @@
 # Copyright 2026 The OpenLPU authors
 """The host port: how the world reaches SRAM and instruction memories of a chip that is halted.
 
-One access a cycle, of fixed latency and without handshake, like everything else on the chip. Requests are registered
-before they fan out to all slices and queues; a read is held back one cycle more, so that it sees the write before it.
-Text rides the streams to its queue, from the edge where they begin; what says where it goes keeps pace with it.
+One access a cycle, of fixed latency and without handshake, like everything else on the chip. What the host writes, data
+and text, rides the eastward streams from where they begin, and what says where it goes keeps pace with it; so no bus of
+its own need reach every slice and queue. A read is held back until the write before it has passed all of them.
 With ECC the host is a producer and a consumer like others: it gives its words check bits, and reads corrected words.
 """
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
+from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import bits_for, encoding
-from openlpu.arch.geometry import Direction, Queue, Stream, geometry
+from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
 
 from .decode import delayed, named, select
@@ -24,15 +25,16 @@ from .ecc import Corrector, encoded
 from .icu import TextWriteSignature, text_streams
 from .mem import SramAccessSignature
 
-__all__ = ["HostPort", "HostSignature", "edge_name", "text_delay", "text_name"]
+__all__ = ["HostPort", "HostSignature", "text_name"]
 
 
 class HostSignature(wiring.Signature):
     """What the host drives, and the word it reads.
 
     `mem_en` : access word `mem_addr` of MEM slice `mem_slice`: write `mem_wdata`, or where `mem_we` is 0 read; then
-        `mem_rdata` holds the word `Timing.host_read` cycles later, and until the word of another read.
-    `imem_we` : `imem_data` becomes word `imem_addr` of the text of queue `imem_queue`.
+        `mem_rdata` holds the word `Timing.host_read` cycles later, and until the word of another read. A write while
+        the read is under way may change that word already.
+    `imem_we` : `imem_data` becomes word `imem_addr` of the text of queue `imem_queue`. Not where `mem_en` is set.
     """
 
     def __init__(self, config: ChipConfig) -> None:
@@ -59,23 +61,11 @@ def text_name(queue: int) -> str:
     return f"text{queue}"
 
 
-def edge_name(stream: Stream) -> str:
-    """The port of a `HostPort` to the edge where a stream begins."""
-    return f"{stream}_edge"
-
-
-def text_delay(config: ChipConfig, queue: Queue) -> int:
-    """Cycles from a request to write text until it is at its queue: two registers, hops, and the corrector."""
-    chip, stream = geometry(config), queue.fetches[0]
-    edge = 0 if stream.direction is Direction.EAST else chip.hops - 1
-    return 2 + chip.hops_between(stream, edge, queue.hop) + timing(config).correct
-
-
 class HostPort(wiring.Component):
     """Between a `HostSignature` and the memories: `slices[i]` of MEM slice i, `text_name(i)` of queue i.
 
-    What enters the chip on a stream is `edge_name(stream)`: text for the queues of which `text_streams` has it, as many
-    bits as they have of it, and 0 beyond.
+    `e_data` : what enters the chip, as `e_data_in` of its first `Hop`: text on the `text_streams` of its queue, data on
+        every stream. Where neither is written it may be anything.
 
     Requests in a cycle without `enable` are ignored. With ECC there are `corrected` and `uncorrectable`, each a pulse
     for such a word, in the cycle in which it is first in `mem_rdata`.
@@ -84,78 +74,71 @@ class HostPort(wiring.Component):
     enable: Signal
     host: Any
     slices: Any
+    e_data: Signal
     corrected: Signal
     uncorrectable: Signal
 
     def __init__(self, *, config: ChipConfig) -> None:
         self._config = config
         chip = geometry(config)
-        self._queues = len(chip.queues)
-        texts = {text_name(i): Out(TextWriteSignature(config)) for i in range(self._queues)}
-        vector = len(encoded(config, Const(0, 8 * config.lanes)))
-        edges = {edge_name(stream): Out(vector) for stream in chip.streams()}
         super().__init__(
             {
                 "enable": In(1),
                 "host": In(HostSignature(config)),
                 "slices": Out(SramAccessSignature(config)).array(len(chip.mem_slices)),
+                "e_data": Out(vector_code(config).bits * config.streams),
             }
-            | texts
-            | edges
+            | {text_name(i): Out(TextWriteSignature(config)) for i in range(len(chip.queues))}
             | ({"corrected": Out(1), "uncorrectable": Out(1)} if config.ecc else {})
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Register requests, fan them out, and collect the words read."""
+        """Send words and addresses on their way, and collect the words read."""
         m = Module()
-        host = self.host
+        host, chip, times = self.host, geometry(self._config), timing(self._config)
         slices = Cat(host.mem_slice == i for i in range(len(self.slices)))
+        queues = Cat(host.imem_queue == i for i in range(len(chip.queues)))
         accessed = named(m, "accessed", Mux(host.mem_en & self.enable, slices, 0))
-        writes = delayed(m, "writes", Mux(host.mem_we, accessed, 0), 1)
-        reads = delayed(m, "reads", Mux(host.mem_we, 0, accessed), 2)
-        write_address = delayed(m, "address", host.mem_addr, 1, reset_less=True)
-        read_address = delayed(m, "read_address", write_address, 1, reset_less=True)
-        write_data = delayed(m, "write_data", encoded(self._config, host.mem_wdata), 1, reset_less=True)
-        for i, port in enumerate(self.slices):
+        texts = named(m, "texts", Mux(host.imem_we & self.enable, queues, 0))
+        writes = named(m, "writes", Mux(host.mem_we, accessed, 0))
+        held_back = times.host_written + 1
+        reads = delayed(m, "reads", Mux(host.mem_we, 0, accessed), held_back)
+        addresses: list[Value] = [Mux(host.mem_en, host.mem_addr, host.imem_addr)]
+        for age in range(held_back):
+            addresses.append(delayed(m, f"address{age}", addresses[-1], 1, reset_less=True))
+        for i, queue in enumerate(chip.of_kind(QueueKind.MEM_WRITE)):
+            port, arrives = self.slices[i], times.host_write(queue)
             m.d.comb += [
                 port.read.eq(reads[i]),
-                port.read_address.eq(read_address),
-                port.write.eq(writes[i]),
-                port.write_address.eq(write_address),
-                port.write_data.eq(write_data),
+                port.read_address.eq(addresses[held_back]),
+                port.write.eq(delayed(m, f"write{i}", writes[i], arrives)),
+                port.write_address.eq(addresses[arrives]),
             ]
+        for i, queue in enumerate(chip.queues):
+            port, arrives = getattr(self, text_name(i)), times.host_write(queue)
+            m.d.comb += [port.en.eq(delayed(m, text_name(i), texts[i], arrives)), port.address.eq(addresses[arrives])]
+        self._elaborate_entering(m)
+
         arriving = delayed(m, "arriving", reads, self._config.pipeline.sram)
         collected = self._corrected(m, arriving) if self._config.ecc else host.mem_rdata
         with m.If(arriving.any()):
             m.d.sync += collected.eq(select(arriving, [port.read_data for port in self.slices]))
-
-        queues = Cat(host.imem_queue == i for i in range(self._queues))
-        texts = named(m, "texts", Mux(host.imem_we & self.enable, queues, 0))
-        delays = [text_delay(self._config, queue) for queue in geometry(self._config).queues]
-        addresses: list[Value] = [host.imem_addr]
-        for age in range(max(delays)):
-            addresses.append(delayed(m, f"text_address{age}", addresses[-1], 1, reset_less=True))
-        for i, delay in enumerate(delays):
-            port = getattr(self, text_name(i))
-            m.d.comb += [port.en.eq(delayed(m, text_name(i), texts[i], delay)), port.address.eq(addresses[delay])]
-        for stream, text in self._entering().items():
-            m.d.comb += getattr(self, edge_name(stream)).eq(
-                delayed(m, f"text_{stream}", encoded(self._config, text), 1, reset_less=True)
-            )
         return m
 
-    def _entering(self) -> dict[Stream, Value]:
-        """The vectors with text, by the streams that bring them to queues."""
-        vector, entering = 8 * self._config.lanes, dict[Stream, Value]()
-        # Of the words that a stream brings, the longest.
-        for queue in sorted(geometry(self._config).queues, key=self._word_bits):
-            word = Cat(self.host.imem_data[: self._word_bits(queue)], Const(0, vector))
-            for piece, stream in enumerate(text_streams(self._config, queue)):
-                entering[stream] = word[piece * vector :][:vector]
-        return entering
-
-    def _word_bits(self, queue: Queue) -> int:
-        return encoding(self._config).word_bits(queue.kind)
+    def _elaborate_entering(self, m: Module) -> None:
+        """Drive `e_data`, from a register for each piece of text that all streams share which bring it."""
+        host, chip = self.host, geometry(self._config)
+        text, data = host.imem_data, host.mem_wdata
+        pieces: list[Value] = []
+        for first in range(0, len(text), len(data)):
+            piece = text[first:][: len(data)]
+            # Beyond the end of text anything may enter, so there is nothing to choose.
+            entering = Mux(host.mem_en, data, Cat(piece, data[len(piece) :]))
+            pieces.append(delayed(m, f"entering{first}", encoded(self._config, entering), 1, reset_less=True))
+        number: dict[Stream, int] = {}
+        for queue in chip.queues:
+            number |= {stream: piece for piece, stream in enumerate(text_streams(self._config, queue))}
+        m.d.comb += self.e_data.eq(Cat(pieces[number.get(stream, 0)] for stream in chip.streams(Direction.EAST)))
 
     def _corrected(self, m: Module, arriving: Value) -> Signal:
         """Drive `mem_rdata` through a corrector, from the register that is returned."""

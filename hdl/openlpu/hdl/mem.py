@@ -3,7 +3,8 @@
 """MEM slices: SRAM between the streams.
 
 A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open.
-With ECC a word has its check bits beside it, which came with it from the streams and go there with it again.
+With ECC a word has its check bits beside it, which came with it from the streams and go there with it again. What the
+host writes comes on a stream, too.
 
 A window begins at a multiple of its size. So the place in it, which comes on a stream, is combined with its address
 without a carry, and a word found that way takes as long as one that the instruction names.
@@ -18,19 +19,20 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import Queue, QueueKind, geometry
+from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
 
 from .decode import Dispatch, delayed, named, queue_ports, reach, select
 from .ram import Ram
 from .shared import SharedComponent
 
-__all__ = ["MemSlice", "SramAccessSignature"]
+__all__ = ["MemSlice", "SramAccessSignature", "data_stream"]
 
 
 class SramAccessSignature(wiring.Signature):
     """Host access to the SRAM of a slice, check bits included, while no instruction is in flight.
 
-    `read_data` follows `read` by `PipelineConfig.sram` cycles. A read two cycles after a write sees it.
+    `read_data` follows `read` by `PipelineConfig.sram` cycles. Where `write`, what is on the slice's `data_stream`
+    becomes word `write_address`, valid or not. A read two cycles after a write sees it.
     """
 
     def __init__(self, config: ChipConfig) -> None:
@@ -42,9 +44,13 @@ class SramAccessSignature(wiring.Signature):
                 "read_data": In(word),
                 "write": Out(1),
                 "write_address": Out(address),
-                "write_data": Out(word),
             }
         )
+
+
+def data_stream(queue: Queue) -> Stream:
+    """The eastward stream that brings a MEM slice, whose write queue this is, the host's words."""
+    return queue.consumes[0]
 
 
 class MemSlice(SharedComponent):
@@ -101,12 +107,13 @@ class MemSlice(SharedComponent):
         instruction, valid = dispatch.instruction, dispatch.valid
         mapped = dispatch.decoded("mapped", instruction.is_("scatter"), reset_less=True)
         wanted, place_given = _address(dispatch, "scatter", "write", self._write, self.write_taps)
-        source = dispatch.decoded(
-            "source", instruction.choose_of(("write", "scatter"), "s", self._write.consumes), reset_less=True
-        )
+        # The word of the last instruction stays, and would choose beside the host.
+        chosen = instruction.choose_of(("write", "scatter"), "s", self._write.consumes)
+        source = dispatch.decoded("source", chosen & dispatch.ahead.replicate(len(chosen)), reset_less=True)
         stands = select(source, [tap.valid for tap in self.write_taps])
         given = named(m, "given", stands & (place_given | ~mapped))
-        data = select(source, [tap.data for tap in self.write_taps])
+        of_host = self.host.write << self._write.consumes.index(data_stream(self._write))
+        data = select(named(m, "taken", source | of_host), [tap.data for tap in self.write_taps])
 
         enable = Signal()
         address = Signal(len(port.addr), reset_less=True)
@@ -114,7 +121,7 @@ class MemSlice(SharedComponent):
         m.d.sync += [
             enable.eq((valid & given) | self.host.write),
             address.eq(Mux(self.host.write, self.host.write_address, wanted)),
-            stored.eq(Mux(self.host.write, self.host.write_data, data)),
+            stored.eq(data),
             self.write_empty.eq(valid & ~given),
         ]
         m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(stored)]

@@ -19,7 +19,7 @@ import functools
 from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.geometry import Queue, QueueKind
+from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.isa import INSTRUCTIONS, Spec
 
 
@@ -74,8 +74,11 @@ class Timing:
         (a NOP or REPEAT: before the queue comes to it)."""
         self.notify = pipe.notify
         """From the dispatch of `notify` to cycle 0 of the program."""
-        self.host_read = 2 + pipe.sram + 1 + self.correct
-        """From a read on the host port to its word there: fan-out registers, SRAM, collecting register, corrector."""
+        self.host_written = max(self.host_write(queue) for queue in geometry(config).queues)
+        """`host_write` of the farthest queue."""
+        self.host_read = self.host_written + 1 + pipe.sram + 1 + self.correct
+        """From a read on the host port to its word there: as long as the write before it needs, wherever it goes; SRAM,
+        collecting register, corrector."""
         self.alu_depth = tuple(max(getattr(pipe, f"alu_{op_class}") for op_class in alu.classes) for alu in config.alus)
         """Per ALU, from sampled operands to the result register: its deepest class, so that results never collide."""
 
@@ -85,6 +88,10 @@ class Timing:
         if key not in self._rows:
             self._rows[key] = self._row(spec, queue)
         return self._rows[key]
+
+    def host_write(self, queue: Queue) -> int:
+        """From a write on the host port until it is at its queue: two registers, hops from the west end, corrector."""
+        return 2 + queue.hop + self.correct
 
     def _row(self, spec: Spec, queue: Queue) -> Latency:
         i, pipe = self.dispatch, self.config.pipeline

@@ -100,6 +100,7 @@ class Host:
         config = ChipConfig.from_dict(json.loads(os.environ[CONFIG]))
         self.checked: CheckedChip | None = dut if config.ecc else None
         self.read_latency = timing(config).host_read
+        self.write_latency = timing(config).host_written
         self.clock_delay = clock_delay(config)
         self.hops = geometry(config).hops
         self.counted: Counts = (0, 0)
@@ -161,6 +162,8 @@ class Host:
         """
         await self._start()
         if flips:
+            # A word that was written last is still on its way, and so is the start.
+            await ClockCycles(self.dut.clk, self.write_latency)
             await FallingEdge(self.dut.clk)
             while self.dut.cycles.value.to_unsigned() + self.clock_delay < cycle:
                 await FallingEdge(self.dut.clk)
