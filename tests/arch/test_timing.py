@@ -97,7 +97,8 @@ def test_what_the_units_owe_each_other(config: ChipConfig) -> None:
     assert iw.skew is not None
     assert acc.skew is not None
     assert lw.state == iw.skew + 1, "iw may follow the last lw at once"
-    assert iw.state == table.weights_used, "abc may dispatch with the iw that it needs"
+    assert iw.state is not None
+    assert iw.state <= table.weights_used, "abc may dispatch with the iw that it needs"
     assert acc.state == acc.skew + 1, "accumulators are updated back to back"
     assert abc.state is not None
     assert abc.state > acc.skew - 1, "the acc of an abc dispatches no earlier than the abc"

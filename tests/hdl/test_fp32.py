@@ -70,10 +70,17 @@ def additions(seed: int) -> tuple[Stimulus, Words]:
     a, b = float_pairs(seed)
     rng = np.random.default_rng(seed)
     b = np.where(rng.integers(0, 10, len(b)) == 0, a, b)
-    bitwise = {AddOp.PASS: a, AddOp.AND: a & b, AddOp.OR: a | b}
     op, expected = rng.integers(0, len(AddOp), len(a), np.int32), a.copy()
+    integers = {name: np.resize(values, len(a)) for name, values in integers_to_floats(seed)[0].items()}
+    a, b = (np.where(op == AddOp.CONVERT.value, integers[name], of) for name, of in (("a", a), ("b", b)))
+    others = {
+        AddOp.PASS: a,
+        AddOp.AND: a & b,
+        AddOp.OR: a | b,
+        AddOp.CONVERT: numerics.int32_to_fp32(numerics.int32_add(a, b)),
+    }
     for value in AddOp:
-        result = bitwise[value] if value in bitwise else getattr(numerics, f"fp32_{value.name.lower()}")(a, b)
+        result = others[value] if value in others else getattr(numerics, f"fp32_{value.name.lower()}")(a, b)
         expected = np.where(op == value.value, result, expected)
     return {"a": a, "b": b, "op": op}, expected
 

@@ -324,7 +324,7 @@ def test_text_is_fetched_just_in_time(config: ChipConfig, name: str, early: int)
     assert table.fetch.state is not None
     units = [enc.encode(unit_instruction(queue, a), queue) for a in (1, 2, 3)]
     fetched = [*units, enc.encode(instruction("halt"), queue)]
-    pieces, at, stream = enc.word_vectors(queue.kind), config.imem_words - 3, queue.fetches[1]
+    pieces, at, stream = enc.word_vectors(queue.kind), config.imem_words - 3, queue.fetches[-1]
     ready = table.fetch.state + len(fetched) * pieces - 1
     # HALT is read `text_ahead` before the second of the units dispatches.
     first = ready - early + table.text_ahead - 1
@@ -384,6 +384,6 @@ def test_missing_text_is_a_fault() -> None:
     text = [instruction("sync"), instruction("ifetch", s=stream, a=20, n=3), instruction("halt")]
     vectors = {1 + k: (stream, v) for k, v in enumerate(vectors_of(NANO, queue, [5, 5, 5]))}
     del vectors[2]
-    vectors[5] = (queue.fetches[1], 0)
+    vectors[5] = (queue.fetches[-1], 0)
     run = fetch(NANO, queue, [enc.encode(inst, queue) for inst in text], vectors, 30)
     assert run == Fetched([], 1, [], [2, 5], list(range(1, 7)))

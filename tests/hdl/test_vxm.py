@@ -31,7 +31,7 @@ from openlpu.arch.isa import (
 )
 from openlpu.arch.presets import NANO
 from openlpu.arch.timing import Latency, timing
-from openlpu.hdl.alu import LaneAlu
+from openlpu.hdl.alu import LaneAlu, operation
 from openlpu.hdl.vxm import Vxm
 
 SEED = 20261124
@@ -414,7 +414,6 @@ def test_a_lane_refuses_a_depth_without_a_register() -> None:
         LaneAlu(classes=(INT,), depth=0)
 
 
-def test_a_lane_knows_its_own_operations_only() -> None:
-    alu = LaneAlu(classes=(FMUL,), depth=2)
+def test_an_alu_knows_its_own_operations_only() -> None:
     with pytest.raises(KeyError, match="fadd"):
-        alu.operation("fadd")
+        operation((FMUL,), "fadd")

@@ -43,9 +43,9 @@ UNITS = {
     "queues": r"icu_\w+",
     "streams": r"chip\.hop\d+",
     "MEM": r"mem_\w+",
-    "MXM": r"chip\.mxm_\w+|column|dot_product\w*",
+    "MXM": r"chip\.mxm_\w+|mxm_relay|column|dot_product\w*",
     "SXM": r"chip\.sxm_\w+",
-    "VXM": r"chip\.vxm|lane_alu_\w+",
+    "VXM": r"chip\.vxm|vxm_\w+|lane_alu_\w+",
     "ECC": r"encoder_\w+|corrector",
     "run control": r"chip(\.host)?|errors_\w+",
 }
@@ -80,8 +80,7 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[int]:
 
 def dot_products_verilog(config: ChipConfig, in_dsp: Sequence[int]) -> str:
     """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said."""
-    # The array has the activation register in front.
-    tree = timing(config).array - config.pipeline.multiply - 1
+    tree = timing(config).tree
     return "".join(
         verilog.convert(
             # The member protocol of both: see `openlpu.hdl.mxm`.

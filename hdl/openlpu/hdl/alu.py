@@ -8,7 +8,7 @@ them are equally deep, so that results leave in the order in which their operand
 that a short datapath has left over stand where they shorten its stretches.
 
 The lanes of an ALU all do the same, so what an operation means is looked up once for all of them: they take it as a
-word of `LaneAlu.control`, one bit per datapath to choose its result, and its control inputs.
+word of `control_layout`, one bit per datapath to choose its result, and its control inputs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ from .pipeline import Datapath, Step
 from .shared import SharedComponent
 from .special import Special, SpecialOp
 
-__all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu"]
+__all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu", "control_layout", "operation"]
 
 
 class IntegerOp(enum.Enum, shape=5):
@@ -121,10 +121,28 @@ _OPERATIONS: Mapping[str, _Operation] = {
 }
 
 
+def control_layout(classes: Sequence[OpClass]) -> data.StructLayout:
+    """What the lanes of an ALU are told of an operation.
+
+    By datapath: whether its result is `chosen`, and the inputs that operations set.
+    """
+    layouts: dict[str, dict[str, int]] = {}
+    for operation in _operations(classes).values():
+        fields = layouts.setdefault(operation.unit, {"chosen": 1})
+        fields |= {port: _width(value) for port, value in operation.controls.items()}
+    return data.StructLayout({name: data.StructLayout(layouts[name]) for name in _UNITS if name in layouts})
+
+
+def operation(classes: Sequence[OpClass], mnemonic: str) -> Value:
+    """The value of `control_layout` for an operation. Raises KeyError for one that an ALU of the classes lacks."""
+    wanted = _operations(classes)[mnemonic]
+    return Value.cast(control_layout(classes).const({wanted.unit: {"chosen": 1, **wanted.controls}}))
+
+
 class LaneAlu(SharedComponent):
     """The 32-bit data path of one lane: operands and an operation every cycle, each result `depth` cycles later.
 
-    `control` is a value of `operation()`, of the same cycle as `x` and `y`; an operand that an operation does not have
+    `control` is a value of `operation`, of the same cycle as `x` and `y`; an operand that an operation does not have
     must be 0. The first register holds the operands, whose multiplexers are long, unless it is the only one. `o` is
     chosen from the registers behind the last of the `depth` clock edges. Nothing is reset: whatever enters leaves.
 
@@ -149,18 +167,12 @@ class LaneAlu(SharedComponent):
             raise ValueError(f"LaneAlu: depth must be at least 1 cycle, not {depth!r}")
         self._depth = depth
         self._operations = _operations(classes)
-        used = [operation.unit for operation in self._operations.values()]
-        self._layout = data.StructLayout({name: self._controls(name) for name in _UNITS if name in used})
+        self._layout = control_layout(classes)
         super().__init__(
             {"x": In(32), "y": In(32), "control": In(self._layout), "o": Out(32)},
             like=(frozenset(classes), depth),
             module_name="_".join(("lane_alu", *sorted(classes), str(depth))),
         )
-
-    def operation(self, mnemonic: str) -> Value:
-        """The value of `control` that asks for an operation. Raises KeyError for one that the ALU does not have."""
-        operation = self._operations[mnemonic]
-        return Value.cast(self._layout.const({operation.unit: {"chosen": 1, **operation.controls}}))
 
     def body(self) -> Module:
         """Operands, once registered, into every datapath; out comes the result of the chosen one."""
@@ -181,13 +193,6 @@ class LaneAlu(SharedComponent):
             results.append(unit.o)
         m.d.comb += self.o.eq(results[0] if len(results) == 1 else select(chosen, results))
         return m
-
-    def _controls(self, name: str) -> data.StructLayout:
-        """What `control` says about a datapath: whether its result is chosen, and the inputs that operations set."""
-        mine = [operation.controls for operation in self._operations.values() if operation.unit == name]
-        return data.StructLayout(
-            {"chosen": 1} | {port: _width(value) for controls in mine for port, value in controls.items()}
-        )
 
     def _tied(self, name: str, port: str, setting: Value) -> Value:
         """A control input of a datapath, whose bits are constants where they are the same for every operation."""
@@ -210,12 +215,12 @@ def _width(setting: bool | enum.Enum) -> int:
 def _operations(classes: Sequence[OpClass]) -> dict[str, _Operation]:
     """The operations of an ALU with these classes, by mnemonic."""
     mnemonics = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.op_class in classes]
-    # What needs no datapath of its own is done by one that is there: around a sum, or in an `or` with nothing.
-    around_sums = {"pass": AddOp.PASS, "and": AddOp.AND, "or": AddOp.OR}
+    # What needs no datapath of its own is done by one that is there: that of sums, or an `or` with nothing.
+    by_sums = {"pass": AddOp.PASS, "and": AddOp.AND, "or": AddOp.OR, "i2f": AddOp.CONVERT}
     found = {mnemonic: _OPERATIONS[mnemonic] for mnemonic in ("pass", *mnemonics)}
     if OpClass.FADD in classes:
         return found | {
-            mnemonic: _Operation("add", {"op": op}) for mnemonic, op in around_sums.items() if mnemonic in found
+            mnemonic: _Operation("add", {"op": op}) for mnemonic, op in by_sums.items() if mnemonic in found
         }
     if not {OpClass.INT, OpClass.MASK}.isdisjoint(classes):
         found["pass"] = _OPERATIONS["or"]

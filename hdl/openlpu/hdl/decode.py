@@ -9,7 +9,6 @@ what it receives is an instruction it has, and need not compare more bits than t
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -20,11 +19,19 @@ from openlpu.arch.encoding import OPCODE_BITS, Layout, Slot, encoding
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Operand, Spec
 from openlpu.arch.isa import Value as FieldValue
-from openlpu.arch.timing import timing
 
 from .stream import StreamSignature
 
-__all__ = ["Decoder", "Dispatch", "IssueSignature", "delayed", "named", "part", "queue_ports", "reach", "select"]
+__all__ = [
+    "Decoder",
+    "IssueSignature",
+    "delayed",
+    "named",
+    "part",
+    "queue_ports",
+    "reach",
+    "select",
+]
 
 
 class IssueSignature(wiring.Signature):
@@ -252,32 +259,3 @@ class Decoder:
 
         exponents = range(words.bit_length())
         return select([self.names(spec.mnemonic, "n", n) for n in exponents], [fits(n) for n in exponents]).any()
-
-
-class Dispatch:
-    """The way of a queue's instructions from their issue port, through the fan-out registers, to their operands.
-
-    They are decoded in front of the last of those registers, if there is any: what a word means goes to all lanes of a
-    unit, and so has a cycle for that way alone.
-
-    `valid` : beside the operands.
-    `ahead` : the same, in front of the last register.
-    `instruction` : the word in front of the last register; what it means goes through `decoded`.
-    """
-
-    def __init__(self, m: Module, config: ChipConfig, queue: Queue, issue: Any) -> None:
-        stages = timing(config).dispatch + timing(config).correct
-        self._m, self._name, self._last = m, part(queue), min(stages, 1)
-        word = delayed(m, f"{self._name}_word", issue.word, stages - self._last, reset_less=True)
-        self.instruction = Decoder(config, queue, word)
-        self.ahead: Value = delayed(m, f"{self._name}_ahead", issue.valid, stages - self._last)
-        self.valid: Signal = self.decoded("valid", self.ahead)
-
-    def decoded(self, name: str, value: Value, *, reset_less: bool = False) -> Signal:
-        """`value`, which comes from `ahead` or `instruction`, beside the operands."""
-        name = f"{self._name}_{name}"
-        return named(self._m, name, delayed(self._m, name, value, self._last, reset_less=reset_less))
-
-    def executes(self, name: str, *mnemonics: str) -> Signal:
-        """1 beside the operands of one of the instructions."""
-        return self.decoded(name, self.ahead & self.instruction.is_any(mnemonics))

@@ -43,19 +43,22 @@ class AddOp(enum.Enum, shape=4):
     PASS = 7
     AND = 8
     OR = 9
+    CONVERT = 10
 
 
 class FpAdd(Datapath):
     """Sums, and what can be told from the comparison that a sum begins with.
 
     ``a + b`` and ``a - b``: `numerics.fp32_add` and `fp32_sub`; the larger or smaller operand, or an all-ones mask
-    where a relation holds: `fp32_max`, `fp32_min`, `fp32_lt`, `fp32_le` and `fp32_eq`; or, bit by bit, `a`, ``a & b``
-    or ``a | b``. The result for a value of `op` outside `AddOp` is any word.
+    where a relation holds: `fp32_max`, `fp32_min`, `fp32_lt`, `fp32_le` and `fp32_eq`; bit by bit, `a`, ``a & b`` or
+    ``a | b``; or the sum of two integers as a float, as `IntToFp` makes it. The result for a value of `op` outside
+    `AddOp` is any word.
 
     The operand of smaller magnitude is shifted right to the exponent of the larger one and added to it or taken from
     it, so the sum is never negative. Three bits below the significand suffice: the last of them collects everything
     shifted out. What is no sum is a word known as soon as the operands are compared, which goes around all this, or one
-    of equal bits.
+    of equal bits. Integers are added where floats are compared; their sum then is the smaller operand beside a larger
+    one of 0, and is taken from that if it is negative.
     """
 
     a: Signal
@@ -156,13 +159,22 @@ class FpToInt(Datapath):
 
 # --- steps of the adder ---
 
+_OF_INTEGERS = BIAS + 30
+"""The exponent of a significand whose leading one weighs as much as the highest bit but one of an integer."""
+
 
 def _compare_magnitudes(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:
-    difference = named(m, "difference", (a[:31] - b[:31])[:32])
-    return {"swap": difference[31], "alike": ~difference.any()}
+    converts = named(m, "converts", op == AddOp.CONVERT)
+    # The extra lowest bit feeds the carry that completes a two's complement. The highest one is a sign, of both.
+    augend = Cat(Const(1, 1), a[:31], a[31] & converts)
+    addend = Cat(~converts, b[:31] ^ (~converts).replicate(31), b[31] | ~converts)
+    total = named(m, "total", (augend + addend)[1:33])
+    return {"swap": total[31], "alike": ~total[:31].any(), "converts": converts, "integer": Mux(converts, total, 0)}
 
 
-def _swap(m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value) -> dict[str, Value]:
+def _swap(
+    m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value, converts: Value, integer: Value
+) -> dict[str, Value]:
     x, y = fields(a), fields(b)
     a_zero, b_zero = named(m, "a_zero", is_zero(a)), named(m, "b_zero", is_zero(b))
     zeros = named(m, "zeros", a_zero & b_zero)
@@ -194,18 +206,18 @@ def _swap(m: Module, a: Value, b: Value, op: Value, swap: Value, alike: Value) -
     cancels = opposite & (alike | zeros)
     sign = Mux(swap, y.sign ^ (op == AddOp.SUB), x.sign) & ~cancels
     return {
-        "larger": Mux(zeros, 0, Cat(Mux(swap, y.fraction, x.fraction), Const(1, 1))),
-        "smaller": Cat(Mux(swap, x.fraction, y.fraction), Const(1, 1)),
-        "smaller_zero": Mux(swap, a_zero, b_zero),
-        "exponent": Mux(swap, y.exponent, x.exponent),
-        "smaller_exponent": Mux(swap, x.exponent, y.exponent),
-        "opposite": opposite,
+        "larger": Mux(zeros | converts, 0, Cat(Mux(swap, y.fraction, x.fraction), Const(1, 1))),
+        "smaller": Mux(converts, integer[7:31], Cat(Mux(swap, x.fraction, y.fraction), Const(1, 1))),
+        "smaller_zero": Mux(swap, a_zero, b_zero) & ~converts,
+        "exponent": Mux(converts, _OF_INTEGERS, Mux(swap, y.exponent, x.exponent)),
+        "smaller_exponent": Mux(converts, _OF_INTEGERS, Mux(swap, x.exponent, y.exponent)),
+        "opposite": Mux(converts, integer[31], opposite),
         "sums": sums,
         "bounds": bounds,
         "word": word[:31],
         "kept": bitwise | (op == AddOp.PASS) | (bounds & ~Mux(takes_b, b_zero, a_zero)),
         "holds": holds,
-        "sign": Mux(sums, sign, word[31] & ~op.matches(AddOp.LT, AddOp.LE, AddOp.EQ)),
+        "sign": Mux(sums, sign, Mux(converts, integer[31], word[31] & ~op.matches(AddOp.LT, AddOp.LE, AddOp.EQ))),
     }
 
 
@@ -218,6 +230,7 @@ def _classify(
     opposite: Value,
     sums: Value,
     bounds: Value,
+    converts: Value,
     kept: Value,
     holds: Value,
 ) -> dict[str, Value]:
@@ -232,7 +245,7 @@ def _classify(
         "negligible": smaller_zero | distance[5:].any(),
         "nan": (unordered & (sums | bounds)) | difference_of_infinities,
         "infinite": unlimited & sums,
-        "finite": sums & ~unlimited,
+        "finite": (sums & ~unlimited) | converts,
         "kept": kept & ~(unordered & bounds),
         "holds": holds & ~unordered,
     }
@@ -244,16 +257,25 @@ def _align(m: Module, smaller: Value, distance: Value, negligible: Value) -> dic
 
 
 def _add(
-    m: Module, larger: Value, exponent: Value, aligned: Value, distance: Value, lost: Value, opposite: Value
+    m: Module,
+    larger: Value,
+    exponent: Value,
+    integer: Value,
+    aligned: Value,
+    distance: Value,
+    lost: Value,
+    opposite: Value,
 ) -> dict[str, Value]:
     # The last level of the shift is not longer for the inversion behind it.
     shifted, more_lost = shifted_right(m, aligned, distance[:1])
+    # Of the seven bits below a significand alignment fills three. An integer fills them all, and the one above, too.
+    low = integer[:7] | Cat(Const(0, 4), lost | more_lost, shifted[:2])
     # The extra lowest bit feeds the carry that completes a two's complement into one carry chain.
-    augend = Cat(Const(1, 1), Const(0, 3), larger, Const(0, 1))
-    addend = Cat(opposite, Cat(lost | more_lost, shifted) ^ opposite.replicate(27), opposite)
+    augend = Cat(Const(1, 1), Const(0, 7), larger, Const(0, 1))
+    addend = Cat(opposite, Cat(low, shifted[2:], integer[31]) ^ opposite.replicate(32))
     return {
         # The top bit is that of a carry out of the larger operand: its exponent is one more.
-        "magnitude": (augend + addend)[1:29],
+        "magnitude": (augend + addend)[1:33],
         # Yet another, since to take n is to add ~n and one.
         "exponent": Cat(exponent[0], exponent[1:] + 1),
     }

@@ -21,7 +21,8 @@ from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
 
-from .decode import Dispatch, delayed, named, queue_ports, reach, select
+from .decode import delayed, named, queue_ports, reach, select
+from .dispatch import Dispatch
 from .ram import Ram
 from .shared import SharedComponent
 

@@ -20,7 +20,8 @@ from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
-from .decode import Dispatch, delayed, named, queue_ports, select
+from .decode import delayed, named, queue_ports, select
+from .dispatch import Dispatch, Relay, local_registers, relays
 from .ram import Ram
 from .shared import SharedComponent
 
@@ -31,7 +32,8 @@ class Column(SharedComponent):
     """One column of weights.
 
     `load`, one bit a row group: the group's weights become `weights` in the shadow. `load_whole`: all of them become
-    `column` there; not together with `load`. `install`: the shadow becomes the weights `in_use`.
+    `column` there; not together with `load`. `install`: the shadow becomes the weights `in_use`. These three come one
+    register ahead, if there is any behind the decoder.
     """
 
     load: Signal
@@ -60,14 +62,17 @@ class Column(SharedComponent):
         """Build both registers of each weight."""
         m = Module()
         together = self._config.weight_streams
+        orders = Cat(self.load, self.load_whole, self.install)
+        registered = delayed(m, "orders", orders, local_registers(self._config))
+        load, load_whole, install = registered[: len(self.load)], registered[-2], registered[-1]
         for row in range(self._config.lanes):
             shadow = Signal(8, name=f"shadow{row}", reset_less=True)
             weight = Signal(8, name=f"weight{row}", reset_less=True)
-            with m.If(self.load[row // together]):
+            with m.If(load[row // together]):
                 m.d.sync += shadow.eq(self.weights.word_select(row % together, 8))
-            with m.Elif(self.load_whole):
+            with m.Elif(load_whole):
                 m.d.sync += shadow.eq(self.column.word_select(row, 8))
-            with m.If(self.install):
+            with m.If(install):
                 m.d.sync += weight.eq(shadow)
             m.d.comb += self.in_use.word_select(row, 8).eq(weight)
         return m
@@ -150,12 +155,12 @@ class MxmPlane(wiring.Component):
         instruction, ahead = dispatch.instruction, dispatch.ahead
         rows, whole = (ahead & instruction.is_any(forms) for forms in (("lw", "lw_iw"), ("lwt", "lwt_iw")))
         later = delayed(m, "weights_later", ahead & instruction.is_any(("lw_iw", "lwt_iw")), 1)
-        install = dispatch.decoded("install", (ahead & instruction.is_("iw")) | later)
+        install = dispatch.decoded("install", (ahead & instruction.is_("iw")) | later, ahead=1)
         together = self._config.weight_streams
         # Every load has its group in the same place.
         group = [instruction.names("lw", "g", g) for g in range(self._config.lanes // together)]
-        load = dispatch.decoded("load", Cat(rows & match for match in group))
-        load_whole = dispatch.decoded("load_whole", Cat(whole & match for match in group))
+        load = dispatch.decoded("load", Cat(rows & match for match in group), ahead=1)
+        load_whole = dispatch.decoded("load_whole", Cat(whole & match for match in group), ahead=1)
         for lane, column in enumerate(columns):
             m.d.comb += [
                 column.load.eq(load),
@@ -164,7 +169,7 @@ class MxmPlane(wiring.Component):
                 column.column.eq(self.weights_taps[lane % together].data),
                 column.install.eq(install),
             ]
-        loads = load.any() | load_whole.any()
+        loads = dispatch.decoded("loads", rows | whole)
         m.d.sync += self.weights_empty.eq(loads & ~Cat(tap.valid for tap in self.weights_taps).all())
 
     def _elaborate_acts(self, m: Module, dots: Sequence[DotProduct]) -> Value:
@@ -193,8 +198,19 @@ class MxmPlane(wiring.Component):
             activations.eq(Mux(replays, read.data, sampled)),
             self.acts_empty.eq(valid & ~replays & ~given),
         ]
-        m.d.comb += [dot.a.eq(activations) for dot in dots]
+        self._spread(m, activations, dots)
         return delayed(m, "standing", valid & ~stores, timing(self._config).array)
+
+    def _spread(self, m: Module, activations: Signal, dots: Sequence[DotProduct]) -> None:
+        """Give activations to all columns: through registers of their own for some of these, if there are more."""
+        together = -(-len(dots) // relays(self._config))
+        for i, dot in enumerate(dots):
+            if i % together == 0:
+                stages = self._config.pipeline.activations - 1
+                relay = Relay(width=len(activations), stages=stages, module_name="mxm_relay")
+                m.submodules[f"activations{i}"] = relay
+                m.d.comb += relay.i.eq(activations)
+            m.d.comb += dot.a.eq(relay.o)
 
     def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
         """Read-modify-write in two stages: address the memory; add, write back and produce."""

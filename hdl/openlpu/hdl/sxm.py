@@ -17,7 +17,8 @@ from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 
-from .decode import Dispatch, delayed, named, queue_ports, select
+from .decode import delayed, named, queue_ports, select
+from .dispatch import Dispatch
 from .pipeline import Datapath, Step
 
 __all__ = ["Sxm"]

@@ -93,6 +93,7 @@ class AluConfig:
     """
 
     classes: tuple[OpClass, ...]
+    """Every ALU passes its first operand on; one without classes does nothing else."""
     x: tuple[Source, ...] = tuple(Source)
     """What the first operand may be."""
     y: tuple[Source, ...] = tuple(Source)
@@ -103,7 +104,6 @@ class AluConfig:
     """Its result may go to streams (it may always feed a chained ALU)."""
 
     def __post_init__(self) -> None:
-        _require(len(self.classes) > 0, "alus", "an ALU needs at least one operation class")
         for name, values in (("classes", self.classes), ("x", self.x), ("y", self.y), ("chain", self.chain)):
             _require(len(set(values)) == len(values), f"alus.{name}", f"something is repeated in {list(values)}")
         _require(len(self.x) > 0, "alus.x", "an ALU needs a source for its first operand")
@@ -122,10 +122,14 @@ class PipelineConfig:
     """From a queue's head to the unit's control inputs: the fan-out registers of the instruction."""
     sram: int = 1
     """From address to data of a MEM slice."""
+    activations: int = 1
+    """The MXM: registers between sampled activations and the multipliers of all columns."""
     multiply: int = 1
-    """The multipliers of the MXM, after the activation register."""
+    """The multipliers of the MXM, after the activation registers."""
     tree_levels: int = 2
     """Adder-tree levels of the MXM between two registers."""
+    alu_pass: int = 1
+    """VXM, an ALU without classes: from sampled operand to the result register."""
     alu_int: int = 2
     """VXM, class `int`: from sampled operands to the result register."""
     alu_mask: int = 2

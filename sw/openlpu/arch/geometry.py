@@ -92,7 +92,8 @@ class Queue:
     consumes: tuple[Stream, ...]
     produces: tuple[Stream, ...]
     fetches: tuple[Stream, ...]
-    """The streams that IFETCH may take instruction text from: one in each direction, whatever else the unit reaches."""
+    """The streams that IFETCH may take instruction text from, whatever else the unit reaches: one eastward, as the host's
+    text comes, and one westward if there is no SRAM in the west."""
 
     @property
     def unit(self) -> str:
@@ -157,7 +158,9 @@ class Geometry:
         ) -> None:
             # The own stream of a MEM slice brings its text, too; the other queues are spread over all streams.
             number = index % config.mem_slices if kind in (QueueKind.MEM_READ, QueueKind.MEM_WRITE) else len(queues)
-            fetches = tuple(Stream(direction, number % config.streams) for direction in Direction)
+            first_sram = self.vxm_hop - config.mem_hops if config.hemispheres == 2 else self.vxm_hop + 1
+            directions = (Direction.EAST,) if hop >= first_sram else tuple(Direction)
+            fetches = tuple(Stream(direction, number % config.streams) for direction in directions)
             queues.append(Queue(name, kind, hop, index, consumes, produces, fetches))
 
         for hemisphere, outward in enumerate(sides):

@@ -62,9 +62,11 @@ class Timing:
         self.encode = int(config.ecc)
         """From a unit's result to the stream: the encoder. MEM has none, as it stores vectors with their check bits."""
         levels = (config.lanes - 1).bit_length()
-        self.array = 1 + pipe.multiply + -(-levels // pipe.tree_levels)
-        """From sampled activations to the array's sums: activation register, multipliers, adder tree."""
-        self.weights_used = self.dispatch + 1
+        self.tree = -(-levels // pipe.tree_levels)
+        """From products to the array's sums: the adder tree."""
+        self.array = pipe.activations + pipe.multiply + self.tree
+        """From sampled activations to the array's sums: activation registers, multipliers, adder tree."""
+        self.weights_used = self.dispatch + pipe.activations
         """From the dispatch of `abc` or `abr` to the cycle whose array weights it multiplies with."""
         self.fetch = Latency(skew=self.dispatch, state=self.dispatch + self.correct + 2)
         """Of `ifetch`: its first vector is sampled at `skew`; a word may be read from the instruction memory `state`
@@ -79,7 +81,10 @@ class Timing:
         self.host_read = self.host_written + 1 + pipe.sram + 1 + self.correct
         """From a read on the host port to its word there: as long as the write before it needs, wherever it goes; SRAM,
         collecting register, corrector."""
-        self.alu_depth = tuple(max(getattr(pipe, f"alu_{op_class}") for op_class in alu.classes) for alu in config.alus)
+        self.alu_depth = tuple(
+            max((getattr(pipe, f"alu_{op_class}") for op_class in alu.classes), default=pipe.alu_pass)
+            for alu in config.alus
+        )
         """Per ALU, from sampled operands to the result register: its deepest class, so that results never collide."""
 
     def latency(self, spec: Spec, queue: Queue) -> Latency:

@@ -75,10 +75,12 @@ def _random_alus(rng: random.Random) -> tuple[AluConfig, ...]:
 
 def _random_pipeline(rng: random.Random) -> PipelineConfig:
     return PipelineConfig(
-        dispatch=rng.randint(0, 2),
+        dispatch=rng.randint(0, 4),
         sram=rng.randint(1, 3),
+        activations=rng.randint(1, 3),
         multiply=rng.randint(1, 3),
         tree_levels=rng.randint(1, 3),
+        alu_pass=rng.randint(1, 2),
         alu_int=rng.randint(1, 3),
         alu_mask=rng.randint(1, 3),
         alu_i2f=rng.randint(1, 5),

@@ -23,7 +23,7 @@ from openlpu.arch.isa import INSTRUCTIONS
 from openlpu.arch.numerics import Words
 from openlpu.arch.presets import PRESETS
 from openlpu.arch.timing import timing
-from openlpu.hdl.alu import LaneAlu
+from openlpu.hdl.alu import LaneAlu, operation
 from openlpu.hdl.generate import LINT_WAIVERS
 from openlpu.hdl.shared import Library
 from openlpu.verif import simulator
@@ -70,9 +70,8 @@ class SweptAlu(SweptUnit):
 
     def __init__(self, classes: Iterable[OpClass], depth: int) -> None:
         self._classes = tuple(sorted(classes))
-        lane = LaneAlu(classes=self._classes, depth=depth)
         mine = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.op_class in self._classes]
-        operations = {mnemonic: Const.cast(lane.operation(mnemonic)).value for mnemonic in ("pass", *mine)}
+        operations = {name: Const.cast(operation(self._classes, name)).value for name in ("pass", *mine)}
         super().__init__("_".join((*self._classes, str(depth))), depth, operations)
 
     def build(self) -> tuple[Elaboratable, Value, Value, Value, Value]:
