@@ -21,7 +21,7 @@ from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
 
-from .decode import delayed, part
+from .decode import delayed, named, part
 from .ecc import CheckedHop
 from .errors import COUNT_BITS, ErrorCounts, QueueErrors, counting_places
 from .host import HostPort, HostSignature, text_name
@@ -41,9 +41,10 @@ MOST_LANES = 64
 def clock_delay(config: ChipConfig) -> int:
     """How late the chip's own clock of the program runs: that many cycles after cycle c of the program, `cycles` is c.
 
-    It is how long a fault takes to be recorded: a corrector, a register in the unit, and one on the way.
+    It is how long a fault takes to be recorded: a corrector, a register in the unit, one on the way, and one that knows
+    which queue comes first.
     """
-    return timing(config).correct + 2
+    return timing(config).correct + 3
 
 
 class ChipSignature(wiring.Signature):
@@ -290,15 +291,22 @@ class Chip(wiring.Component):
         self, m: Module, start: Value, now: Value, illegal: Sequence[Value], empty: Sequence[Value]
     ) -> None:
         # Units tell of an empty operand one cycle after they get it; illegal words must not get ahead of them.
-        illegal_q = delayed(m, "illegal", Cat(illegal), clock_delay(self._config))
-        empty_q = delayed(m, "empty", Cat(empty), 1)
-        with m.If(illegal_q.any() | empty_q.any()):
+        illegal_q = delayed(m, "illegal", Cat(illegal), clock_delay(self._config) - 1)
+        wrong = named(m, "wrong", illegal_q | delayed(m, "empty", Cat(empty), 1))
+        found, first, first_illegal = Signal(), Signal.like(self.fault_queue), Signal()
+        m.d.sync += found.eq(wrong.any())
+        for i in reversed(range(len(wrong))):
+            with m.If(wrong[i]):
+                m.d.sync += [first.eq(i), first_illegal.eq(illegal_q[i])]
+        with m.If(found):
             m.d.sync += self.faults.eq(self.faults + 1)
-        with m.If(~self.fault):
-            for i in reversed(range(len(illegal))):
-                with m.If(illegal_q[i] | empty_q[i]):
-                    m.d.sync += [self.fault.eq(1), self.fault_queue.eq(i), self.fault_illegal.eq(illegal_q[i])]
-                    m.d.sync += self.fault_cycle.eq(now)
+        with m.If(found & ~self.fault):
+            m.d.sync += [
+                self.fault.eq(1),
+                self.fault_queue.eq(first),
+                self.fault_illegal.eq(first_illegal),
+                self.fault_cycle.eq(now),
+            ]
         with m.If(start):
             m.d.sync += [self.fault.eq(0), self.faults.eq(0)]
 

@@ -2,9 +2,9 @@
 # Copyright 2026 The OpenLPU authors
 """From the issue port to the operands: fan-out registers, with the decoder among them.
 
-What an instruction means goes to all lanes of a unit, which may lie far from each other. So it is decoded as early as
-the registers behind the decoder can spread it: first one for all lanes, then a `Relay` for a quarter of them, then one
-in each lane. `PipelineConfig.dispatch` says how many there are; the last ones are the first to be there.
+What an instruction means goes to all lanes of a unit, which may lie far from each other. So behind the decoder are as
+many of the registers as can help to spread it: one for all lanes, then one for a quarter of them, then one in each.
+`PipelineConfig.dispatch` says how many registers there are; the last ones are the first to be there.
 """
 
 from typing import Any
@@ -19,10 +19,11 @@ from openlpu.arch.timing import timing
 from .decode import Decoder, delayed, named, part
 from .shared import SharedComponent
 
-__all__ = ["Dispatch", "Relay", "local_registers", "relay_registers", "relays"]
+__all__ = ["Dispatch", "local_registers", "relay_registers", "relayed"]
 
 _REGISTERS = 3
 """Behind the decoder, as far as there are so many."""
+_RELAYS = 4
 
 
 def _registers(config: ChipConfig, ahead: int) -> int:
@@ -36,21 +37,13 @@ def local_registers(config: ChipConfig) -> int:
     return _registers(config, 0) - _registers(config, 1)
 
 
-def relays(config: ChipConfig) -> int:
-    """How many `Relay`s the lanes share."""
-    return min(config.lanes, 4)
-
-
 def relay_registers(config: ChipConfig) -> int:
-    """How many registers a `Relay` has for what is decoded `ahead` by 2: one, unless there are fewer than two."""
+    """How many registers a relay has for what is decoded `ahead` by 2: one, unless there are fewer than two."""
     return _registers(config, 1) - _registers(config, 2)
 
 
-class Relay(SharedComponent):
-    """`o` is `i` of some cycles ago: registers of some of the lanes for what goes to all.
-
-    Far from each other on a device, lanes are reached sooner from registers of their own. A module keeps these apart.
-    """
+class _Relay(SharedComponent):
+    """`o` is `i` of some cycles ago, at least one. Synthesis merges nothing across modules, so these are kept apart."""
 
     i: Signal
     o: Signal
@@ -64,6 +57,22 @@ class Relay(SharedComponent):
         m = Module()
         m.d.comb += self.o.eq(delayed(m, "relayed", self.i, self._stages, reset_less=True))
         return m
+
+
+def relayed(m: Module, name: str, value: Value, lanes: int, stages: int) -> list[Value]:
+    """`value` of `stages` cycles ago, for each of the lanes.
+
+    Every quarter of the lanes has registers of its own: it may lie far from the others, but is small itself.
+    """
+    if stages == 0:
+        return [value] * lanes
+    relays: list[_Relay] = []
+    for number in range(min(_RELAYS, lanes)):
+        relay = _Relay(width=len(value), stages=stages, module_name=f"{name}_relay")
+        m.submodules[f"{name}_relay{number}"] = relay
+        m.d.comb += relay.i.eq(value)
+        relays.append(relay)
+    return [relays[lane * len(relays) // lanes].o for lane in range(lanes)]
 
 
 class Dispatch:

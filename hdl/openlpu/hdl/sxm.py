@@ -7,7 +7,7 @@ for every lane. Both first choose their streams, and can take a group of four at
 registers lie after that choice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -25,23 +25,36 @@ __all__ = ["Sxm"]
 
 
 class _Rotator(Datapath):
-    """Lane i is lane (i - n) modulo lanes of `data` where `keep[i]`, else 0; `n` from 0 to lanes - 1."""
+    """Lane i is lane (i - n) modulo lanes of a vector where `keep[i]`, else 0; `n` from 0 to lanes - 1.
 
-    data: Signal
+    The vector is `plane` where `grouped`, else `single`.
+    """
+
+    plane: Signal
+    single: Signal
+    grouped: Signal
     n: Signal
     keep: Signal
 
     def __init__(self, *, lanes: int, depth: int) -> None:
-        def rotate(m: Module, data: Value, n: Value, keep: Value) -> dict[str, Value]:
-            for level in range(len(n)):
-                distance = 8 * ((1 << level) % lanes)
-                data = named(m, f"level{level}", Mux(n[level], data.rotate_left(distance), data))
+        def choose(m: Module, plane: Value, single: Value, grouped: Value) -> dict[str, Value]:
+            return {"data": Mux(grouped, plane, single)}
+
+        def rotate(level: int) -> Callable[..., dict[str, Value]]:
+            def rotated(m: Module, data: Value, n: Value) -> dict[str, Value]:
+                return {"data": Mux(n[level], data.rotate_left(8 * ((1 << level) % lanes)), data)}
+
+            return rotated
+
+        def mask(m: Module, data: Value, keep: Value) -> dict[str, Value]:
             return {"o": data & Cat(bit.replicate(8) for bit in keep)}
 
+        # What chooses the planes stands in front of the first step. The mask takes no more than an input.
+        levels = [Step(rotate(level), delay=1) for level in range(bits_for(lanes))]
         super().__init__(
-            inputs={"data": 8 * lanes, "n": bits_for(lanes), "keep": lanes},
+            inputs={"plane": 8 * lanes, "single": 8 * lanes, "grouped": 1, "n": bits_for(lanes), "keep": lanes},
             output=8 * lanes,
-            steps=[Step(rotate, delay=1)],
+            steps=[Step(choose, delay=2), *levels, Step(mask, delay=0)],
             depth=depth,
         )
 
@@ -129,7 +142,13 @@ class Sxm(wiring.Component):
         rotated = []
         for place, plane in enumerate(planes):
             m.submodules[f"rotator{place}"] = rotator = _Rotator(lanes=lanes, depth=config.pipeline.lanes)
-            m.d.comb += [rotator.data.eq(Mux(grouped, plane, single)), rotator.n.eq(n), rotator.keep.eq(keep)]
+            m.d.comb += [
+                rotator.plane.eq(plane),
+                rotator.single.eq(single),
+                rotator.grouped.eq(grouped),
+                rotator.n.eq(n),
+                rotator.keep.eq(keep),
+            ]
             rotated.append(rotator.o)
         target = dispatch.decoded("target", instruction.choose_of(mnemonics, "d", queue.produces), reset_less=True)
         produces = delayed(m, "shift_produces", target & valid.replicate(len(target)), config.pipeline.lanes)

@@ -20,7 +20,7 @@ from openlpu.arch.timing import timing
 
 from .alu import operation
 from .decode import delayed, part, queue_ports, select
-from .dispatch import Dispatch, Relay, relay_registers, relays
+from .dispatch import Dispatch, relay_registers, relayed
 from .vxm_lane import VxmLane, alu_layout, operand_streams
 
 __all__ = ["Vxm"]
@@ -61,19 +61,14 @@ class Vxm(wiring.Component):
 
     def _elaborate_lanes(self, m: Module, controls: list[Signal]) -> None:
         """Give every lane its bytes of the streams, and collect what it makes."""
-        together = -(-self._config.lanes // relays(self._config))
-        for i in range(self._config.lanes):
-            if i % together == 0:
-                stages = relay_registers(self._config)
-                relay = Relay(width=len(Cat(controls)), stages=stages, module_name="vxm_relay")
-                m.submodules[f"relay{i}"] = relay
-                m.d.comb += relay.i.eq(Cat(controls))
+        relays = relayed(m, "vxm", Cat(controls), self._config.lanes, relay_registers(self._config))
+        for i, told in enumerate(relays):
             m.submodules[f"lane{i}"] = lane = VxmLane(config=self._config)
             first = 0
             for queue, control in zip(self._queues, controls, strict=True):
                 name = part(queue)
                 m.d.comb += [
-                    getattr(lane, f"{name}_control").as_value().eq(relay.o[first:][: len(control)]),
+                    getattr(lane, f"{name}_control").as_value().eq(told[first:][: len(control)]),
                     getattr(lane, f"{name}_streams").eq(
                         Cat(tap.data.word_select(i, 8) for tap in getattr(self, f"{name}_taps"))
                     ),

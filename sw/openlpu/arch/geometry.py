@@ -92,8 +92,8 @@ class Queue:
     consumes: tuple[Stream, ...]
     produces: tuple[Stream, ...]
     fetches: tuple[Stream, ...]
-    """The streams that IFETCH may take instruction text from, whatever else the unit reaches: one eastward, as the host's
-    text comes, and one westward if there is no SRAM in the west."""
+    """The streams that IFETCH may take instruction text from, whatever else the unit reaches: one eastward, as the text
+    of the host comes, and one westward if there is no SRAM in the west."""
 
     @property
     def unit(self) -> str:
