@@ -6,10 +6,11 @@
 import dataclasses
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from amaranth.back import verilog
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -17,10 +18,11 @@ from amaranth.sim import Simulator
 
 from openlpu.arch.presets import ULX3S
 from openlpu.fpga import ecp5
-from openlpu.fpga.ecp5 import Ecp5DotProduct
+from openlpu.fpga.ecp5 import Ecp5DotProducts
 from openlpu.fpga.toolchain import find_toolchain
-from openlpu.hdl.mxm import DotProduct
+from openlpu.hdl.mxm import DotProducts
 
+INT8 = range(-128, 128)
 CORNERS = (-128, -127, -2, -1, 0, 1, 2, 126, 127)
 
 
@@ -57,48 +59,88 @@ def dsp_block(**ports: Any) -> Module:
 MODELS: dict[str, Callable[..., Module]] = {"CCU2C": carry_cell, "MULT18X18D": dsp_block}
 
 
+Operands = tuple[Sequence[int], Sequence[Sequence[int]]]
+"""The activations, and the weights of each column."""
+
+
 def packed(values: Sequence[int]) -> int:
-    return int.from_bytes(value & 0xFF for value in values)  # in any order, for both operands the same
+    return int.from_bytes(value & 0xFF for value in values)  # in any order, for all operands the same
 
 
-@pytest.mark.parametrize(
-    ("lanes", "tree", "blocks"),
-    # Those of ulx3s and of nano; then a product alone, an odd number of them, and one stage for all levels.
-    [(16, 4, 5), (16, 4, 6), (4, 1, 4), (1, 1, 0), (5, 3, 1), (4, 1, 0)],
-)
-def test_sums(lanes: int, tree: int, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On time, back to back: of random operands, of corners, and of both in one place with the others 0."""
-    seed = random.SystemRandom().getrandbits(32)
-    print(f"{seed=}")
-    draw = random.Random(seed)
-    corners = [*itertools.product(CORNERS, CORNERS)]
-    operands = [[pair] * lanes for pair in corners]
-    operands += [[draw.choice(corners) for _ in range(lanes)] for _ in range(80)]
-    operands += [[(draw.randrange(-128, 128), draw.randrange(-128, 128)) for _ in range(lanes)] for _ in range(80)]
-    for lane in range(lanes):
-        operands += [[pair if other == lane else (0, 0) for other in range(lanes)] for pair in draw.sample(corners, 8)]
-    monkeypatch.setattr(ecp5, "Instance", lambda cell, **ports: MODELS[cell](**ports))
-    dut = Ecp5DotProduct(lanes=lanes, tree=tree, blocks=blocks)
-    found = []
+def check(dut: Ecp5DotProducts, operands: Sequence[Operands], tree: int) -> None:
+    """Operands back to back, and each sum when it is due."""
+    found: list[list[int]] = []
 
     async def bench(ctx: Any) -> None:
-        for pairs in [*operands, *operands[:tree]]:
-            ctx.set(dut.a, packed([a for a, _ in pairs]))
-            ctx.set(dut.b, packed([b for _, b in pairs]))
+        for a, columns in [*operands, *operands[:tree]]:
+            ctx.set(dut.a, packed(a))
+            for port, b in zip(dut.b, columns, strict=True):
+                ctx.set(port, packed(b))
             await ctx.tick()
-            found.append(ctx.get(dut.total))
+            found.append([ctx.get(total) for total in dut.total])
 
-    simulator = Simulator(dut)
+    with pytest.MonkeyPatch.context() as patch:
+        # The simulator knows no instances.
+        patch.setattr(ecp5, "Instance", lambda cell, **ports: MODELS[cell](**ports))
+        simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert found[tree:] == [sum(a * b for a, b in pairs) for pairs in operands]
+    for (a, columns), totals in zip(operands, found[tree:], strict=True):
+        assert totals == [int(np.dot(a, b)) for b in columns], (a, columns)
 
 
-@pytest.mark.parametrize(("blocks", "chains"), [(5, 455), (6, 430)])
+@pytest.mark.parametrize(
+    ("lanes", "columns", "tree", "blocks"),
+    [
+        # Those of ulx3s and of nano.
+        *[(16, 2, 4, 11), (16, 2, 4, 12), (4, 2, 1, 8)],
+        # A row alone, by a block, two and none; an odd number of them, by none to two; one stage for all levels.
+        *[(1, 2, 1, 1), (1, 2, 1, 2), (1, 2, 1, 0), (5, 2, 3, 3), (5, 2, 2, 7), (4, 2, 1, 2), (4, 2, 1, 0)],
+        # A column alone.
+        *[(5, 1, 3, 2), (4, 1, 2, 4), (1, 1, 1, 0)],
+    ],
+)
+def test_sums(lanes: int, columns: int, tree: int, blocks: int) -> None:
+    """Of random operands, of corners in any order, and of corners in one row with the others 0."""
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"{seed=}")
+    draw = random.Random(seed)
+    corners = [*itertools.product(CORNERS, repeat=1 + columns)]
+    rows = [[row] * lanes for row in draw.sample(corners, 60 if columns > 1 else len(corners))]
+    rows += [[row] * lanes for row in itertools.product((-128, 127), repeat=1 + columns)]
+    rows += [[draw.choice(corners) for _ in range(lanes)] for _ in range(80)]
+    rows += [[tuple(draw.randrange(-128, 128) for _ in range(1 + columns)) for _ in range(lanes)] for _ in range(80)]
+    for lane in range(lanes):
+        rows += [
+            [row if other == lane else (0,) * len(row) for other in range(lanes)] for row in draw.sample(corners, 8)
+        ]
+    operands = [(a, b) for a, *b in (tuple(zip(*row, strict=True)) for row in rows)]
+    check(Ecp5DotProducts(lanes=lanes, columns=columns, tree=tree, blocks=blocks), operands, tree)
+
+
+def check_block(operands: Iterable[tuple[int, int, int]]) -> None:
+    """One block that makes the products of an activation and two weights."""
+    dut = Ecp5DotProducts(lanes=1, columns=2, tree=1, blocks=1)
+    check(dut, [((a,), ((lower,), (upper,))) for a, lower, upper in operands], 1)
+
+
+def test_two_products_of_a_block() -> None:
+    check_block(itertools.product(INT8, CORNERS, CORNERS))
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("other", CORNERS)
+def test_two_products_of_every_pair(other: int) -> None:
+    """Of all activations and weights of either column, while one of the corners is the other's weight."""
+    check_block(itertools.product(INT8, INT8, [other]))
+    check_block(itertools.product(INT8, [other], INT8))
+
+
+@pytest.mark.parametrize(("blocks", "chains"), [(11, 683), (12, 637)])
 def test_cells(blocks: int, chains: int) -> None:
-    """A column of ulx3s as small as it was made: these are most of what fills the chip."""
-    text = verilog.convert(Ecp5DotProduct(lanes=16, tree=4, blocks=blocks), "dot_product")
+    """Two columns of ulx3s as small as they were made: these are most of what fills the chip."""
+    text = verilog.convert(Ecp5DotProducts(lanes=16, columns=2, tree=4, blocks=blocks), "dot_products")
     assert text.count("MULT18X18D") == blocks
     assert text.count("CCU2C") <= chains
 
@@ -107,9 +149,10 @@ def test_cells(blocks: int, chains: int) -> None:
 def test_chains_equal_the_multiplier(tmp_path: Path) -> None:
     """For every pair of operands beside one of 0, with Yosys's model of the cell: a proof by SAT, of minutes."""
     config = dataclasses.replace(ULX3S, lanes=2, weight_streams=1)
-    generic, chains = DotProduct(config=config), Ecp5DotProduct(lanes=2, tree=1, blocks=0)
+    generic = DotProducts(config=config, columns=1)
+    chains = Ecp5DotProducts(lanes=2, columns=1, tree=1, blocks=0)
     for name, component in (("gold", generic), ("gate", chains)):
-        ports = [component.a, component.b, component.total]
+        ports = [component.a, *component.b, *component.total]
         (tmp_path / f"{name}.v").write_text(verilog.convert(component, name, ports=ports), encoding="utf-8")
     script = """
         read_verilog gate.v
@@ -124,7 +167,7 @@ def test_chains_equal_the_multiplier(tmp_path: Path) -> None:
         design -copy-from gate -as gate gate
         miter -equiv -flatten -make_outputs gold gate miter
         prep -flatten -top miter
-        sat -verify -set-init-zero -set in_b[15:8] 0 -prove trigger 0 -seq 2 -tempinduct miter
+        sat -verify -set-init-zero -set in_b__0[15:8] 0 -prove trigger 0 -seq 2 -tempinduct miter
     """
     (tmp_path / "proof.ys").write_text(script, encoding="utf-8")
     find_toolchain().run("yosys", ["-Q", "-T", "proof.ys"], tmp_path)

@@ -14,10 +14,16 @@ from openlpu.fpga.toolchain import find_toolchain
 
 CHIP = """
 module \\chip.mxm_e0 (input clk, input rst, input [31:0] a, output [17:0] total);
-    dot_product dot_product0(.clk(clk), .rst(rst), .a(a), .b(a), .total(total));
+    wire [17:0] other;
+    assign total = other;
+    dot_products_2 dot_products0(.clk(clk), .rst(rst), .a(a), .b__0(a), .b__1(a), .total__0(other));
+    dot_products_2 dot_products1(.clk(clk), .rst(rst), .a(a), .b__0(a), .b__1(a));
 endmodule
 
-module dot_product(input clk, input rst, input [31:0] a, input [31:0] b, output [17:0] total);
+module dot_products_2(
+    input clk, input rst, input [31:0] a, input [31:0] b__0, input [31:0] b__1,
+    output [17:0] total__0, output [17:0] total__1
+);
 endmodule
 
 module hosted_chip(input clk, input rst, input rx, output reg tx, output running, output reg fault);

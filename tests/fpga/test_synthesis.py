@@ -12,7 +12,7 @@ from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.fpga.area import differences
 from openlpu.fpga.device import Area
-from openlpu.fpga.synthesis import area_by_unit, dot_products_verilog, modules_of, multipliers_in_dsp, script
+from openlpu.fpga.synthesis import Share, area_by_unit, dot_products_verilog, modules_of, multipliers_in_dsp, script
 
 DATA = Path(__file__).with_name("data")
 INT, FMUL = OpClass.INT, OpClass.FMUL
@@ -27,21 +27,27 @@ def with_alus(config: ChipConfig, *classes: OpClass) -> ChipConfig:
     ("config", "dsp", "expected"),
     [
         # 16 lanes x 4 for floats leave 92 for 16 columns.
-        (ULX3S, 156, [6] * 12 + [5] * 4),
-        # 4 lanes x (4 + 6) leave 116, and a column has but 4 multipliers.
-        (NANO, 156, [4] * 4),
-        (with_alus(ULX3S, INT), 156, [10] * 12 + [9] * 4),
-        (with_alus(ULX3S, INT), 15, [1] * 15 + [0]),
-        (with_alus(ULX3S, FMUL, FMUL), 156, [2] * 12 + [1] * 4),
-        (with_alus(ULX3S, FMUL), 64, [0] * 16),
+        (ULX3S, 156, [(2, 12)] * 4 + [(2, 11)] * 4),
+        # 4 lanes x (4 + 6) leave 116, and two columns have but 8 multipliers.
+        (NANO, 156, [(2, 8)] * 2),
+        (with_alus(ULX3S, INT), 156, [(2, 20)] * 4 + [(2, 19)] * 4),
+        (with_alus(ULX3S, INT), 15, [(2, 2)] * 7 + [(2, 1)]),
+        (with_alus(ULX3S, FMUL, FMUL), 156, [(2, 4)] * 4 + [(2, 3)] * 4),
+        (with_alus(ULX3S, FMUL), 64, [(2, 0)] * 8),
         # int32 products take as many, but none of their own where there are those of floats.
-        (with_alus(ULX3S, OpClass.IMUL), 64, [0] * 16),
-        (dataclasses.replace(ULX3S, alus=(AluConfig(classes=(FMUL, OpClass.IMUL), chain=()),)), 64, [0] * 16),
-        # Every column of four planes, not of each.
-        (dataclasses.replace(with_alus(ULX3S, INT), hemispheres=2, mxm_planes=2), 66, [2] * 2 + [1] * 62),
+        (with_alus(ULX3S, OpClass.IMUL), 64, [(2, 0)] * 8),
+        (dataclasses.replace(ULX3S, alus=(AluConfig(classes=(FMUL, OpClass.IMUL), chain=()),)), 64, [(2, 0)] * 8),
+        # All of four planes, not of each.
+        (
+            dataclasses.replace(with_alus(ULX3S, INT), hemispheres=2, mxm_planes=2),
+            66,
+            [(2, 3)] * 2 + [(2, 2)] * 30,
+        ),
+        # The last of an odd number of columns is alone, and needs no more than it has products.
+        (dataclasses.replace(with_alus(NANO, INT), lanes=5, weight_streams=5), 20, [(2, 7), (2, 7), (1, 5)]),
     ],
 )
-def test_multipliers_by_count(config: ChipConfig, dsp: int, expected: list[int]) -> None:
+def test_multipliers_by_count(config: ChipConfig, dsp: int, expected: list[tuple[int, int]]) -> None:
     assert multipliers_in_dsp(config, dsp) == expected
 
 
@@ -59,17 +65,18 @@ def test_multipliers_of_other_depth_are_refused() -> None:
 
 def test_substitutes_are_named_as_the_script_names_them() -> None:
     config = dataclasses.replace(NANO, mxm_planes=2)
-    in_dsp = [1, 1, 1, 0, 0, 0, 0, 0]
+    in_dsp = [Share(2, 1)] * 3 + [Share(2, 0)]
     text = dot_products_verilog(config, in_dsp)
     none, one = modules_of(text)
-    modules = ["board", "column", "dot_product", "chip.mxm_e0", "chip.mxm_e1", "chip.vxm", "ram_8x8", none, one]
+    modules = ["board", "column", "dot_products_2", "chip.mxm_e0", "chip.mxm_e1", "chip.vxm", "ram_8x8", none, one]
     commands = script(["a.il", "b.v"], modules, top="board", in_dsp=in_dsp).splitlines()
     assert [line for line in commands if line.startswith(("read", "chtype", "setattr -mod -set"))] == [
         "read_rtlil a.il",
         "read_verilog b.v",
-        *(f"chtype -set {one} chip.mxm_e0/dot_product{lane}" for lane in range(3)),
-        f"chtype -set {none} chip.mxm_e0/dot_product3",
-        *(f"chtype -set {none} chip.mxm_e1/dot_product{lane}" for lane in range(4)),
+        f"chtype -set {one} chip.mxm_e0/dot_products0",
+        f"chtype -set {one} chip.mxm_e0/dot_products1",
+        f"chtype -set {one} chip.mxm_e1/dot_products0",
+        f"chtype -set {none} chip.mxm_e1/dot_products1",
         f"setattr -mod -set keep_hierarchy 1 column chip.mxm_e0 chip.mxm_e1 chip.vxm {none} {one}",
     ]
     assert text.count("MULT18X18D") == 1

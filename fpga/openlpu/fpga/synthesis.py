@@ -9,21 +9,23 @@ minutes less; the netlist is flattened afterwards. Mapping goes for area: a chip
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from amaranth.back import verilog
 
 from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.timing import timing
+from openlpu.hdl.mxm import dot_product_columns
 
 from .device import Area
-from .ecp5 import Ecp5DotProduct
+from .ecp5 import Ecp5DotProducts
 
 __all__ = [
     "CELLS",
     "CELLS_BY_UNIT",
     "NETLIST",
     "UNITS",
+    "Share",
     "area",
     "area_by_unit",
     "dot_products_verilog",
@@ -51,7 +53,7 @@ UNITS = {
 }
 """What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
 
-_PLANE, _DOT_PRODUCT = r"chip\.mxm_\w+", "dot_product"
+_PLANE, _DOT_PRODUCTS = r"chip\.mxm_\w+", "dot_products"
 _INFERRED = {frozenset({OpClass.FMUL, OpClass.IMUL}): 4, frozenset({OpClass.SPECIAL}): 6}
 """Multipliers that Yosys finds in an ALU's lane if it has any of these classes; in every other there is none."""
 
@@ -59,12 +61,23 @@ _MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
 _TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 
 
-def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[int]:
-    """How many multipliers get a DSP block on a device with `dsp` of them, for every MXM column of one plane after the
-    other.
+class Share(NamedTuple):
+    """What stands in for dot products: of how many columns it is, and how many DSP blocks it has."""
 
-    First come those of the VXM, which have no other good form. Raises ValueError when these alone are too many, or the
-    MXM's multipliers have another number of stages than their substitutes.
+    columns: int
+    blocks: int
+
+    @property
+    def module(self) -> str:
+        """Its Verilog module."""
+        return f"{_DOT_PRODUCTS}_{self.columns}_{self.blocks}"
+
+
+def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[Share]:
+    """The shares of a device with `dsp` DSP blocks, for all dot products of one MXM plane after the other.
+
+    First come the multipliers of the VXM, which have no other good form. Raises ValueError when these alone are too
+    many, or the MXM's multipliers have another number of stages than their substitutes.
     """
     if config.pipeline.multiply != 1:
         raise ValueError(
@@ -74,37 +87,42 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[int]:
     inferred = config.lanes * sum(shares)
     if inferred > dsp:
         raise ValueError(f"config '{config.name}': its ALUs need {inferred} multipliers, and the device has {dsp}")
-    columns = config.lanes * config.mxm_planes * config.hemispheres
-    return [min((dsp - inferred + columns - 1 - column) // columns, config.lanes) for column in range(columns)]
+    columns = [*dot_product_columns(config)] * (config.mxm_planes * config.hemispheres)
+    left, users = dsp - inferred, len(columns)
+    return [
+        Share(count, min((left + users - 1 - user) // users, count * config.lanes))
+        for user, count in enumerate(columns)
+    ]
 
 
-def dot_products_verilog(config: ChipConfig, in_dsp: Sequence[int]) -> str:
+def dot_products_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
     """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said."""
     tree = timing(config).tree
     return "".join(
         verilog.convert(
             # The member protocol of both: see `openlpu.hdl.mxm`.
-            Ecp5DotProduct(lanes=config.lanes, tree=tree, blocks=blocks),
-            f"{_DOT_PRODUCT}_{blocks}",
+            Ecp5DotProducts(lanes=config.lanes, columns=share.columns, tree=tree, blocks=share.blocks),
+            share.module,
             emit_src=False,
             strip_internal_attrs=True,
         )
-        for blocks in sorted(set(in_dsp))
+        for share in sorted(set(in_dsp))
     )
 
 
-def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: Sequence[int]) -> str:
+def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: Sequence[Share]) -> str:
     """The Yosys script that makes `NETLIST`, `CELLS_BY_UNIT` and `CELLS` of RTLIL and Verilog files.
 
     `modules` are those of the sources, `in_dsp` what `multipliers_in_dsp` said.
     """
     read = {"il": "read_rtlil", "v": "read_verilog"}
-    units = [module for module in modules if module not in (top, _DOT_PRODUCT) and _unit(module) is not None]
+    replaced = {f"{_DOT_PRODUCTS}_{share.columns}" for share in in_dsp}
+    units = [module for module in modules if module not in (top, *replaced) and _unit(module) is not None]
     planes = [module for module in modules if re.fullmatch(_PLANE, module)]
-    dot_products = [f"{plane}/{_DOT_PRODUCT}{lane}" for plane in planes for lane in range(len(in_dsp) // len(planes))]
+    cells = [f"{plane}/{_DOT_PRODUCTS}{number}" for plane in planes for number in range(len(in_dsp) // len(planes))]
     lines = [
         *(f"{read[source.rpartition('.')[2]]} {source}" for source in sources),
-        *(f"chtype -set {_DOT_PRODUCT}_{blocks} {cell}" for cell, blocks in zip(dot_products, in_dsp, strict=True)),
+        *(f"chtype -set {share.module} {cell}" for cell, share in zip(cells, in_dsp, strict=True)),
         f"hierarchy -top {top}",
         f"setattr -mod -set keep_hierarchy 1 {' '.join(units)}",
         f"synth_ecp5 -top {top} -nowidelut -run begin:map_luts",

@@ -21,11 +21,11 @@ from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
 from .decode import delayed, named, queue_ports, select
-from .dispatch import Dispatch, Relay, local_registers, relays
+from .dispatch import Dispatch, local_registers, relayed
 from .ram import Ram
 from .shared import SharedComponent
 
-__all__ = ["Column", "DotProduct", "MxmPlane"]
+__all__ = ["Column", "DotProducts", "MxmPlane", "dot_product_columns"]
 
 
 class Column(SharedComponent):
@@ -78,43 +78,51 @@ class Column(SharedComponent):
         return m
 
 
-class DotProduct(SharedComponent):
-    """The exact `total` of the products of the int8 in `a` and in `b`.
+class DotProducts(SharedComponent):
+    """For each of some columns the exact `total` of the products of the int8 in `a` and in its `b`.
 
-    It comes `multiply + ceil(log2(lanes) / tree_levels)` cycles later.
+    It comes `multiply + Timing.tree` cycles later.
     """
 
     a: Signal
-    b: Signal
-    total: Signal
+    b: list[Signal]
+    total: list[Signal]
 
-    def __init__(self, *, config: ChipConfig) -> None:
+    def __init__(self, *, config: ChipConfig, columns: int) -> None:
         self._config = config
+        width = 16 + (config.lanes - 1).bit_length()
+        ports = {"a": In(8 * config.lanes), "b": In(8 * config.lanes).array(columns)}
         super().__init__(
-            {
-                "a": In(8 * config.lanes),
-                "b": In(8 * config.lanes),
-                "total": Out(signed(16 + (config.lanes - 1).bit_length())),
-            },
-            like=(),
-            module_name="dot_product",
+            {**ports, "total": Out(signed(width)).array(columns)},
+            like=columns,
+            module_name=f"dot_products_{columns}",
         )
 
     def body(self) -> Module:
-        """Build multipliers and adder tree."""
+        """Build multipliers and adder trees."""
         m = Module()
-        terms: list[Value] = []
-        for row in range(self._config.lanes):
-            a, b = (operand.word_select(row, 8).as_signed() for operand in (self.a, self.b))
-            product = delayed(m, f"product{row}", a * b, self._config.pipeline.multiply, reset_less=True)
-            terms.append(product.as_signed())
-        together, level = 1 << self._config.pipeline.tree_levels, 0
-        while len(terms) > 1:
-            level += 1
-            partial = [_sum(terms[first : first + together]) for first in range(0, len(terms), together)]
-            terms = _registered(m, f"sum_q{level}", partial)
-        m.d.comb += self.total.eq(terms[0])
+        for column, (weights, total) in enumerate(zip(self.b, self.total, strict=True)):
+            terms: list[Value] = []
+            for row in range(self._config.lanes):
+                a, b = (operand.word_select(row, 8).as_signed() for operand in (self.a, weights))
+                name = f"product{column}_{row}"
+                product = delayed(m, name, a * b, self._config.pipeline.multiply, reset_less=True)
+                terms.append(product.as_signed())
+            together, level = 1 << self._config.pipeline.tree_levels, 0
+            while len(terms) > 1:
+                level += 1
+                partial = [_sum(terms[first : first + together]) for first in range(0, len(terms), together)]
+                terms = _registered(m, f"sum{column}_q{level}", partial)
+            m.d.comb += total.eq(terms[0])
         return m
+
+
+def dot_product_columns(config: ChipConfig) -> Sequence[int]:
+    """How many columns each `DotProducts` of a plane has, `dot_products0` first.
+
+    Two, as there are devices that make products of one factor in pairs; or one, if no more is left.
+    """
+    return [min(2, config.lanes - first) for first in range(0, config.lanes, 2)]
 
 
 class MxmPlane(wiring.Component):
@@ -140,14 +148,16 @@ class MxmPlane(wiring.Component):
         """Build the columns, their dot products and the three queues' pipelines."""
         m = Module()
         columns = [Column(config=self._config) for _ in range(self._config.lanes)]
-        dots = [DotProduct(config=self._config) for _ in columns]
-        for lane, (column, dot) in enumerate(zip(columns, dots, strict=True)):
+        for lane, column in enumerate(columns):
             m.submodules[f"column{lane}"] = column
-            m.submodules[f"dot_product{lane}"] = dot
-            m.d.comb += dot.b.eq(column.in_use)
+        dots = [DotProducts(config=self._config, columns=count) for count in dot_product_columns(self._config)]
+        for number, dot in enumerate(dots):
+            m.submodules[f"dot_products{number}"] = dot
+        for column, weights in zip(columns, [b for dot in dots for b in dot.b], strict=True):
+            m.d.comb += weights.eq(column.in_use)
         self._elaborate_weights(m, columns)
         standing = self._elaborate_acts(m, dots)
-        self._elaborate_accs(m, [dot.total for dot in dots], standing)
+        self._elaborate_accs(m, [total for dot in dots for total in dot.total], standing)
         return m
 
     def _elaborate_weights(self, m: Module, columns: Sequence[Column]) -> None:
@@ -172,7 +182,7 @@ class MxmPlane(wiring.Component):
         loads = dispatch.decoded("loads", rows | whole)
         m.d.sync += self.weights_empty.eq(loads & ~Cat(tap.valid for tap in self.weights_taps).all())
 
-    def _elaborate_acts(self, m: Module, dots: Sequence[DotProduct]) -> Value:
+    def _elaborate_acts(self, m: Module, dots: Sequence[DotProducts]) -> Value:
         """Feed the dot products; 1 in the cycle in which sums stand."""
         dispatch = Dispatch(m, self._config, self._acts, self.acts_issue)
         instruction, valid = dispatch.instruction, dispatch.valid
@@ -198,19 +208,10 @@ class MxmPlane(wiring.Component):
             activations.eq(Mux(replays, read.data, sampled)),
             self.acts_empty.eq(valid & ~replays & ~given),
         ]
-        self._spread(m, activations, dots)
+        stages = self._config.pipeline.activations - 1
+        for dot, a in zip(dots, relayed(m, "mxm", activations, len(dots), stages), strict=True):
+            m.d.comb += dot.a.eq(a)
         return delayed(m, "standing", valid & ~stores, timing(self._config).array)
-
-    def _spread(self, m: Module, activations: Signal, dots: Sequence[DotProduct]) -> None:
-        """Give activations to all columns: through registers of their own for some of these, if there are more."""
-        together = -(-len(dots) // relays(self._config))
-        for i, dot in enumerate(dots):
-            if i % together == 0:
-                stages = self._config.pipeline.activations - 1
-                relay = Relay(width=len(activations), stages=stages, module_name="mxm_relay")
-                m.submodules[f"activations{i}"] = relay
-                m.d.comb += relay.i.eq(activations)
-            m.d.comb += dot.a.eq(relay.o)
 
     def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
         """Read-modify-write in two stages: address the memory; add, write back and produce."""
