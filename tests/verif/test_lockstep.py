@@ -122,7 +122,7 @@ def test_an_empty_stream_is_a_fault_with_unit_and_cycle(rtl_chip: Chips, config:
 
 
 def test_text_from_an_empty_stream_is_a_fault_with_unit_and_cycle(rtl_chip: Chips) -> None:
-    chip, (stream, _) = rtl_chip(UNEVEN), geometry(UNEVEN).by_name["mem_e1.write"].fetches
+    chip, (stream, *_) = rtl_chip(UNEVEN), geometry(UNEVEN).by_name["mem_e1.write"].fetches
     text = words(UNEVEN, "mem_e1.write", "notify", "nop n=5", f"ifetch s={stream} a=9 n=1", "nop n=20", "halt")
     load_text(chip, {"mem_e1.write": text})
     vectors = encoding(UNEVEN).word_vectors(QueueKind.MEM_WRITE)

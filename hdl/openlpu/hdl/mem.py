@@ -70,6 +70,8 @@ class MemSlice(SharedComponent):
         self._config = config
         self._read = geometry(config).of_kind(QueueKind.MEM_READ)[index]
         self._write = geometry(config).of_kind(QueueKind.MEM_WRITE)[index]
+        # Of the registers of a read one belongs to the SRAM, the next stands behind it, all others before it.
+        self._before = max(config.pipeline.sram - 2, 0)
         queues = queue_ports(config, (self._read, self._write), check_bits=vector_code(config).check_bits)
         super().__init__(
             queues | {"host": In(SramAccessSignature(config))},
@@ -91,12 +93,13 @@ class MemSlice(SharedComponent):
         instruction, valid = dispatch.instruction, dispatch.valid
         mapped = dispatch.decoded("mapped", instruction.is_("gather"), reset_less=True)
         address, place_given = _address(dispatch, "gather", "read", self._read, self.read_taps)
+        asked = Mux(self.host.read, self.host.read_address, address)
         m.d.comb += [
-            port.en.eq(valid | self.host.read),
-            port.addr.eq(Mux(self.host.read, self.host.read_address, address)),
+            port.en.eq(delayed(m, "read_enable", valid | self.host.read, self._before)),
+            port.addr.eq(delayed(m, "read_address", asked, self._before, reset_less=True)),
         ]
         m.d.sync += self.read_empty.eq(valid & mapped & ~place_given)
-        data = delayed(m, "data", port.data, stages - 1, reset_less=True)
+        data = delayed(m, "data", port.data, stages - 1 - self._before, reset_less=True)
         target = dispatch.decoded("target", instruction.choose_of(("read", "gather"), "d", self._read.produces))
         produced = delayed(m, "produces", target & valid.replicate(len(target)), stages)
         for drive, produce in zip(self.read_drives, produced, strict=True):
@@ -116,16 +119,16 @@ class MemSlice(SharedComponent):
         of_host = self.host.write << self._write.consumes.index(data_stream(self._write))
         data = select(named(m, "taken", source | of_host), [tap.data for tap in self.write_taps])
 
-        enable = Signal()
-        address = Signal(len(port.addr), reset_less=True)
-        stored = Signal(len(port.data), reset_less=True)
-        m.d.sync += [
-            enable.eq((valid & given) | self.host.write),
-            address.eq(Mux(self.host.write, self.host.write_address, wanted)),
-            stored.eq(data),
-            self.write_empty.eq(valid & ~given),
+        enable = (valid & given) | self.host.write
+        address = Mux(self.host.write, self.host.write_address, wanted)
+        # As reads come to the SRAM later by the registers before it, writes do.
+        stages = 1 + self._before
+        m.d.sync += self.write_empty.eq(valid & ~given)
+        m.d.comb += [
+            port.en.eq(delayed(m, "write_enable", enable, stages)),
+            port.addr.eq(delayed(m, "write_address", address, stages, reset_less=True)),
+            port.data.eq(delayed(m, "stored", data, stages, reset_less=True)),
         ]
-        m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(stored)]
 
 
 def _address(dispatch: Dispatch, by_map: str, plain: str, queue: Queue, taps: Any) -> tuple[Value, Value]:
