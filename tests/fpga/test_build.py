@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,7 +19,7 @@ from openlpu.fpga.toolchain import Toolchain
 DATA = Path(__file__).with_name("data")
 BITSTREAM = b"the configuration of an FPGA"
 ANSWERS = {
-    "yosys": {"cells_by_unit.json": (DATA / "cells_by_unit.json").read_bytes(), "cells.json": b"", "netlist.json": b""},
+    "yosys": {"cells_by_unit.json": (DATA / "cells_by_unit.json").read_bytes()},
     "nextpnr-ecp5": {
         "timing.json": (DATA / "timing.json").read_bytes(),
         "board.config": b".device LFE5U-85F\n\n.comment Part\n",
@@ -40,15 +41,25 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "hosted_verilog", lambda config, clock_hz, baud: CHIP)
 
 
+def flat_module(cells: dict[str, int]) -> dict[str, Any]:
+    """A module with cells that are connected to nothing."""
+    empty: dict[str, Any] = {"connections": {}, "port_directions": {}, "parameters": {}}
+    types = [kind for kind, count in cells.items() for _ in range(count)]
+    return {"ports": {}, "cells": {str(number): {"type": kind, **empty} for number, kind in enumerate(types)}}
+
+
 def answer(monkeypatch: pytest.MonkeyPatch, cells: dict[str, int], failing: str = "") -> None:
     """Let each tool write its files, and note its arguments; but one fail."""
     commands = {}
     for tool, files in ANSWERS.items():
         answers = dict(files)
         if tool == "yosys":
-            answers["cells.json"] = json.dumps({"design": {"num_cells_by_type": cells}}).encode()
+            answers["netlist.json"] = json.dumps({"modules": {"board": flat_module(cells)}}).encode()
         lines = ["import pathlib, sys", f"pathlib.Path('{tool}.args').write_text(' '.join(sys.argv[1:]))"]
-        lines += [f"pathlib.Path({name!r}).write_bytes({content!r})" for name, content in answers.items()]
+        for name, content in answers.items():
+            kept = Path(f"{tool}.{name}").resolve()
+            kept.write_bytes(content)
+            lines.append(f"pathlib.Path({name!r}).write_bytes(pathlib.Path({str(kept)!r}).read_bytes())")
         lines += ["print('ERROR: no route'); sys.exit(1)"] if tool == failing else []
         script = Path(f"{tool}.py").resolve()
         script.write_text("\n".join(lines), encoding="utf-8")

@@ -16,9 +16,17 @@ from openlpu.arch.presets import NANO
 from openlpu.arch.timing import timing
 from openlpu.hdl.mxm import MxmPlane
 
-NARROW = dataclasses.replace(NANO, lanes=6, weight_streams=2, pipeline=PipelineConfig(multiply=2, tree_levels=1))
+NARROW = dataclasses.replace(
+    NANO,
+    lanes=6,
+    weight_streams=2,
+    pipeline=PipelineConfig(dispatch=4, activations=2, multiply=2, tree_levels=1, accumulators=2),
+)
 DEEP = dataclasses.replace(
-    NANO, lanes=9, weight_streams=3, pipeline=PipelineConfig(dispatch=2, multiply=3, tree_levels=3)
+    NANO,
+    lanes=9,
+    weight_streams=3,
+    pipeline=PipelineConfig(dispatch=2, activations=3, multiply=3, tree_levels=3, accumulators=3),
 )
 CONFIGS = [NANO, NARROW, DEEP]
 KINDS = (QueueKind.MXM_WEIGHTS, QueueKind.MXM_ACTS, QueueKind.MXM_ACCS)

@@ -7,6 +7,7 @@ The same board, config, clock, seed and tools give the same bytes.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from openlpu.hdl.generate import hosted_verilog
 from . import report, synthesis
 from .boards import Board
 from .device import Area, Pll, find_pll
+from .dsp_registers import absorb_output_registers
 from .report import Report
-from .synthesis import CELLS, CELLS_BY_UNIT, NETLIST
+from .synthesis import CELLS_BY_UNIT, NETLIST
 from .toolchain import Toolchain
 from .top import TOP, surroundings
 
@@ -37,7 +39,7 @@ class Synthesis:
 
     pll: Pll
     units: Mapping[str, Area]
-    """After mapping, before the units were optimised together."""
+    """After mapping, before the units were optimised together and DSP blocks took registers in."""
     total: Area
     """Of the whole, afterwards."""
 
@@ -102,9 +104,12 @@ def synthesise(
     for name, text in {**sources, _CONSTRAINTS: constraints, "synthesis.ys": commands}.items():
         (directory / name).write_text(text, encoding="utf-8")
     toolchain.run("yosys", ["-Q", "-T", "synthesis.ys"], directory)
-    by_unit, flat = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, CELLS))
-    units = synthesis.area_by_unit(by_unit, TOP)
-    return Synthesis(pll=pll, units=units, total=synthesis.area(flat["design"]["num_cells_by_type"]))
+    by_unit, netlist = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, NETLIST))
+    module = netlist["modules"][TOP]
+    absorb_output_registers(module)
+    (directory / NETLIST).write_text(json.dumps(netlist), encoding="utf-8")
+    total = synthesis.area(Counter(cell["type"] for cell in module["cells"].values()))
+    return Synthesis(pll=pll, units=synthesis.area_by_unit(by_unit, TOP), total=total)
 
 
 def nextpnr_options(board: Board, seed: int) -> Sequence[str]:

@@ -21,7 +21,6 @@ from .device import Area
 from .ecp5 import Ecp5DotProducts
 
 __all__ = [
-    "CELLS",
     "CELLS_BY_UNIT",
     "NETLIST",
     "UNITS",
@@ -36,8 +35,8 @@ __all__ = [
 
 NETLIST = "netlist.json"
 """The file that the script writes for nextpnr."""
-CELLS_BY_UNIT, CELLS = "cells_by_unit.json", "cells.json"
-"""Files that the script writes: what is in every module while units are apart, and what is in the netlist."""
+CELLS_BY_UNIT = "cells_by_unit.json"
+"""The file that the script writes with what is in every module while units are apart."""
 
 UNITS = {
     "board": r"board",
@@ -111,7 +110,7 @@ def dot_products_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
 
 
 def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: Sequence[Share]) -> str:
-    """The Yosys script that makes `NETLIST`, `CELLS_BY_UNIT` and `CELLS` of RTLIL and Verilog files.
+    """The Yosys script that makes `NETLIST` and `CELLS_BY_UNIT` of RTLIL and Verilog files.
 
     `modules` are those of the sources, `in_dsp` what `multipliers_in_dsp` said.
     """
@@ -136,7 +135,6 @@ def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: 
         "opt_lut_ins -tech lattice",
         "clean",
         "check -assert",
-        f"tee -q -o {CELLS} stat -json",
         f"write_json {NETLIST}",
     ]
     return "\n".join(lines) + "\n"

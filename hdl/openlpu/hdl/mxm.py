@@ -16,7 +16,6 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import GROUP, ChipConfig
-from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
@@ -214,32 +213,38 @@ class MxmPlane(wiring.Component):
         return delayed(m, "standing", valid & ~stores, timing(self._config).array)
 
     def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
-        """Read-modify-write in two stages: address the memory; add, write back and produce."""
+        """Read-modify-write: address the memory; some cycles later add, write back and produce."""
+        stages = self._config.pipeline.accumulators
         dispatch = Dispatch(m, self._config, self._accs, self.accs_issue)
         instruction, valid = dispatch.instruction, dispatch.valid
         accumulators = Ram(depth=self._config.acc_depth, width=32 * self._config.lanes)
         m.submodules.accumulators = accumulators
         read, write = accumulators.read, accumulators.write
         # Every instruction has its accumulator in the same place.
-        address = dispatch.decoded("address", instruction.field("acc_out", "a"), reset_less=True)
-        address_q = Signal(bits_for(self._config.acc_depth), reset_less=True)
-        stores, takes_old, forwards = Signal(), Signal(), Signal()
-        result = Signal(32 * self._config.lanes)
-        last_result = Signal.like(result, reset_less=True)
+        addresses: list[Value] = [dispatch.decoded("address", instruction.field("acc_out", "a"), reset_less=True)]
+        storing: list[Value] = [dispatch.executes("stores", "acc_set", "acc_add", "acc_set_out", "acc_add_out")]
+        for stage in range(1, stages + 1):
+            addresses.append(delayed(m, f"address{stage}", addresses[-1], 1, reset_less=True))
+            storing.append(delayed(m, f"stores{stage}", storing[-1], 1))
+        adding = dispatch.executes("takes_old", "acc_add", "acc_add_out", "acc_out")
+        stores, takes_old = storing[-1], delayed(m, "adds", adding, stages)
         outs = [spec.mnemonic for spec in instruction.specs if spec.produces]
         chosen = Cat(instruction.choose("acc_out", "d", self._accs.produces))
         target = dispatch.decoded("target", chosen, reset_less=True)
         produces = target & dispatch.executes("outs", *outs).replicate(len(target))
-        m.d.comb += [read.en.eq(valid), read.addr.eq(address)]
-        m.d.sync += [
-            address_q.eq(address),
-            stores.eq(dispatch.executes("stores", "acc_set", "acc_add", "acc_set_out", "acc_add_out")),
-            takes_old.eq(dispatch.executes("takes_old", "acc_add", "acc_add_out", "acc_out")),
-            # The memory need not know what is written to it in the cycle of a read: this does.
-            forwards.eq(stores & (address_q == address)),
-            last_result.eq(result),
-        ]
-        old = named(m, "old", Mux(forwards, last_result, read.data))
+        m.d.comb += [read.en.eq(valid), read.addr.eq(addresses[0])]
+
+        result = Signal(32 * self._config.lanes)
+        last_result = Signal.like(result, reset_less=True)
+        old: Value = read.data
+        for stage in range(1, stages + 1):
+            # What the memory does not hold yet, this takes from the sum of the instruction so many cycles ahead.
+            ahead = stages + 1 - stage
+            forwards = delayed(m, f"forwards{ahead}", storing[ahead] & (addresses[ahead] == addresses[0]), stage)
+            old = named(m, f"old{stage}", Mux(forwards, last_result, old))
+            if stage < stages:
+                old = delayed(m, f"old{stage}", old, 1, reset_less=True)
+        m.d.sync += last_result.eq(result)
         m.d.comb += [
             result.eq(
                 Cat(
@@ -248,12 +253,12 @@ class MxmPlane(wiring.Component):
                 )
             ),
             write.en.eq(stores),
-            write.addr.eq(address_q),
+            write.addr.eq(addresses[-1]),
             write.data.eq(result),
         ]
         m.d.sync += self.accs_empty.eq(stores & ~standing)
         for stream, drive, produce in zip(
-            self._accs.produces, self.accs_drives, delayed(m, "produces", produces, 1), strict=True
+            self._accs.produces, self.accs_drives, delayed(m, "produces", produces, stages), strict=True
         ):
             place = stream.index % GROUP
             byte = Cat(result.word_select(GROUP * lane + place, 8) for lane in range(self._config.lanes))

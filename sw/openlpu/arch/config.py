@@ -128,6 +128,8 @@ class PipelineConfig:
     """The multipliers of the MXM, after the activation registers."""
     tree_levels: int = 2
     """Adder-tree levels of the MXM between two registers."""
+    accumulators: int = 1
+    """The MXM: from the address of an accumulator to the sum."""
     alu_pass: int = 1
     """VXM, an ALU without classes: from sampled operand to the result register."""
     alu_int: int = 2

@@ -48,7 +48,7 @@ ULX3S = ChipConfig(
     ),
     sxm_reach=SxmReach.TURN,
     sxm_permutes=False,
-    pipeline=PipelineConfig(dispatch=3, sram=3, activations=2, tree_levels=1, lanes=3),
+    pipeline=PipelineConfig(dispatch=3, sram=3, activations=2, tree_levels=1, accumulators=2, lanes=3),
     imem_words=512,
     clock_mhz=80.0,
 )

@@ -116,7 +116,8 @@ class Timing:
             case QueueKind.MXM_ACTS:
                 return Latency(skew=i, state=i + self.array)
             case QueueKind.MXM_ACCS:
-                return Latency(skew=i + 1, func=i + through + 2 if spec.produces else None, state=i + 2)
+                sums = i + pipe.accumulators
+                return Latency(skew=sums, func=sums + through + 1 if spec.produces else None, state=sums + 1)
             case QueueKind.VXM:
                 depth = self.alu_depth[queue.index]
                 return Latency(skew=i, func=i + through + depth + 1, state=i + depth)

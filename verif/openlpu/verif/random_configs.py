@@ -80,6 +80,7 @@ def _random_pipeline(rng: random.Random) -> PipelineConfig:
         activations=rng.randint(1, 3),
         multiply=rng.randint(1, 3),
         tree_levels=rng.randint(1, 3),
+        accumulators=rng.randint(1, 3),
         alu_pass=rng.randint(1, 2),
         alu_int=rng.randint(1, 3),
         alu_mask=rng.randint(1, 3),
