@@ -43,9 +43,12 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def flat_module(cells: dict[str, int]) -> dict[str, Any]:
     """A module with cells that are connected to nothing."""
-    empty: dict[str, Any] = {"connections": {}, "port_directions": {}, "parameters": {}}
+    parts = ("attributes", "connections", "parameters", "port_directions")
     types = [kind for kind, count in cells.items() for _ in range(count)]
-    return {"ports": {}, "cells": {str(number): {"type": kind, **empty} for number, kind in enumerate(types)}}
+    found: dict[str, Any] = {
+        str(number): {"type": kind} | {part: {} for part in parts} for number, kind in enumerate(types)
+    }
+    return {"ports": {}, "cells": found}
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, cells: dict[str, int], failing: str = "") -> None:

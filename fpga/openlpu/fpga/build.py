@@ -18,6 +18,7 @@ from openlpu.hdl.generate import hosted_verilog
 from . import report, synthesis
 from .boards import Board
 from .device import Area, Pll, find_pll
+from .dsp_places import place_blocks
 from .dsp_registers import absorb_output_registers
 from .report import Report
 from .synthesis import CELLS_BY_UNIT, NETLIST
@@ -107,6 +108,7 @@ def synthesise(
     by_unit, netlist = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, NETLIST))
     module = netlist["modules"][TOP]
     absorb_output_registers(module)
+    place_blocks(module, board.device.dsp_sites)
     (directory / NETLIST).write_text(json.dumps(netlist), encoding="utf-8")
     total = synthesis.area(Counter(cell["type"] for cell in module["cells"].values()))
     return Synthesis(pll=pll, units=synthesis.area_by_unit(by_unit, TOP), total=total)

@@ -2,7 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """The Lattice ECP5 devices that boards have: what is on them, and their clocks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["DEVICES", "Area", "Device", "Pll", "find_pll"]
@@ -35,13 +35,24 @@ class Device:
 
     nextpnr_option: str
     area: Area
+    dsp_sites: Sequence[str]
+    """The places of its multipliers, as nextpnr names them, on a path from one to the next."""
+
+
+def _dsp_sites(rows: Iterable[int], groups: Sequence[int]) -> Sequence[str]:
+    """Sites in groups of four that begin in these columns, row by row, there and back again."""
+    row = [(first + offset, offset) for first in groups for offset in (0, 1, 4, 5)]
+    path = [(y, row if number % 2 == 0 else row[::-1]) for number, y in enumerate(rows)]
+    return tuple(f"X{x}/Y{y}/MULT18_{offset}" for y, sites in path for x, offset in sites)
 
 
 _LARGE = Area(lut=83640, ff=83640, dsp=156, bram=208)
+# Two columns in the middle belong to the clocks.
+_LARGE_DSP = _dsp_sites((10, 34, 58), [*range(4, 67, 9), *range(69, 123, 9)])
 
 DEVICES = {
-    "LFE5U-85F": Device(nextpnr_option="--85k", area=_LARGE),
-    "LFE5UM5G-85F": Device(nextpnr_option="--um5g-85k", area=_LARGE),
+    "LFE5U-85F": Device(nextpnr_option="--85k", area=_LARGE, dsp_sites=_LARGE_DSP),
+    "LFE5UM5G-85F": Device(nextpnr_option="--um5g-85k", area=_LARGE, dsp_sites=_LARGE_DSP),
 }
 """By the name that Amaranth's platforms use. A board with another device needs a line here."""
 
