@@ -119,7 +119,7 @@ def test_an_error_counts_for_the_queue_that_samples_it(name: str, dispatch: int)
     config = dataclasses.replace(CHECKED, pipeline=PipelineConfig(dispatch=dispatch))
     queue, rng = geometry(config).by_name[name], random.Random(name)
     dut = QueueErrors(config=config, queue=queue)
-    streams = len(queue.consumes)
+    streams, fetches = len(queue.consumes), len(queue.fetches)
 
     def issued(mnemonic: str, fields: Mapping[str, Value]) -> tuple[int, int]:
         """A word, and the streams that it samples, as a mask."""
@@ -135,8 +135,8 @@ def test_an_error_counts_for_the_queue_that_samples_it(name: str, dispatch: int)
         masks, due = [0] * (dispatch + 1), [(0, 0)] * 2
         for _ in range(CYCLES):
             word, mask = rng.choice(words)
-            valid, fetched = rng.random() < 0.8, rng.choice((0, 0, 1, 2))
-            found = [rng.getrandbits(streams + 2) for _ in range(2)]
+            valid, fetched = rng.random() < 0.8, rng.choice((0, 0, *(1 << stream for stream in range(fetches))))
+            found = [rng.getrandbits(streams + fetches) for _ in range(2)]
             ctx.set(dut.issue.valid, valid)
             ctx.set(dut.issue.word, word)
             ctx.set(dut.fetched, fetched)

@@ -135,8 +135,9 @@ class Chip(wiring.Component):
         # The queues see NOTIFY one cycle before its dispatch, and act on the release one before that of cycle 0.
         release = delayed(m, "release", notify, timing(self._config).notify - 1)
         m.d.comb += [icu.release.eq(release) for icu in icus]
-        halted, fetching = Cat(icu.halted for icu in icus).all(), Cat(icu.fetching for icu in icus).any()
-        now = self._elaborate_clock(m, start, release, halted & ~starting.any(), fetching)
+        halted = Cat(icu.halted for icu in icus).all() & ~starting.any()
+        fetching = Cat(icu.fetching for icu in icus).any()
+        now = self._elaborate_clock(m, start, release, halted, fetching)
         empty = [
             getattr(units[queue.unit], f"{part(queue)}_empty") | icu.fetch_empty
             for queue, icu in zip(geometry(self._config).queues, icus, strict=True)
@@ -266,7 +267,8 @@ class Chip(wiring.Component):
         # From the release to cycle 0 two cycles pass; the clock then runs late by as much as faults are.
         late = clock_delay(self._config)
         counting = Cat(Signal(name=f"counting{age}") for age in range(2 + late))
-        finished = delayed(m, "finished", halted, late + 1)
+        halted_q, fetching_q = delayed(m, "halted", halted, 1), delayed(m, "fetching", fetching, 1)
+        finished = delayed(m, "finished", halted_q, late)
         now = Signal(32)
         m.d.sync += counting.eq(Cat(counting[0] | release, counting[:-1]))
         with m.If(counting[-1]):
@@ -277,7 +279,7 @@ class Chip(wiring.Component):
         rows = timing(self._config).rows(geometry(self._config).queues)
         longest = max(latency.retire for _, _, latency in rows) + late + 2
         draining = Signal(range(longest + 1))
-        with m.If(~halted | fetching):
+        with m.If(~halted_q | fetching_q):
             m.d.sync += draining.eq(longest)
         with m.Elif(draining != 0):
             m.d.sync += draining.eq(draining - 1)

@@ -67,13 +67,11 @@ class Vxm(wiring.Component):
             first = 0
             for queue, control in zip(self._queues, controls, strict=True):
                 name = part(queue)
-                m.d.comb += [
-                    getattr(lane, f"{name}_control").as_value().eq(told[first:][: len(control)]),
-                    getattr(lane, f"{name}_streams").eq(
-                        Cat(tap.data.word_select(i, 8) for tap in getattr(self, f"{name}_taps"))
-                    ),
-                ]
+                m.d.comb += getattr(lane, f"{name}_control").as_value().eq(told[first:][: len(control)])
                 first += len(control)
+                if queue.consumes:
+                    taps = [tap.data.word_select(i, 8) for tap in getattr(self, f"{name}_taps")]
+                    m.d.comb += getattr(lane, f"{name}_streams").eq(Cat(taps))
                 for position, drive in enumerate(getattr(self, f"{name}_drives")):
                     m.d.comb += drive.data.word_select(i, 8).eq(
                         getattr(lane, f"{name}_o").word_select(position % GROUP, 8)

@@ -9,7 +9,7 @@ puts out in that very cycle, so no register stands between two ALUs but their ow
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Member, Out
 
@@ -77,8 +77,8 @@ class VxmLane(SharedComponent):
     """One lane of the VXM, with ports for each of its queues, by `part`.
 
     `{alu}_control` : an `alu_layout`, one register in front of the operands, if there is any behind the decoder.
-    `{alu}_streams` : the lane's bytes of the streams that the ALU consumes.
-    `{alu}_o` : what the ALU gives to streams, `alu_depth` cycles after the operands.
+    `{alu}_streams` : the lane's bytes of the streams that the ALU consumes, if any.
+    `{alu}_o` : what the ALU gives to streams, if it may, `alu_depth` cycles after the operands.
     """
 
     def __init__(self, *, config: ChipConfig) -> None:
@@ -86,11 +86,11 @@ class VxmLane(SharedComponent):
         self._queues = geometry(config).of_kind(QueueKind.VXM)
         ports: dict[str, Member] = {}
         for queue in self._queues:
-            ports |= {
-                f"{part(queue)}_control": In(alu_layout(config, queue)),
-                f"{part(queue)}_streams": In(8 * len(queue.consumes)),
-                f"{part(queue)}_o": Out(8 * BYTES),
-            }
+            ports[f"{part(queue)}_control"] = In(alu_layout(config, queue))
+            if queue.consumes:
+                ports[f"{part(queue)}_streams"] = In(8 * len(queue.consumes))
+            if queue.produces:
+                ports[f"{part(queue)}_o"] = Out(8 * BYTES)
         super().__init__(ports, like=(), module_name="vxm_lane")
 
     def body(self) -> Module:
@@ -113,18 +113,20 @@ class VxmLane(SharedComponent):
             alu.control.eq(control.operation),
             results[queue.index].eq(alu.o),
         ]
-        narrow = delayed(m, f"{name}_narrow", control.narrow, depth, reset_less=True)
-        nearest = _saturated(alu.o)
-        leaving = Cat(Mux(narrow, nearest, byte) for byte in _parts(alu.o, 8))
-        m.d.comb += getattr(self, f"{name}_o").eq(leaving if queue.produces else 0)
+        if queue.produces:
+            narrow = delayed(m, f"{name}_narrow", control.narrow, depth, reset_less=True)
+            nearest = _saturated(alu.o)
+            m.d.comb += getattr(self, f"{name}_o").eq(Cat(Mux(narrow, nearest, byte) for byte in _parts(alu.o, 8)))
 
     def _operand(self, m: Module, queue: Queue, source: str, choice: data.View, results: Sequence[Signal]) -> Value:
         """What a source field names; 0 if that is nothing."""
         name, config = f"{part(queue)}_{source}", self._config
-        streams = getattr(self, f"{part(queue)}_streams")[: 8 * operand_streams(config, queue, source)]
-        # A byte is one of its group's four: it shares the way up to there with words.
-        group = named(m, f"{name}_group", select(choice.grouped, _parts(streams, 8 * GROUP)))
-        streamed: Value = group
+        group: Value = Const(0, 0)
+        if operand_streams(config, queue, source):
+            # A byte is one of its group's four: it shares the way up to there with words.
+            streams = getattr(self, f"{part(queue)}_streams")
+            group = named(m, f"{name}_group", select(choice.grouped, _parts(streams, 8 * GROUP)))
+        streamed = group
         if len(choice.lowest):
             # Of a byte only the sign goes further up.
             low = named(m, f"{name}_low", select(choice.lowest, _parts(group, 8)))
