@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from openlpu.arch.presets import NANO
 from openlpu.fpga.device import DEVICES, Device
 from openlpu.fpga.dsp_places import place_blocks
+from openlpu.hdl.generate import hosted_verilog
 
 
 def block() -> dict[str, Any]:
@@ -31,6 +33,14 @@ def test_blocks_follow_the_lanes() -> None:
         "chip.mxm_e0.dot_products5.block0": "site5",
         "chip.vxm.lane2.sum": None,
     }
+
+
+def test_the_verilog_has_names_that_tell_the_lane() -> None:
+    text = hosted_verilog(NANO, clock_hz=25e6, baud=115_200)
+    for unit, part in ((r"chip\.vxm", r"vxm_lane lane3"), (r"chip\.mxm_e0", r"dot_products_2 dot_products1")):
+        module = re.search(rf"^module \\{unit} ?\(.*?^endmodule", text, re.MULTILINE | re.DOTALL)
+        assert module is not None, unit
+        assert re.search(rf"^ *{part} ?\(", module[0], re.MULTILINE), part
 
 
 @pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)

@@ -59,6 +59,7 @@ def test_random_chips_differ_in_every_way() -> None:
     assert seen(lambda c: c.hemispheres) == seen(lambda c: c.mxm_planes) == {1, 2}
     assert seen(lambda c: c.mem_reach if isinstance(c.mem_reach, Reach) else tuple) == {*Reach, tuple}
     assert {alu_class for c in configs for alu in c.alus for alu_class in alu.classes} == {*OpClass}
+    assert any(not alu.classes for c in configs for alu in c.alus)
     assert {(alu.reads, alu.writes) for c in configs for alu in c.alus} == {(r, w) for r in (0, 1) for w in (0, 1)}
     assert {encoding(c).word_vectors(kind) for c in configs for kind in encoding(c).layouts} >= {1, 2, 3, 4}
     for name in ("lanes", "streams", "mem_words", "slices_per_hop", "weight_streams", "sxm_reach", "imem_words"):

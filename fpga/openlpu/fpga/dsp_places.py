@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from openlpu.hdl.mxm import COLUMNS
+
 __all__ = ["place_blocks"]
 
 _LANE = re.compile(r"vxm\.lane(\d+)\.")
@@ -28,8 +30,8 @@ def place_blocks(module: Mapping[str, Any], sites: Sequence[str]) -> None:
 
 
 def _position(name: str) -> float:
-    """The lane a block works for. Those of two MXM columns stand between the two lanes."""
+    """The lane a block works for. One for columns of the MXM stands behind the first of their lanes."""
     lane, columns = _LANE.search(name), _COLUMNS.search(name)
     if lane:
         return int(lane[1])
-    return 2 * int(columns[1]) + 0.5 if columns else 0
+    return COLUMNS * int(columns[1]) + 0.5 if columns else 0

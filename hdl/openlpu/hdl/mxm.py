@@ -24,7 +24,7 @@ from .dispatch import Dispatch, local_registers, relayed
 from .ram import Ram
 from .shared import SharedComponent
 
-__all__ = ["Column", "DotProducts", "MxmPlane", "dot_product_columns"]
+__all__ = ["COLUMNS", "Column", "DotProducts", "MxmPlane", "dot_product_columns"]
 
 
 class Column(SharedComponent):
@@ -116,12 +116,13 @@ class DotProducts(SharedComponent):
         return m
 
 
-def dot_product_columns(config: ChipConfig) -> Sequence[int]:
-    """How many columns each `DotProducts` of a plane has, `dot_products0` first.
+COLUMNS = 2
+"""Of dot products that are built together: there are devices that make products of one factor in pairs."""
 
-    Two, as there are devices that make products of one factor in pairs; or one, if no more is left.
-    """
-    return [min(2, config.lanes - first) for first in range(0, config.lanes, 2)]
+
+def dot_product_columns(config: ChipConfig) -> Sequence[int]:
+    """How many columns each `DotProducts` of a plane has, `dot_products0` first: `COLUMNS`, or what is left."""
+    return [min(COLUMNS, config.lanes - first) for first in range(0, config.lanes, COLUMNS)]
 
 
 class MxmPlane(wiring.Component):

@@ -24,7 +24,7 @@ from .shared import SharedComponent
 
 __all__ = ["VxmLane", "alu_layout", "operand_streams"]
 
-BYTES = 4
+_BYTES = 4
 """Of a result."""
 
 
@@ -90,13 +90,13 @@ class VxmLane(SharedComponent):
             if queue.consumes:
                 ports[f"{part(queue)}_streams"] = In(8 * len(queue.consumes))
             if queue.produces:
-                ports[f"{part(queue)}_o"] = Out(8 * BYTES)
+                ports[f"{part(queue)}_o"] = Out(8 * _BYTES)
         super().__init__(ports, like=(), module_name="vxm_lane")
 
     def body(self) -> Module:
         """The lane of every ALU, and the wires between them."""
         m = Module()
-        results = [Signal(8 * BYTES, name=f"{part(queue)}_result") for queue in self._queues]
+        results = [Signal(8 * _BYTES, name=f"{part(queue)}_result") for queue in self._queues]
         for queue in self._queues:
             self._elaborate_alu(m, queue, results)
         return m
@@ -142,6 +142,7 @@ class VxmLane(SharedComponent):
 
 
 def _parts(value: Value, width: int) -> list[Value]:
+    """The values of that width that it is made of, lowest first."""
     return [value[first : first + width] for first in range(0, len(value), width)]
 
 

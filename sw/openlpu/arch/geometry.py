@@ -158,6 +158,7 @@ class Geometry:
         ) -> None:
             # The own stream of a MEM slice brings its text, too; the other queues are spread over all streams.
             number = index % config.mem_slices if kind in (QueueKind.MEM_READ, QueueKind.MEM_WRITE) else len(queues)
+            # SRAM can send text eastward from there on.
             first_sram = self.vxm_hop - config.mem_hops if config.hemispheres == 2 else self.vxm_hop + 1
             directions = (Direction.EAST,) if hop >= first_sram else tuple(Direction)
             fetches = tuple(Stream(direction, number % config.streams) for direction in directions)

@@ -63,7 +63,10 @@ def _random_alus(rng: random.Random) -> tuple[AluConfig, ...]:
 
     return tuple(
         AluConfig(
-            classes=(*rng.sample(plain, rng.choice((1, 1, 2, 3))), *((OpClass.SPECIAL,) if number == special else ())),
+            classes=(
+                *rng.sample(plain, rng.choice((0, 1, 1, 2, 3))),
+                *((OpClass.SPECIAL,) if number == special else ()),
+            ),
             x=some(among := sources(), 1),
             y=some(among, 0),
             chain=some(range(count), 0),
