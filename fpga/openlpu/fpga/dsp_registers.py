@@ -60,7 +60,7 @@ def _clock(flop: Mapping[str, Any], bit: int | None) -> int | None:
     if flop.get("type") != "TRELLIS_FF" or any(flop["parameters"].get(name) != value for name, value in _PLAIN.items()):
         return None
     wires = flop["connections"]
-    if wires["DI"] != [bit] or wires.get("LSR", ["0"]) != ["0"] or "CE" in wires:
+    if wires["DI"] != [bit] or wires.get("LSR", ["0"]) != ["0"]:
         return None
     clock: int = wires["CLK"][0]
     return clock
