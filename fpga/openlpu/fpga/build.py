@@ -16,10 +16,10 @@ from openlpu.arch.config import ChipConfig
 from openlpu.hdl.generate import hosted_verilog
 
 from . import report, synthesis
+from .block_registers import absorb_output_registers
 from .boards import Board
 from .device import Area, Pll, find_pll
 from .dsp_places import place_blocks
-from .dsp_registers import absorb_output_registers
 from .report import Report
 from .synthesis import CELLS_BY_UNIT, NETLIST
 from .toolchain import Toolchain
@@ -40,7 +40,7 @@ class Synthesis:
 
     pll: Pll
     units: Mapping[str, Area]
-    """After mapping, before the units were optimised together and DSP blocks took registers in."""
+    """After mapping, before the units were optimised together and blocks took registers in."""
     total: Area
     """Of the whole, afterwards."""
 
