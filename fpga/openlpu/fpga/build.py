@@ -19,7 +19,7 @@ from . import report, synthesis
 from .block_registers import absorb_output_registers
 from .boards import Board
 from .device import Area, Pll, find_pll
-from .dsp_places import place_blocks
+from .places import place_blocks
 from .report import Report
 from .synthesis import CELLS_BY_UNIT, NETLIST
 from .toolchain import Toolchain
@@ -108,7 +108,7 @@ def synthesise(
     by_unit, netlist = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, NETLIST))
     module = netlist["modules"][TOP]
     absorb_output_registers(module)
-    place_blocks(module, board.device.dsp_sites)
+    place_blocks(module, board.device.dsp_sites, board.device.ram_sites)
     (directory / NETLIST).write_text(json.dumps(netlist), encoding="utf-8")
     total = synthesis.area(Counter(cell["type"] for cell in module["cells"].values()))
     return Synthesis(pll=pll, units=synthesis.area_by_unit(by_unit, TOP), total=total)

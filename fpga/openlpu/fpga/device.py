@@ -2,7 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """The Lattice ECP5 devices that boards have: what is on them, and their clocks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["DEVICES", "Area", "Device", "Pll", "find_pll"]
@@ -37,22 +37,32 @@ class Device:
     area: Area
     dsp_sites: Sequence[str]
     """The places of its multipliers, as nextpnr names them, on a path from one to the next."""
+    ram_sites: Sequence[str]
+    """Places of block RAMs: for each of `dsp_sites` the one beside it."""
 
 
-def _dsp_sites(rows: Iterable[int], groups: Sequence[int]) -> Sequence[str]:
-    """Sites in groups of four that begin in these columns, row by row, there and back again."""
-    row = [(first + offset, offset) for first in groups for offset in (0, 1, 4, 5)]
+_DSP_GROUP = {0: "MULT18_0", 1: "MULT18_1", 4: "MULT18_4", 5: "MULT18_5"}
+_RAM_GROUP = {0: "EBR0", 2: "EBR1", 4: "EBR2", 6: "EBR3"}
+"""Sites stand in groups, each so many columns from the first one."""
+
+
+def _path(rows: Iterable[int], columns: Sequence[int], group: Mapping[int, str]) -> Sequence[str]:
+    """The sites of the groups that begin in these columns, row by row, there and back again."""
+    row = [(first + offset, site) for first in columns for offset, site in group.items()]
     path = [(y, row if number % 2 == 0 else row[::-1]) for number, y in enumerate(rows)]
-    return tuple(f"X{x}/Y{y}/MULT18_{offset}" for y, sites in path for x, offset in sites)
+    return tuple(f"X{x}/Y{y}/{site}" for y, sites in path for x, site in sites)
 
 
 _LARGE = Area(lut=83640, ff=83640, dsp=156, bram=208)
 # Two columns in the middle belong to the clocks.
-_LARGE_DSP = _dsp_sites((10, 34, 58), [*range(4, 67, 9), *range(69, 123, 9)])
+_LARGE_COLUMNS = [*range(4, 67, 9), *range(69, 123, 9)]
+_LARGE_DSP = _path((10, 34, 58), _LARGE_COLUMNS, _DSP_GROUP)
+# There is one more row of them, with no multipliers.
+_LARGE_RAM = _path((22, 46, 70), _LARGE_COLUMNS, _RAM_GROUP)
 
 DEVICES = {
-    "LFE5U-85F": Device(nextpnr_option="--85k", area=_LARGE, dsp_sites=_LARGE_DSP),
-    "LFE5UM5G-85F": Device(nextpnr_option="--um5g-85k", area=_LARGE, dsp_sites=_LARGE_DSP),
+    "LFE5U-85F": Device(nextpnr_option="--85k", area=_LARGE, dsp_sites=_LARGE_DSP, ram_sites=_LARGE_RAM),
+    "LFE5UM5G-85F": Device(nextpnr_option="--um5g-85k", area=_LARGE, dsp_sites=_LARGE_DSP, ram_sites=_LARGE_RAM),
 }
 """By the name that Amaranth's platforms use. A board with another device needs a line here."""
 
