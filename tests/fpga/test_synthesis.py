@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
 """Multipliers by count, the script, and the area of each unit from what Yosys counts."""
@@ -12,7 +13,19 @@ from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.fpga.area import differences
 from openlpu.fpga.device import Area
-from openlpu.fpga.synthesis import Share, area_by_unit, dot_products_verilog, modules_of, multipliers_in_dsp, script
+from openlpu.fpga.synthesis import (
+    CELLS_BY_UNIT,
+    Share,
+    area,
+    area_by_unit,
+    dot_products_verilog,
+    modules_of,
+    multipliers_in_dsp,
+    script,
+)
+from openlpu.fpga.toolchain import find_toolchain
+from openlpu.hdl.alu import LaneAlu
+from openlpu.hdl.shared import Library, ports_of
 
 DATA = Path(__file__).with_name("data")
 INT, FMUL = OpClass.INT, OpClass.FMUL
@@ -26,15 +39,15 @@ def with_alus(config: ChipConfig, *classes: OpClass) -> ChipConfig:
 @pytest.mark.parametrize(
     ("config", "dsp", "expected"),
     [
-        # 16 lanes x 4 for floats leave 92 for 16 columns.
-        (ULX3S, 156, [(2, 12)] * 4 + [(2, 11)] * 4),
+        # 16 lanes x 2 for floats leave 124 for 16 columns.
+        (ULX3S, 156, [(2, 16)] * 4 + [(2, 15)] * 4),
         # 4 lanes x (4 + 6) leave 116, and two columns have but 8 multipliers.
         (NANO, 156, [(2, 8)] * 2),
         (with_alus(ULX3S, INT), 156, [(2, 20)] * 4 + [(2, 19)] * 4),
         (with_alus(ULX3S, INT), 15, [(2, 2)] * 7 + [(2, 1)]),
-        (with_alus(ULX3S, FMUL, FMUL), 156, [(2, 4)] * 4 + [(2, 3)] * 4),
-        (with_alus(ULX3S, FMUL), 64, [(2, 0)] * 8),
-        # int32 products take as many, but none of their own where there are those of floats.
+        (with_alus(ULX3S, FMUL, FMUL), 156, [(2, 12)] * 4 + [(2, 11)] * 4),
+        (with_alus(ULX3S, FMUL), 32, [(2, 0)] * 8),
+        # int32 products take twice as many, and then those of floats take none of their own.
         (with_alus(ULX3S, OpClass.IMUL), 64, [(2, 0)] * 8),
         (dataclasses.replace(ULX3S, alus=(AluConfig(classes=(FMUL, OpClass.IMUL), chain=()),)), 64, [(2, 0)] * 8),
         # All of four planes, not of each.
@@ -52,8 +65,8 @@ def test_multipliers_by_count(config: ChipConfig, dsp: int, expected: list[tuple
 
 
 def test_too_many_multipliers_in_alus() -> None:
-    with pytest.raises(ValueError, match=r"^config 'ulx3s': its ALUs need 64 multipliers, and the device has 63$"):
-        multipliers_in_dsp(with_alus(ULX3S, FMUL), 63)
+    with pytest.raises(ValueError, match=r"^config 'ulx3s': its ALUs need 32 multipliers, and the device has 31$"):
+        multipliers_in_dsp(with_alus(ULX3S, FMUL), 31)
 
 
 def test_multipliers_of_other_depth_are_refused() -> None:
@@ -67,8 +80,9 @@ def test_substitutes_are_named_as_the_script_names_them() -> None:
     config = dataclasses.replace(NANO, mxm_planes=2)
     in_dsp = [Share(2, 1)] * 3 + [Share(2, 0)]
     text = dot_products_verilog(config, in_dsp)
-    none, one = modules_of(text)
-    modules = ["board", "column", "dot_products_2", "chip.mxm_e0", "chip.mxm_e1", "chip.vxm", "ram_8x8", none, one]
+    none, one, chains = substitutes = modules_of(text)
+    units = ["board", "column", "chip.mxm_e0", "chip.mxm_e1", "chip.vxm"]
+    modules = [*units, "dot_products_2", "narrow_product", "ram_8x8", *substitutes]
     commands = script(["a.il", "b.v"], modules, top="board", in_dsp=in_dsp).splitlines()
     assert [line for line in commands if line.startswith(("read", "chtype", "setattr -mod -set"))] == [
         "read_rtlil a.il",
@@ -77,9 +91,37 @@ def test_substitutes_are_named_as_the_script_names_them() -> None:
         f"chtype -set {one} chip.mxm_e0/dot_products1",
         f"chtype -set {one} chip.mxm_e1/dot_products0",
         f"chtype -set {none} chip.mxm_e1/dot_products1",
+        f"chtype -set {chains} t:narrow_product",
         f"setattr -mod -set keep_hierarchy 1 column chip.mxm_e0 chip.mxm_e1 chip.vxm {none} {one}",
     ]
     assert text.count("MULT18X18D") == 1
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [(FMUL,), (OpClass.IMUL,), (FMUL, OpClass.IMUL), (FMUL, OpClass.SPECIAL)],
+    ids="-".join,
+)
+def test_yosys_finds_as_many_multipliers_as_are_left_to_it(classes: tuple[OpClass, ...], tmp_path: Path) -> None:
+    """In a lane of an ALU, narrow products replaced."""
+    config = dataclasses.replace(ULX3S, alus=(AluConfig(classes=classes, chain=()),))
+    alu, library = LaneAlu(classes=classes, depth=8), Library()
+    ports = ports_of(alu)
+    texts = {
+        "lane.v": library.verilog(alu.body(), ports, alu.module_name),
+        "products.v": dot_products_verilog(config, []),
+    }
+    texts["shared.v"] = library.text
+    modules = [module for text in texts.values() for module in modules_of(text)]
+    commands = script([*texts], modules, top=alu.module_name, in_dsp=[])
+    for name, text in {**texts, "synthesis.ys": commands}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    find_toolchain().run("yosys", ["-Q", "-T", "synthesis.ys"], tmp_path)
+    counted = json.loads((tmp_path / CELLS_BY_UNIT).read_text(encoding="utf-8"))
+    found = config.lanes * area(counted["design"]["num_cells_by_type"]).dsp
+    assert {share.blocks for share in multipliers_in_dsp(config, found)} == {0}
+    with pytest.raises(ValueError, match=f"its ALUs need {found} multipliers"):
+        multipliers_in_dsp(config, found - 1)
 
 
 def test_area_by_unit() -> None:

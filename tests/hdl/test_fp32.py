@@ -3,6 +3,7 @@
 # Copyright 2026 The OpenLPU authors
 """The units of the VXM in Amaranth's simulator: depth measured, then results compared with `numerics` bit for bit."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,9 @@ from tests.hdl.units import CORNERS, Stimulus, run_datapath, words
 
 from openlpu.arch import numerics
 from openlpu.arch.numerics import Words
-from openlpu.hdl.fp32 import AddOp, FpAdd, FpToInt, IntToFp, Mul
+from openlpu.hdl.fp32 import AddOp, FpAdd, FpMul, FpToInt, IntToFp, Mul
 from openlpu.hdl.pipeline import Datapath, Step, registers_after
+from openlpu.hdl.shared import Library, ports_of
 
 SEED = 20261123
 RANDOM = 1200
@@ -97,6 +99,11 @@ def products(seed: int) -> tuple[Stimulus, Words]:
     return stimulus, np.concatenate([numerics.fp32_mul(a, b), numerics.int32_mul(x, y)])[order]
 
 
+def float_products(seed: int) -> tuple[Stimulus, Words]:
+    a, b = float_pairs(seed)
+    return {"a": a, "b": b}, numerics.fp32_mul(a, b)
+
+
 def integers_to_floats(seed: int) -> tuple[Stimulus, Words]:
     a, b = integer_pairs(seed)
     # Sums that stand at the corners themselves, and such that nothing is added to.
@@ -129,6 +136,7 @@ class Case:
 CASES = [
     Case(FpAdd, additions, (1, 5, 7, 10)),
     Case(Mul, products, (1, 3, 4, 7)),
+    Case(FpMul, float_products, (1, 2, 3, 4, 6)),
     Case(IntToFp, integers_to_floats, (1, 3, 6)),
     Case(FpToInt, floats_to_integers, (1, 3, 4)),
 ]
@@ -161,6 +169,20 @@ def test_impulse_arrives_after_depth_cycles(case: Case, depth: int) -> None:
         impulse["b"][quiet_time] = 0x3F80_0000
     got = run_datapath(case.unit(depth=depth), impulse)[depth:]
     assert np.flatnonzero(got).tolist() == [quiet_time]
+
+
+# --- what synthesis may replace ---
+
+
+def test_narrow_products_are_a_module_of_their_own() -> None:
+    """One for all, whose ports are known: not even a clock is among them."""
+    library = Library()
+    for depth in (1, 2):
+        unit = FpMul(depth=depth)
+        text = library.verilog(unit, ports_of(unit), f"unit{depth}")
+        assert len(re.findall(r"^  narrow_product ", text, re.MULTILINE)) == 1
+    modules = re.findall(r"^module (\w+)\((.*)\);$", library.text, re.MULTILINE)
+    assert [(name, sorted(ports.split(", "))) for name, ports in modules] == [("narrow_product", ["o", "x", "y"])]
 
 
 # --- where the registers go ---

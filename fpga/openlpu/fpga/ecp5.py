@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""What stands in for `openlpu.hdl.mxm.DotProducts` on a Lattice ECP5: DSP blocks, and carry chains besides.
+"""What stands in for multipliers on a Lattice ECP5: DSP blocks, and carry chains besides.
 
-Where blocks are few, one makes two products of an activation: the second weight stands so high that only four bits of
-these overlap. Chains make the four of the second product once more, which separates the two.
+`openlpu.hdl.mxm.DotProducts` becomes both. Where blocks are few, one makes two products of an activation: the second
+weight stands so high that only four bits of these overlap. Chains make the four of the second product once more, which
+separates the two.
 
 A product that no block makes is not made at all. It is the sum of products of bits, and those of all such products are
 added by what they weigh, whichever product they are of. So chains are few, full, and without bits for a sign.
+
+`openlpu.hdl.fp32.NarrowProduct` becomes chains alone. So a product of significands takes two blocks; with that, too, in
+blocks it would take four.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +20,9 @@ from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Valu
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Ecp5DotProducts"]
+from openlpu.hdl.fp32 import NARROW, SIGNIFICAND
+
+__all__ = ["Ecp5DotProducts", "Ecp5NarrowProduct"]
 
 _BLOCK = 18
 """The width of a block's operands."""
@@ -183,6 +189,38 @@ class Ecp5DotProducts(wiring.Component):
         for result, heap in zip(self.total, heaps, strict=True):
             m.d.comb += result.eq(Cat(bits[0].a ^ bits[0].inverted if bits else Const(0) for bits in heap.places))
         return m
+
+
+class Ecp5NarrowProduct(wiring.Component):
+    """The ports of `openlpu.hdl.fp32.NarrowProduct`, and no register either: three levels of chains."""
+
+    x: Signal
+    y: Signal
+    o: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"x": In(NARROW), "y": In(SIGNIFICAND), "o": Out(NARROW + SIGNIFICAND)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Chains, and a gate for the lowest bit."""
+        m = Module()
+        m.d.comb += self.o.eq(Cat(bit.a & bit.b for bit in _product(m, "product", self.x, self.y)))
+        return m
+
+
+def _product(m: Module, name: str, x: Value, y: Value) -> list[_Bit]:
+    """The product of unsigned numbers: what two parts of the first make of the second, added by one chain.
+
+    A chain goes over all of a number, and not only where a third bit makes its carry: that takes no more cells, and a
+    level less.
+    """
+    if len(x) == 1:
+        return [_Bit(x[0], bit) for bit in y]
+    half = 1 << (len(x) - 1).bit_length() - 1
+    heap = _Heap(len(x) + len(y))
+    heap.add(_product(m, f"{name}_low", x[:half], y))
+    heap.add(_product(m, f"{name}_high", x[half:], y), half)
+    return [bit for (bit,) in _add(m, name, [heap])[0].places]
 
 
 def _add_product(total: _Total, a: Value, b: Value) -> None:

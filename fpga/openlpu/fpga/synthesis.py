@@ -8,17 +8,18 @@ minutes less; the netlist is flattened afterwards. Mapping goes for area: a chip
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from amaranth.back import verilog
+from amaranth.lib import wiring
 
 from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.timing import timing
 from openlpu.hdl.mxm import dot_product_columns
 
 from .device import Area
-from .ecp5 import Ecp5DotProducts
+from .ecp5 import Ecp5DotProducts, Ecp5NarrowProduct
 
 __all__ = [
     "CELLS_BY_UNIT",
@@ -53,8 +54,8 @@ UNITS = {
 """What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
 
 _PLANE, _DOT_PRODUCTS = r"chip\.mxm_\w+", "dot_products"
-_INFERRED = {frozenset({OpClass.FMUL, OpClass.IMUL}): 4, frozenset({OpClass.SPECIAL}): 6}
-"""Multipliers that Yosys finds in an ALU's lane if it has any of these classes; in every other there is none."""
+_NARROW_PRODUCT, _CHAINS = "narrow_product", "narrow_product_chains"
+"""The chip's module, and the one that stands in for it."""
 
 _MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
 _TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
@@ -82,8 +83,7 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[Share]:
         raise ValueError(
             f"config '{config.name}': pipeline.multiply is {config.pipeline.multiply}, and an ECP5's multipliers take 1"
         )
-    shares = (count for alu in config.alus for classes, count in _INFERRED.items() if classes & {*alu.classes})
-    inferred = config.lanes * sum(shares)
+    inferred = config.lanes * sum(_inferred(alu.classes) for alu in config.alus)
     if inferred > dsp:
         raise ValueError(f"config '{config.name}': its ALUs need {inferred} multipliers, and the device has {dsp}")
     columns = [*dot_product_columns(config)] * (config.mxm_planes * config.hemispheres)
@@ -95,17 +95,19 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[Share]:
 
 
 def dot_products_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
-    """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said."""
+    """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said.
+
+    With them comes the one that stands in for the VXM's narrow products.
+    """
     tree = timing(config).tree
-    return "".join(
-        verilog.convert(
-            # The member protocol of both: see `openlpu.hdl.mxm`.
-            Ecp5DotProducts(lanes=config.lanes, columns=share.columns, tree=tree, blocks=share.blocks),
-            share.module,
-            emit_src=False,
-            strip_internal_attrs=True,
-        )
+    substitutes: dict[str, wiring.Component] = {
+        share.module: Ecp5DotProducts(lanes=config.lanes, columns=share.columns, tree=tree, blocks=share.blocks)
         for share in sorted(set(in_dsp))
+    }
+    substitutes[_CHAINS] = Ecp5NarrowProduct()
+    return "".join(
+        verilog.convert(substitute, name, emit_src=False, strip_internal_attrs=True)
+        for name, substitute in substitutes.items()
     )
 
 
@@ -122,6 +124,7 @@ def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: 
     lines = [
         *(f"{read[source.rpartition('.')[2]]} {source}" for source in sources),
         *(f"chtype -set {share.module} {cell}" for cell, share in zip(cells, in_dsp, strict=True)),
+        *(f"chtype -set {_CHAINS} t:{module}" for module in modules if module == _NARROW_PRODUCT),
         f"hierarchy -top {top}",
         f"setattr -mod -set keep_hierarchy 1 {' '.join(units)}",
         f"synth_ecp5 -top {top} -nowidelut -run begin:map_luts",
@@ -164,6 +167,12 @@ def area(cells: Mapping[str, int]) -> Area:
         dsp=cells.get("MULT18X18D", 0),
         bram=cells.get("DP16KD", 0),
     )
+
+
+def _inferred(classes: Collection[OpClass]) -> int:
+    """How many multipliers Yosys finds in one lane of an ALU."""
+    products = 4 if OpClass.IMUL in classes else 2 if OpClass.FMUL in classes else 0
+    return products + (6 if OpClass.SPECIAL in classes else 0)
 
 
 def _instances(cells: Mapping[str, Mapping[str, int]], top: str) -> Counter[str]:

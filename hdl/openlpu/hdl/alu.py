@@ -22,7 +22,7 @@ from openlpu.arch.config import OpClass
 from openlpu.arch.isa import INSTRUCTIONS
 
 from .decode import delayed, select
-from .fp32 import AddOp, FpAdd, FpToInt, IntToFp, Mul
+from .fp32 import AddOp, FpAdd, FpMul, FpToInt, IntToFp, Mul
 from .pipeline import Datapath, Step
 from .shared import SharedComponent
 from .special import Special, SpecialOp
@@ -87,6 +87,7 @@ _UNITS: Mapping[str, Callable[..., Datapath]] = {
     "to_float": IntToFp,
     "to_integer": FpToInt,
     "add": FpAdd,
+    "multiply_floats": FpMul,
     "multiply": Mul,
     "special": Special,
 }
@@ -112,7 +113,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "flt": _Operation("add", {"op": AddOp.LT}),
     "fle": _Operation("add", {"op": AddOp.LE}),
     "feq": _Operation("add", {"op": AddOp.EQ}),
-    "fmul": _Operation("multiply", {"integer": False}),
+    "fmul": _Operation("multiply_floats"),
     "imul": _Operation("multiply", {"integer": True}),
     "exp": _Operation("special", {"op": SpecialOp.EXP}),
     "recip": _Operation("special", {"op": SpecialOp.RECIP}),
@@ -218,6 +219,9 @@ def _operations(classes: Sequence[OpClass]) -> dict[str, _Operation]:
     # What needs no datapath of its own is done by one that is there: that of sums, or an `or` with nothing.
     by_sums = {"pass": AddOp.PASS, "and": AddOp.AND, "or": AddOp.OR, "i2f": AddOp.CONVERT}
     found = {mnemonic: _OPERATIONS[mnemonic] for mnemonic in ("pass", *mnemonics)}
+    if {OpClass.FMUL, OpClass.IMUL}.issubset(classes):
+        # Both share one multiplier.
+        found["fmul"] = _Operation("multiply", {"integer": False})
     if OpClass.FADD in classes:
         return found | {
             mnemonic: _Operation("add", {"op": op}) for mnemonic, op in by_sums.items() if mnemonic in found

@@ -7,8 +7,9 @@ steps are nanoseconds of an ECP5, as placed and routed, less what every stage pa
 special-case flags are slower than its data counts the data, since only those wait for the step before.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
-from amaranth.lib import enum
+from amaranth.hdl import Cat, Const, Instance, Module, Mux, Shape, Signal, Value
+from amaranth.lib import enum, wiring
+from amaranth.lib.wiring import In, Out
 
 from .decode import named
 from .floats import (
@@ -26,8 +27,9 @@ from .floats import (
     shifted_right,
 )
 from .pipeline import Datapath, Step
+from .shared import Library
 
-__all__ = ["AddOp", "FpAdd", "FpToInt", "IntToFp", "Mul"]
+__all__ = ["NARROW", "SIGNIFICAND", "AddOp", "FpAdd", "FpMul", "FpToInt", "IntToFp", "Mul", "NarrowProduct"]
 
 
 class AddOp(enum.Enum, shape=4):
@@ -89,7 +91,7 @@ class Mul(Datapath):
     """``a * b`` of floats, or the low word of the product of integers where `integer`: `fp32_mul` and `int32_mul`.
 
     Both share one multiplier. The low 32 bits of a product are the same for signed and unsigned operands, so integers
-    enter as they are; significands enter with their leading one. With `integer` tied to 0 it narrows to 24 bits.
+    enter as they are; significands enter with their leading one.
     """
 
     a: Signal
@@ -111,6 +113,66 @@ class Mul(Datapath):
             ],
             depth=depth,
         )
+
+
+class FpMul(Datapath):
+    """``a * b`` of floats: `numerics.fp32_mul`.
+
+    It takes fewer multipliers than `Mul`, of the 18 bits that those of many devices have.
+    """
+
+    a: Signal
+    b: Signal
+
+    def __init__(self, *, depth: int) -> None:
+        super().__init__(
+            inputs={"a": 32, "b": 32},
+            output=32,
+            steps=[
+                Step(_significands, delay=0),
+                Step(_multiply_significands, delay=8),
+                Step(_sum_significand_products, delay=5),
+                Step(_normalise_product, delay=2),
+                Step(_round_product, delay=4.5),
+                Step(pack, delay=4),
+            ],
+            depth=depth,
+        )
+
+
+SIGNIFICAND = 24
+"""The width of a significand with its leading one."""
+NARROW = SIGNIFICAND - 18
+"""The width of the narrow factor: what a multiplier of 18 bits leaves of a significand."""
+
+
+class NarrowProduct(wiring.Component):
+    """`o` is the unsigned product of a narrow `x` and a significand `y`, with no register.
+
+    A multiplier is mostly wasted on it. In Verilog it is always the module `narrow_product`, so that synthesis for a
+    device that has few of them can put something else in its place.
+    """
+
+    x: Signal
+    y: Signal
+    o: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"x": In(NARROW), "y": In(SIGNIFICAND), "o": Out(NARROW + SIGNIFICAND)})
+
+    def elaborate(self, platform: object) -> Module | Instance:
+        """An instance of the library's module where there is a library, else the product."""
+        if not isinstance(platform, Library):
+            return self._body()
+        name = "narrow_product"
+        # The instance that the library offers has a clock, but what has no registers has no port for it.
+        platform.module(self, self._body, key=name, name=name, reset=Const(0))
+        return Instance(name, i_x=self.x, i_y=self.y, o_o=self.o)
+
+    def _body(self) -> Module:
+        m = Module()
+        m.d.comb += self.o.eq(self.x * self.y)
+        return m
 
 
 class IntToFp(Datapath):
@@ -340,11 +402,19 @@ def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
         # A zero gets a leading one too, so that nothing but one multiplexer stands before the multiplier.
         return Cat(word[:23], Mux(integer, word[23:], 1))
 
+    return {"x": factor(a), "y": factor(b), **_beside_product(m, a, b)}
+
+
+def _significands(m: Module, a: Value, b: Value) -> dict[str, Value]:
+    # Those of zeros too are as if they had a leading one.
+    return {"x": Cat(a[:23], Const(1, 1)), "y": Cat(b[:23], Const(1, 1)), **_beside_product(m, a, b)}
+
+
+def _beside_product(m: Module, a: Value, b: Value) -> dict[str, Value]:
+    """What else there is to know of the product of two floats."""
     x, y = fields(a), fields(b)
     invalid = (is_infinite(a) & is_zero(b)) | (is_zero(a) & is_infinite(b))
     return {
-        "x": factor(a),
-        "y": factor(b),
         "vanishes": is_zero(a) | is_zero(b),
         "sign": x.sign ^ y.sign,
         # The bias is one less than a power of two.
@@ -365,6 +435,19 @@ def _multiply(m: Module, x: Value, y: Value) -> dict[str, Value]:
 
 def _sum_products(m: Module, low: Value, cross: Value, crossed: Value, high: Value) -> dict[str, Value]:
     return {"product": (Cat(low, high[:16]) + ((cross + crossed) << 16))[:48]}
+
+
+def _multiply_significands(m: Module, x: Value, y: Value) -> dict[str, Value]:
+    m.submodules.narrow_product = narrow = NarrowProduct()
+    m.d.comb += [narrow.x.eq(x[:NARROW]), narrow.y.eq(y)]
+    return {"narrow": narrow.o, "cross": x[NARROW:] * y[:NARROW], "high": x[NARROW:] * y[NARROW:]}
+
+
+def _sum_significand_products(m: Module, narrow: Value, cross: Value, high: Value) -> dict[str, Value]:
+    # Each sum leaves out the bits below it that nothing is added to.
+    middle = named(m, "middle", narrow[NARROW:] + cross)
+    upper = (middle[NARROW:] + high)[: len(high)]
+    return {"product": Cat(narrow[:NARROW], middle[:NARROW], upper)}
 
 
 def _normalise_product(m: Module, product: Value, vanishes: Value) -> dict[str, Value]:
