@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from openlpu.arch.config import GROUP, ChipConfig, Source
-from openlpu.arch.encoding import encoding
+from openlpu.arch.encoding import encoding, lacking
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Instruction, Operand, Spec, for_kind
 from openlpu.arch.presets import PRESETS
@@ -50,7 +50,7 @@ def values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Any] 
 
 def encodable(config: ChipConfig, queue: Queue, spec: Spec) -> bool:
     """Whether the queue has the instruction in any form: every field has a value, and the ALU has its class."""
-    if spec.op_class is not None and spec.op_class not in config.alus[queue.index].classes:
+    if lacking(config, queue, spec):
         return False
     return all(values(config, queue, spec, f) != [] for f in spec.fields)
 

@@ -84,7 +84,7 @@ def test_every_row_makes_sense(config: ChipConfig) -> None:
         assert latency.retire == max(x for x in (latency.skew, latency.func, latency.state) if x is not None)
         if queue.kind is QueueKind.VXM:
             assert latency.state is not None
-            assert latency.func == latency.state + 1
+            assert latency.func == latency.state + config.pipeline.outputs + 1
 
 
 @ALL

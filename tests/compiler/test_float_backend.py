@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from openlpu.arch import numerics
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.presets import LAB32, NANO
+from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import (
     ConstantTensor,
     FloatStep,
@@ -234,3 +235,14 @@ def test_constants_that_are_tensors(config: ChipConfig) -> None:
     tensors = [tensor(n, 4, 9) for n in "xcy"]
     ops: list[Op] = [ConstantTensor("c", c), Pointwise("y", "x", 0, (FloatStep("fadd", "c"),), None)]
     np.testing.assert_array_equal(run(tensors, ops, ["y"], config, x=x)["y"], x + c)
+
+
+def test_a_product_with_a_transpose_needs_an_array_that_takes_it() -> None:
+    tensors = [
+        tensor("a", 2, 5, dtype="int8"),
+        tensor("b", 3, 5, dtype="int8"),
+        tensor("y", 2, 3, dtype="int32"),
+    ]
+    config = dataclasses.replace(NANO, mxm_transposes=False)
+    with pytest.raises(CompileError, match=r"'y': the MXM of config 'nano' loads no weights as columns, .* of 'b'"):
+        run(tensors, [Product("y", "a", "b", 0, 0, True, None)], ["y"], config, a=codes(1, 2, 5), b=codes(2, 3, 5))

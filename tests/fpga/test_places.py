@@ -3,103 +3,85 @@
 """Blocks of a lane are neighbours, and the sites of the devices are where nextpnr has them."""
 
 import re
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from openlpu.arch.presets import NANO
-from openlpu.fpga.device import DEVICES, Device
+from openlpu.fpga.device import DEVICES, Area, Device
 from openlpu.fpga.places import place_blocks
 from openlpu.hdl.generate import hosted_verilog
 
 
-def block() -> dict[str, Any]:
-    return {"type": "MULT18X18D", "attributes": {}}
+def blocks(kind: str, *names: str) -> dict[str, dict[str, Any]]:
+    return {f"chip.{name}": {"type": kind, "attributes": {}} for name in names}
 
 
-def ram(width: int) -> dict[str, Any]:
-    return {"type": "DP16KD", "attributes": {}, "parameters": {"DATA_WIDTH_B": f"{width:032b}"}}
+def multipliers(*names: str) -> dict[str, dict[str, Any]]:
+    return blocks("MULT18X18D", *names)
 
 
-def placed(cells: dict[str, dict[str, Any]], dsp_sites: int, ram_sites: int) -> dict[str, str | None]:
-    """Where blocks are, when there are sites called d0, d1, ... and r0, r1, ..."""
-    sites = [[f"{kind}{number}" for number in range(count)] for kind, count in (("d", dsp_sites), ("r", ram_sites))]
-    place_blocks({"cells": cells}, *sites)
-    return {name: cell["attributes"].get("BEL") for name, cell in cells.items()}
+def memories(*names: str) -> dict[str, dict[str, Any]]:
+    return blocks("DP16KD", *(f"{name}.words.0.0" for name in names))
+
+
+def placed(cells: dict[str, dict[str, Any]], sites: int) -> dict[str, str | None]:
+    """Where blocks are, when there are sites called d0, d1, ..., r0, r1, ... beside them, and s0, s1, ..."""
+    dsp, ram, spare = ([f"{kind}{number}" for number in range(sites)] for kind in "drs")
+    place_blocks(
+        {"cells": cells},
+        Device(nextpnr_option="", area=Area(), dsp_sites=dsp, ram_sites=ram, spare_ram_sites=spare),
+    )
+    places = {name: cell["attributes"].get("BEL") for name, cell in cells.items()}
+    return {name.removeprefix("chip.").removesuffix(".words.0.0"): place for name, place in places.items()}
 
 
 def test_multipliers_follow_the_lanes() -> None:
-    lanes = ["chip.vxm.lane10.alu2.b", "chip.vxm.lane2.alu2.a", "chip.vxm.lane2.alu2.b", "chip.vxm.lane3.alu2.a"]
-    columns = ["chip.mxm_e0.dot_products1.block0", "chip.mxm_e0.dot_products5.block0"]
-    cells = {name: block() for name in (*lanes, *columns)} | {"chip.vxm.lane2.sum": {"type": "LUT4", "attributes": {}}}
-    assert placed(cells, 9, 9) == {
-        "chip.vxm.lane2.alu2.a": "d0",
-        "chip.vxm.lane2.alu2.b": "d1",
-        "chip.mxm_e0.dot_products1.block0": "d2",
-        "chip.vxm.lane3.alu2.a": "d3",
-        "chip.vxm.lane10.alu2.b": "d4",
-        "chip.mxm_e0.dot_products5.block0": "d5",
-        "chip.vxm.lane2.sum": None,
+    lanes = ["vxm.lane10.alu2.b", "vxm.lane2.alu2.a", "vxm.lane2.alu2.b", "vxm.lane3.alu2.a"]
+    columns = ["mxm_e0.dot_products1.block0", "mxm_e0.dot_products5.block0"]
+    assert placed(multipliers(*lanes, *columns) | blocks("LUT4", "vxm.lane2.sum"), 9) == {
+        "vxm.lane2.alu2.a": "d0",
+        "vxm.lane2.alu2.b": "d1",
+        "mxm_e0.dot_products1.block0": "d2",
+        "vxm.lane3.alu2.a": "d3",
+        "vxm.lane10.alu2.b": "d4",
+        "mxm_e0.dot_products5.block0": "d5",
+        "vxm.lane2.sum": None,
     }
 
 
-def words(slices: Iterable[str], blocks: int) -> dict[str, dict[str, Any]]:
-    return {f"chip.mem_{name}.sram.words.0.{number}": ram(9) for name in slices for number in range(blocks)}
-
-
 def test_memories_follow_the_lanes() -> None:
-    """Blocks of 9 bits of bytes, and of 18 bits of sums: by the lane in which their lowest bit is."""
-    accumulators = {f"chip.mxm_e0.accumulators.words.0.{number}": ram(18) for number in range(12)}
-    others = {"chip.icu_mem_e0_read.text_memory.words.0.0": ram(36), "chip.vxm.lane2.alu0.table": ram(18)}
-    places = placed({**accumulators, **words(["e0", "w0"], 7), **others}, 99, 99)
-    order = sorted((int(site[1:]), name) for name, site in places.items() if site)
-    assert [(number, name.removeprefix("chip.")) for number, name in order] == [
-        (0, "mem_e0.sram.words.0.0"),
-        (1, "mem_w0.sram.words.0.0"),
-        (2, "mxm_e0.accumulators.words.0.0"),
-        (3, "mxm_e0.accumulators.words.0.1"),  # bit 18 of lane 0
-        (4, "mem_e0.sram.words.0.1"),  # bit 1 of lane 1
-        (5, "mem_w0.sram.words.0.1"),
-        (6, "mxm_e0.accumulators.words.0.2"),  # bit 4 of lane 1
-        (7, "mxm_e0.accumulators.words.0.3"),
-        (8, "mem_e0.sram.words.0.2"),
-        (9, "mem_w0.sram.words.0.2"),
-        (10, "mxm_e0.accumulators.words.0.4"),
-        (11, "mxm_e0.accumulators.words.0.5"),
-        (12, "mem_e0.sram.words.0.3"),
-        (13, "mem_w0.sram.words.0.3"),
-        (14, "mxm_e0.accumulators.words.0.6"),
-        (15, "mxm_e0.accumulators.words.0.7"),
-        (16, "mem_e0.sram.words.0.4"),
-        (17, "mem_w0.sram.words.0.4"),
-        (18, "mxm_e0.accumulators.words.0.8"),
-        (19, "mxm_e0.accumulators.words.0.9"),
-        (20, "mem_e0.sram.words.0.5"),
-        (21, "mem_w0.sram.words.0.5"),
-        (22, "mxm_e0.accumulators.words.0.10"),
-        (23, "mxm_e0.accumulators.words.0.11"),
-        (24, "mem_e0.sram.words.0.6"),
-        (25, "mem_w0.sram.words.0.6"),
-    ]
-    assert not any(places[name] for name in others)
+    """They begin and end with the multipliers that they lie beside."""
+    lanes = [f"vxm.lane{lane}.alu2.{number}" for lane in range(8) for number in range(4)]
+    words = [f"{unit}{lane}" for unit in ("mem_e0.sram", "mxm_e0.accumulator") for lane in range(8)]
+    places = placed(multipliers(*lanes) | memories(*words), 40)
+    assert {name: places[name] for name in words} == {
+        f"{unit}{lane}": f"r{4 * lane + first}"
+        for first, unit in ((0, "mem_e0.sram"), (2, "mxm_e0.accumulator"))
+        for lane in range(8)
+    }
+    assert [places[f"vxm.lane{lane}.alu2.0"] for lane in range(8)] == [f"d{4 * lane}" for lane in range(8)]
 
 
-def test_memories_lie_beside_multipliers() -> None:
-    """Those of the first lane begin with its multipliers, those of the last are at the end of theirs."""
-    multipliers = {f"chip.vxm.lane{lane}.alu2.{number}": block() for lane in range(8) for number in range(4)}
-    places = placed({**multipliers, **words(["e0"], 8)}, 40, 40)
-    assert [places[f"chip.mem_e0.sram.words.0.{number}"] for number in range(8)] == [
-        f"r{4 * lane}" for lane in range(8)
-    ]
-    assert [places[f"chip.vxm.lane{lane}.alu2.0"] for lane in range(8)] == [f"d{4 * lane}" for lane in range(8)]
+def test_other_memories_stay_whole() -> None:
+    """Each is in one piece, the widest in the middle."""
+    wide = {f"chip.icu_vxm_alu0.text.words.0.{number}": {"type": "DP16KD", "attributes": {}} for number in range(3)}
+    places = placed({**wide, **memories("icu_mem_e0_read", "icu_mem_e0_write", "mem_e0.sram0")}, 10)
+    assert places == {
+        "icu_mem_e0_read": "s0",
+        "icu_vxm_alu0.text": "s2",
+        "icu_vxm_alu0.text.words.0.1": "s4",
+        "icu_vxm_alu0.text.words.0.2": "s6",
+        "icu_mem_e0_write": "s8",
+        "mem_e0.sram0": "r0",
+    }
 
 
 def test_more_blocks_than_sites() -> None:
-    multipliers = {f"chip.vxm.lane{lane}.alu2.a": block() for lane in range(5)}
-    places = placed({**multipliers, **words(["e0", "e1"], 3)}, 3, 4)
-    assert list(places.values()) == ["d0", "d1", "d2", None, None, "r0", "r2", None, "r1", "r3", None]
+    lanes = [f"vxm.lane{lane}.alu2.a" for lane in range(5)]
+    places = placed(multipliers(*lanes) | memories(*(f"mem_e0.sram{lane}" for lane in range(5))), 3)
+    assert list(places.values()) == ["d0", "d1", "d2", None, None, "r0", "r1", "r2", None, None]
 
 
 def test_the_verilog_has_names_that_tell_the_lane() -> None:
@@ -107,8 +89,9 @@ def test_the_verilog_has_names_that_tell_the_lane() -> None:
     for unit, part in (
         (r"\\chip\.vxm", r"vxm_lane lane3"),
         (r"\\chip\.mxm_e0", r"dot_products_2 dot_products1"),
-        (r"\\chip\.mxm_e0", r"ram_\w+ accumulators"),
-        (r"mem_e0", r"ram_\w+ sram"),
+        (r"\\chip\.mxm_e0", r"accumulator accumulator3"),
+        (r"accumulator", r"ram_\w+ accumulators"),
+        (r"mem_e0", r"ram_\w+ sram3"),
     ):
         module = re.search(rf"^module {unit} ?\(.*?^endmodule", text, re.MULTILINE | re.DOTALL)
         assert module is not None, unit
@@ -128,7 +111,7 @@ def test_sites_lie_on_a_path(device: Device) -> None:
 
 @pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
 def test_every_multiplier_has_a_memory_beside_it(device: Device) -> None:
-    assert len({*device.ram_sites}) == len(device.dsp_sites)
+    assert len({*device.ram_sites, *device.spare_ram_sites}) == device.area.bram
     for dsp_site, ram_site in zip(device.dsp_sites, device.ram_sites, strict=True):
         dsp, memory = (re.fullmatch(r"X(\d+)/Y(\d+)/(?:MULT18_[0145]|EBR[0-3])", site) for site in (dsp_site, ram_site))
         assert dsp is not None

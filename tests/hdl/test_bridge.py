@@ -26,6 +26,7 @@ from openlpu.arch.protocol import COMMANDS, Command, Outcome
 from openlpu.arch.status import ChipStatus, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.hdl.bridge import Bridge
+from openlpu.hdl.chip import reset_cycles
 from openlpu.verif.bridge_model import BridgeModel
 
 CLOCK_HZ = 12_345_678.0
@@ -73,6 +74,7 @@ class FakeChip:
         self.text: dict[tuple[int, int], int] = {}
         self.starts = 0
         self.resets = 0
+        """Cycles in which it was reset."""
 
     async def play(self, ctx: Any, dut: Any) -> None:
         port, lanes = dut.chip, self.config.lanes
@@ -272,7 +274,8 @@ def test_run_status_and_reset() -> None:
         status = bytes.fromhex("01 01 01 0900 04030201 08070605 0C0B0A09") + bytes(8)
         assert await host.ask(request(protocol.STATUS, 1)) == done(1, status)
         assert await host.ask(request(protocol.RESET, 2)) == done(2)
-        assert (chip.starts, chip.resets) == (1, 1)
+        assert chip.starts == 1
+        assert chip.resets >= reset_cycles(NANO)
         host.show(**dict.fromkeys(STATUS, 0))
         assert await host.ask(request(protocol.STATUS, 3)) == done(3, bytes(25))
 
@@ -376,7 +379,8 @@ def test_busy() -> None:
         assert outcome == Outcome.OUT_OF_RANGE
 
     chip = play(script)
-    assert (chip.memory, chip.text, chip.starts, chip.resets) == ({}, {}, 0, 1)
+    assert (chip.memory, chip.text, chip.starts) == ({}, {}, 0)
+    assert chip.resets >= reset_cycles(NANO)
 
 
 def test_every_number_is_taken_once_and_in_order() -> None:

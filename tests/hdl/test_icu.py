@@ -19,9 +19,11 @@ from openlpu.arch.isa import IMMEDIATE, Format, Instruction, Operand, instructio
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.hdl.decode import Decoder
-from openlpu.hdl.icu import InstructionQueue, tapped, text_streams
+from openlpu.hdl.icu import InstructionQueue, release_registers, tapped, text_streams
 
 QUEUES = geometry(NANO).by_name
+BARRIER = release_registers(NANO) + 2
+"""From the release to cycle 0."""
 
 
 @dataclass
@@ -58,11 +60,11 @@ def simulate(queue: Queue, words: list[int], cycles: int, released: int = 9) -> 
         for cycle in range(released + cycles):
             ctx.set(dut.release, cycle == released)
             if ctx.get(dut.issue.valid):
-                run.dispatches.append((cycle - released - 2, ctx.get(dut.issue.word)))
+                run.dispatches.append((cycle - released - BARRIER, ctx.get(dut.issue.word)))
             if ctx.get(dut.halted) and run.halted is None:
-                run.halted = cycle - released - 2
+                run.halted = cycle - released - BARRIER
             if ctx.get(dut.illegal):
-                run.illegal.append(cycle - released - 2)
+                run.illegal.append(cycle - released - BARRIER)
             await ctx.tick()
 
     simulator = Simulator(dut)
@@ -250,6 +252,7 @@ def fetch(
     dut: Any = InstructionQueue(config=config, queue=queue)
     run = Fetched()
     rng = random.Random(3)
+    late = timing(config).text_tap
 
     async def bench(ctx: Any) -> None:
         for address in range(config.imem_words):
@@ -261,9 +264,10 @@ def fetch(
         ctx.set(dut.release, 1)
         await ctx.tick()
         ctx.set(dut.release, 0)
-        await ctx.tick()
+        await ctx.tick().repeat(BARRIER - 1)
         for cycle in range(cycles):
-            stream, vector = text.get(cycle, (None, 0))
+            # What stands on a stream comes to the taps later.
+            stream, vector = text.get(cycle - late, (None, 0))
             for tap, standing in zip(dut.text_taps, tapped(config, queue), strict=True):
                 ctx.set(tap.valid, standing == stream)
                 ctx.set(tap.data, vector if standing == stream else rng.getrandbits(8 * config.lanes))
@@ -274,9 +278,9 @@ def fetch(
             if ctx.get(dut.illegal):
                 run.illegal.append(cycle)
             if ctx.get(dut.fetch_empty):
-                run.missed.append(cycle - 1)
+                run.missed.append(cycle - late - 1)
             if ctx.get(dut.fetching):
-                run.fetching.append(cycle)
+                run.fetching.append(cycle - late)
             await ctx.tick()
 
     simulator = Simulator(dut)

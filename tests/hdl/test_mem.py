@@ -19,7 +19,7 @@ from openlpu.arch.isa import BY_MNEMONIC, instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.hdl import mem
-from openlpu.hdl.mem import MemSlice, data_stream
+from openlpu.hdl.mem import MemSlice, data_stream, word_stream
 from openlpu.hdl.ram import Ram
 
 SLOW = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=3, sram=3))
@@ -117,7 +117,7 @@ def test_write_of_an_empty_stream_is_a_fault_and_writes_nothing() -> None:
 @pytest.mark.parametrize("config", [*CONFIGS, UNEVEN], ids=[*IDS, "uneven"])
 def test_host_access(config: ChipConfig) -> None:
     """A word a cycle, whatever is on the other streams, and whichever of them the last instruction has taken."""
-    write = geometry(config).of_kind(QueueKind.MEM_WRITE)[SLICE]
+    read, write = (geometry(config).of_kind(kind)[SLICE] for kind in (QueueKind.MEM_READ, QueueKind.MEM_WRITE))
     dut: Any = MemSlice(config=config, index=SLICE)
     rng = np.random.default_rng(2)
 
@@ -129,20 +129,23 @@ def test_host_access(config: ChipConfig) -> None:
         await ctx.tick()
         ctx.set(dut.write_issue.valid, 0)
         await ctx.tick().repeat(timing(config).latency(last.spec, write).retire)
-        ctx.set(dut.host.write, 1)
-        for address, vector in enumerate(vectors):
-            ctx.set(dut.host.write_address, address)
+        # A vector comes one cycle after what says where it goes.
+        for address in range(len(vectors) + 1):
+            ctx.set(dut.host.write, address < len(vectors))
+            ctx.set(dut.host.write_address, address % len(vectors))
             for tap, stream in zip(dut.write_taps, write.consumes, strict=True):
                 brings = stream == data_stream(write)
                 ctx.set(tap.valid, not brings)
-                ctx.set(tap.data, pack(vector if brings else rng.integers(-128, 128, config.lanes)))
+                ctx.set(tap.data, pack(vectors[address - 1] if brings else rng.integers(-128, 128, config.lanes)))
             await ctx.tick()
-        ctx.set(dut.host.write, 0)
         await ctx.tick()
         ctx.set(dut.host.read, 1)
+        (drive,) = (d for d, s in zip(dut.read_drives, read.produces, strict=True) if s == word_stream(read))
         for address in range(len(vectors) + config.pipeline.sram):
+            if address >= config.pipeline.sram - 1:
+                assert ctx.get(drive.valid)
             if address >= config.pipeline.sram:
-                got = unpack(ctx.get(dut.host.read_data), config.lanes)
+                got = unpack(ctx.get(drive.data), config.lanes)
                 assert got.tolist() == vectors[address - config.pipeline.sram].tolist()
             ctx.set(dut.host.read_address, address % len(vectors))
             await ctx.tick()

@@ -30,13 +30,18 @@ def test_productions_replace_what_passes() -> None:
                 for i in range(STREAMS):
                     vector = int.from_bytes(data[i * LANES :][:LANES], "little")
                     expected[Stream(direction, i)] = (valid >> i & 1, vector)
-            for stream, count in producers.items():
-                chosen = int(rng.integers(2 * count))
+            chosen = {stream: int(rng.integers(2 * count)) for stream, count in producers.items()}
+            for stream, number in chosen.items():
+                for k, drive in enumerate(getattr(dut, drives_name(stream))):
+                    ctx.set(drive.valid, k == number)
+            await ctx.tick()
+            # The vectors come one cycle after the valid bits.
+            for stream, number in chosen.items():
                 for k, drive in enumerate(getattr(dut, drives_name(stream))):
                     vector = int.from_bytes(rng.bytes(LANES), "little")
-                    ctx.set(drive.valid, k == chosen)
+                    ctx.set(drive.valid, int(rng.integers(2)))
                     ctx.set(drive.data, vector)
-                    if k == chosen:
+                    if k == number:
                         expected[stream] = (1, vector)
             await ctx.tick()
             for stream, (valid, vector) in expected.items():

@@ -168,6 +168,7 @@ def simulate(config: ChipConfig, program: Sequence[Issue], taps: Taps, cycles: i
     assert len(words) == len(program)
 
     async def bench(ctx: Any) -> None:
+        producing: set[tuple[int, Stream]] = set()
         for cycle in range(cycles):
             for queue in queues(config):
                 i = queue.index
@@ -183,9 +184,13 @@ def simulate(config: ChipConfig, program: Sequence[Issue], taps: Taps, cycles: i
                 if ctx.get(getattr(vxm, f"alu{i}_empty")):
                     outcome.empty.add((cycle, i))
                 for drive, stream in zip(getattr(vxm, f"alu{i}_drives"), queue.produces, strict=True):
-                    if ctx.get(drive.valid):
+                    # The vector comes one cycle after its valid bit.
+                    if (i, stream) in producing:
                         data = int(ctx.get(drive.data)).to_bytes(config.lanes, "little")
                         outcome.drives[cycle, i, stream] = np.frombuffer(data, np.int8).tolist()
+                        producing.remove((i, stream))
+                    if ctx.get(drive.valid):
+                        producing.add((i, stream))
             await ctx.tick()
 
     simulator = Simulator(vxm)

@@ -76,6 +76,7 @@ class UnitBench:
         lanes = self.config.lanes
 
         async def bench(ctx: Any) -> None:
+            producing: set[tuple[str, Stream]] = set()
             for cycle in range(cycles):
                 for queue in self.queues.values():
                     name = part(queue)
@@ -90,10 +91,13 @@ class UnitBench:
                 for queue in self.queues.values():
                     name = part(queue)
                     for drive, stream in zip(getattr(self.dut, f"{name}_drives"), queue.produces, strict=True):
-                        if ctx.get(drive.valid):
-                            vector = unpack(ctx.get(drive.data), lanes).tolist()
+                        # The vector comes one cycle after its valid bit.
+                        if (name, stream) in producing:
                             assert (stream, cycle + 1) not in self.produced
-                            self.produced[stream, cycle + 1] = vector
+                            self.produced[stream, cycle + 1] = unpack(ctx.get(drive.data), lanes).tolist()
+                            producing.remove((name, stream))
+                        if ctx.get(drive.valid):
+                            producing.add((name, stream))
                     if ctx.get(getattr(self.dut, f"{name}_empty")):
                         self.empty.append((queue.name, cycle - 1))
                 await ctx.tick()

@@ -110,8 +110,8 @@ def register_and_time(rng: random.Random, bench: Bench) -> tuple[int, Stream, in
                 return hop, stream, cycle, noticed
 
 
-def turned(bench: Bench, word: Word, mask: int) -> Flip:
-    return sram_word(geometry(bench.config).mem_slices[word[0]], word[1], mask)
+def turned(bench: Bench, word: Word, mask: int) -> list[Flip]:
+    return sram_word(bench.config, geometry(bench.config).mem_slices[word[0]], word[1], mask)
 
 
 def correct_words(chip: RtlChip, faults: int) -> None:
@@ -119,7 +119,7 @@ def correct_words(chip: RtlChip, faults: int) -> None:
     expected, _ = counts(chip)
     for bench, rng in benches(chip, faults):
         word, cycle, noticed = place_and_time(rng, bench, bench.exposure.words)
-        status = chip.run_upset(cycle, turned(bench, word, bits(rng, chip.config, 1)))
+        status = chip.run_upset(cycle, *turned(bench, word, bits(rng, chip.config, 1)))
         assert status == dataclasses.replace(bench.status, corrected=noticed.total())
         np.testing.assert_array_equal(memory(chip), bench.after)
         expected += noticed + Counter({HOST: int(bench.exposure.outlives(word, cycle))})
@@ -137,7 +137,7 @@ def flag_words(chip: RtlChip, faults: int) -> None:
     for bench, rng in benches(chip, faults):
         data = [word for word in bench.exposure.words if word not in bench.text]
         word, cycle, noticed = place_and_time(rng, bench, data)
-        status = chip.run_upset(cycle, turned(bench, word, bits(rng, chip.config, 2)))
+        status = chip.run_upset(cycle, *turned(bench, word, bits(rng, chip.config, 2)))
         assert status.uncorrectable >= noticed.total()
         assert status == dataclasses.replace(bench.status, uncorrectable=status.uncorrectable)
         expected += noticed
@@ -183,7 +183,7 @@ def test_the_host_is_told_of_a_word_that_it_reads(rtl_chip: Chips) -> None:
     word = next(word for word in bench.exposure.words if bench.exposure.outlives(word))
     for wrong, name in ((1, "corrected"), (2, "uncorrectable")):
         bench.restore()
-        chip.run_upset(bench.status.cycles - 1, turned(bench, word, bits(random.Random(wrong), UNEVEN, wrong)))
+        chip.run_upset(bench.status.cycles - 1, *turned(bench, word, bits(random.Random(wrong), UNEVEN, wrong)))
         before = chip.status()
         found = chip.read_memory(*word, 1)
         after = chip.status()
@@ -206,8 +206,8 @@ def test_the_driver_does_not_pass_on_what_is_wrong(rtl_chip: Chips, monkeypatch:
 
     def run_with(wrong: int) -> int:
         bench.restore()
-        flip = turned(bench, word, bits(random.Random(wrong), UNEVEN, wrong))
-        monkeypatch.setattr(chip, "run", lambda: chip.run_upset(0, flip))
+        flips = turned(bench, word, bits(random.Random(wrong), UNEVEN, wrong))
+        monkeypatch.setattr(chip, "run", lambda: chip.run_upset(0, *flips))
         return device.run({}).cycles
 
     assert run_with(1) == program.cycles

@@ -108,7 +108,7 @@ def synthesise(
     by_unit, netlist = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, NETLIST))
     module = netlist["modules"][TOP]
     absorb_output_registers(module)
-    place_blocks(module, board.device.dsp_sites, board.device.ram_sites)
+    place_blocks(module, board.device)
     (directory / NETLIST).write_text(json.dumps(netlist), encoding="utf-8")
     total = synthesis.area(Counter(cell["type"] for cell in module["cells"].values()))
     return Synthesis(pll=pll, units=synthesis.area_by_unit(by_unit, TOP), total=total)

@@ -39,6 +39,8 @@ class Device:
     """The places of its multipliers, as nextpnr names them, on a path from one to the next."""
     ram_sites: Sequence[str]
     """Places of block RAMs: for each of `dsp_sites` the one beside it."""
+    spare_ram_sites: Sequence[str]
+    """The other places of block RAMs, on a path as well."""
 
 
 _DSP_GROUP = {0: "MULT18_0", 1: "MULT18_1", 4: "MULT18_4", 5: "MULT18_5"}
@@ -57,13 +59,21 @@ _LARGE = Area(lut=83640, ff=83640, dsp=156, bram=208)
 # Two columns in the middle belong to the clocks.
 _LARGE_COLUMNS = [*range(4, 67, 9), *range(69, 123, 9)]
 _LARGE_DSP = _path((10, 34, 58), _LARGE_COLUMNS, _DSP_GROUP)
-# There is one more row of them, with no multipliers.
 _LARGE_RAM = _path((22, 46, 70), _LARGE_COLUMNS, _RAM_GROUP)
+_LARGE_SPARE_RAM = _path((82,), _LARGE_COLUMNS, _RAM_GROUP)
 
-DEVICES = {
-    "LFE5U-85F": Device(nextpnr_option="--85k", area=_LARGE, dsp_sites=_LARGE_DSP, ram_sites=_LARGE_RAM),
-    "LFE5UM5G-85F": Device(nextpnr_option="--um5g-85k", area=_LARGE, dsp_sites=_LARGE_DSP, ram_sites=_LARGE_RAM),
-}
+
+def _large(nextpnr_option: str) -> Device:
+    return Device(
+        nextpnr_option=nextpnr_option,
+        area=_LARGE,
+        dsp_sites=_LARGE_DSP,
+        ram_sites=_LARGE_RAM,
+        spare_ram_sites=_LARGE_SPARE_RAM,
+    )
+
+
+DEVICES = {"LFE5U-85F": _large("--85k"), "LFE5UM5G-85F": _large("--um5g-85k")}
 """By the name that Amaranth's platforms use. A board with another device needs a line here."""
 
 # The limits of EHXPLLL, from Lattice's ECP5 data sheet (FPGA-DS-02012) and clock guide (FPGA-TN-02200).

@@ -21,10 +21,10 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import OpClass
 from openlpu.arch.isa import INSTRUCTIONS
 
-from .decode import delayed, select
 from .fp32 import AddOp, FpAdd, FpMul, FpToInt, IntToFp, Mul
 from .pipeline import Datapath, Step
 from .shared import SharedComponent
+from .signals import delayed, select
 from .special import Special, SpecialOp
 
 __all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu", "control_layout", "operation"]
@@ -190,7 +190,7 @@ class LaneAlu(SharedComponent):
             tied = {port: self._tied(name, port, settings[port]) for port, _ in settings.shape() if port != "chosen"}
             inputs = {"a": x, "b": y, **tied}
             m.d.comb += [getattr(unit, port).eq(inputs[port]) for port in unit.signature.members if port in inputs]
-            chosen.append(delayed(m, f"{name}_chosen", settings.chosen, unit.depth, reset_less=True))
+            chosen.append(delayed(m, f"{name}_chosen", settings.chosen, unit.depth))
             results.append(unit.o)
         m.d.comb += self.o.eq(results[0] if len(results) == 1 else select(chosen, results))
         return m

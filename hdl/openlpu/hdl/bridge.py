@@ -39,11 +39,11 @@ from openlpu.arch.protocol import (
 )
 from openlpu.arch.timing import timing
 
-from .chip import ChipSignature
+from .chip import ChipSignature, reset_cycles
 from .cobs import FrameByte
-from .decode import select
 from .frames import FrameReceiver, FrameSender, RequestItem
 from .requests import RequestReader, by_command, packed, placed
+from .signals import select
 
 __all__ = ["Bridge", "Executor"]
 
@@ -153,7 +153,8 @@ class Executor(wiring.Component):
         head_bytes = size(REPLY_HEADER) + max(size(command.reply_fields) for command in COMMANDS)
         sent = Signal(8 * max(head_bytes, self._config.lanes), reset_less=True)
         left, words_left = Signal(range(len(sent) // 8)), Signal(range(MAX_DATA // self._config.lanes + 1))
-        place, wait = Signal(len(address)), Signal(range(max(_JUDGING, timing(self._config).host_read) + 1))
+        longest_wait = max(_JUDGING, timing(self._config).host_read, reset_cycles(self._config))
+        place, wait = Signal(len(address)), Signal(range(longest_wait + 1))
         start, reset = Signal(), Signal()
         reading, writing = Signal(), Signal()
         m.d.sync += [start.eq(0), reset.eq(0), wait.eq(wait - 1)]
@@ -178,12 +179,18 @@ class Executor(wiring.Component):
                     place.eq(address),
                     words_left.eq(Mux(done & is_[READ_MEMORY], count, 0)),
                     start.eq(done & is_[RUN]),
-                    reset.eq(done & is_[RESET]),
+                    wait.eq(reset_cycles(self._config)),
                 ]
                 with m.If(done & (is_[WRITE_MEMORY] | is_[WRITE_TEXT])):
                     m.d.comb += self.again.eq(1)
                     m.next = "WRITE"
+                with m.Elif(done & is_[RESET]):
+                    m.next = "RESET"
                 with m.Else():
+                    m.next = "REPLY"
+            with m.State("RESET"):
+                m.d.sync += reset.eq(1)
+                with m.If(wait == 0):
                     m.next = "REPLY"
             with m.State("WRITE"), m.If(self.items.valid & self.items.payload.end):
                 m.next = "REPLY"

@@ -7,12 +7,13 @@ part drives, the streams that the queue lists at the hop that it names. What is 
 barrier, the clock of the program, and the record of the first fault.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
@@ -21,18 +22,22 @@ from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
 
-from .decode import delayed, named, part
+from .decode import part
 from .ecc import CheckedHop
 from .errors import COUNT_BITS, ErrorCounts, QueueErrors, counting_places
 from .host import HostPort, HostSignature, text_name
-from .icu import InstructionQueue, tapped
+from .icu import InstructionQueue, notify_registers, release_registers, tapped
 from .mem import MemSlice
 from .mxm import MxmPlane
+from .signals import delayed
 from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["MOST_LANES", "Chip", "ChipSignature", "clock_delay", "refuse_unsupported"]
+__all__ = ["MOST_LANES", "Chip", "ChipSignature", "clock_delay", "refuse_unsupported", "reset_cycles"]
+
+_Place = tuple[Value, Value, Value]
+"""Whether something is wrong in some queue, the queue's number, and whether it is an illegal word."""
 
 MOST_LANES = 64
 """Widest chip that is elaborated: the netlist grows with the square of the lanes, and takes gigabytes from 32 on."""
@@ -41,10 +46,28 @@ MOST_LANES = 64
 def clock_delay(config: ChipConfig) -> int:
     """How late the chip's own clock of the program runs: that many cycles after cycle c of the program, `cycles` is c.
 
-    It is how long a fault takes to be recorded: a corrector, a register in the unit, one on the way, and one that knows
-    which queue comes first.
+    It is how long a fault takes to be recorded: a corrector, a register in the unit, two on the way, and two that know
+    which queue comes first: of some, and of all.
     """
-    return timing(config).correct + 3
+    return timing(config).correct + 3 + _WAY
+
+
+_WAY = 2
+"""Registers between a queue or unit that finds a fault and what records it. For missing text one of them is its tap."""
+
+
+def reset_cycles(config: ChipConfig) -> int:
+    """How long a reset must be: until nothing is in flight any more, on streams or in units, and faults are recorded.
+
+    It stops the queues; most other registers have none.
+    """
+    return _draining_cycles(config) + geometry(config).hops
+
+
+def _draining_cycles(config: ChipConfig) -> int:
+    """From a queue that halts until what it dispatched has retired, and every fault is recorded."""
+    rows = timing(config).rows(geometry(config).queues)
+    return max(latency.retire for _, _, latency in rows) + clock_delay(config) + 2
 
 
 class ChipSignature(wiring.Signature):
@@ -122,7 +145,7 @@ class Chip(wiring.Component):
         units = self._units(m)
         start = delayed(m, "start", self.host_start & ~self.running, 1)
         # What was written before may still be on its way.
-        on_its_way = timing(self._config).host_written - 1
+        on_its_way = timing(self._config).host_written + timing(self._config).text_tap - 1
         starting = Cat(Signal(name=f"starting{age}") for age in range(on_its_way))
         m.d.sync += starting.eq(Cat(start, starting[:-1]))
         icus = self._icus(m, units, starting[-1])
@@ -133,16 +156,17 @@ class Chip(wiring.Component):
 
         notify = Cat(icu.notify for icu in icus).any()
         # The queues see NOTIFY one cycle before its dispatch, and act on the release one before that of cycle 0.
-        release = delayed(m, "release", notify, timing(self._config).notify - 1)
+        in_queues = notify_registers(self._config) + release_registers(self._config)
+        release = delayed(m, "release", notify, timing(self._config).notify - 1 - in_queues)
         m.d.comb += [icu.release.eq(release) for icu in icus]
         halted = Cat(icu.halted for icu in icus).all() & ~starting.any()
         fetching = Cat(icu.fetching for icu in icus).any()
         now = self._elaborate_clock(m, start, release, halted, fetching)
-        empty = [
-            getattr(units[queue.unit], f"{part(queue)}_empty") | icu.fetch_empty
-            for queue, icu in zip(geometry(self._config).queues, icus, strict=True)
-        ]
-        self._elaborate_fault(m, start, now, [icu.illegal for icu in icus], empty)
+        late = timing(self._config).text_tap
+        empty = Cat(getattr(units[queue.unit], f"{part(queue)}_empty") for queue in geometry(self._config).queues)
+        wanting = delayed(m, "empty", empty, late) | Cat(icu.fetch_empty for icu in icus)
+        illegal = [icu.illegal for icu in icus]
+        self._elaborate_fault(m, start, now, illegal, delayed(m, "wanting", wanting, _WAY - late))
         m.d.comb += self.digest.eq(Const(int(self._config.digest, 16), 64))
         return m
 
@@ -192,12 +216,21 @@ class Chip(wiring.Component):
                 west.w_valid_in.eq(east.w_valid),
             ]
 
+        texts: dict[tuple[int, Stream], tuple[Value, ...]] = {}
         connected: Counter[tuple[int, Stream]] = Counter()
         for queue, icu in zip(chip.queues, icus, strict=True):
             unit, hop = units[queue.unit], hops[queue.hop]
-            taps = [*getattr(unit, f"{part(queue)}_taps"), *icu.text_taps]
-            for stream, tap in zip((*queue.consumes, *tapped(self._config, queue)), taps, strict=True):
+            for stream, tap in zip(queue.consumes, getattr(unit, f"{part(queue)}_taps"), strict=True):
                 valid, data = hop.standing(stream)
+                m.d.comb += [tap.data.eq(data), tap.valid.eq(valid)]
+            for stream, tap in zip(tapped(self._config, queue), icu.text_taps, strict=True):
+                if (queue.hop, stream) not in texts:
+                    # All queues that a stream brings text to share the register on its way.
+                    texts[queue.hop, stream] = tuple(
+                        delayed(m, f"text{queue.hop}_{stream}_{kind}", value, timing(self._config).text_tap)
+                        for kind, value in zip(("valid", "data"), hop.standing(stream), strict=True)
+                    )
+                valid, data = texts[queue.hop, stream]
                 m.d.comb += [tap.data.eq(data), tap.valid.eq(valid)]
             for stream, drive in zip(queue.produces, getattr(unit, f"{part(queue)}_drives"), strict=True):
                 wiring.connect(m, drive, getattr(hop, drives_name(stream))[connected[queue.hop, stream]])
@@ -230,7 +263,7 @@ class Chip(wiring.Component):
             wiring.connect(m, host.slices[i], units[unit].host)
         for i, icu in enumerate(icus):
             wiring.connect(m, getattr(host, text_name(i)), icu.text)
-        m.d.comb += hops[0].e_data_in.eq(host.e_data)
+        m.d.comb += [hops[0].e_data_in.eq(host.e_data), host.w_data.eq(hops[0].w_data)]
         return host
 
     def _count_errors(self, m: Module, icus: Sequence[InstructionQueue], hops: Sequence[Any], host: HostPort) -> None:
@@ -264,9 +297,10 @@ class Chip(wiring.Component):
 
         Returns the cycle of the program that was `clock_delay` cycles ago, 0 before there was one.
         """
-        # From the release to cycle 0 two cycles pass; the clock then runs late by as much as faults are.
+        # So many cycles pass from the release to cycle 0; the clock then runs late by as much as faults are.
         late = clock_delay(self._config)
-        counting = Cat(Signal(name=f"counting{age}") for age in range(2 + late))
+        released = release_registers(self._config) + 2
+        counting = Cat(Signal(name=f"counting{age}") for age in range(released + late))
         halted_q, fetching_q = delayed(m, "halted", halted, 1), delayed(m, "fetching", fetching, 1)
         finished = delayed(m, "finished", halted_q, late)
         now = Signal(32)
@@ -276,8 +310,7 @@ class Chip(wiring.Component):
             with m.If(~finished):
                 m.d.sync += self.cycles.eq(now + 1)
 
-        rows = timing(self._config).rows(geometry(self._config).queues)
-        longest = max(latency.retire for _, _, latency in rows) + late + 2
+        longest = _draining_cycles(self._config)
         draining = Signal(range(longest + 1))
         with m.If(~halted_q | fetching_q):
             m.d.sync += draining.eq(longest)
@@ -289,17 +322,14 @@ class Chip(wiring.Component):
             m.d.sync += [self.running.eq(1), draining.eq(longest), counting.eq(0), now.eq(0), self.cycles.eq(0)]
         return now
 
-    def _elaborate_fault(
-        self, m: Module, start: Value, now: Value, illegal: Sequence[Value], empty: Sequence[Value]
-    ) -> None:
+    def _elaborate_fault(self, m: Module, start: Value, now: Value, illegal: Sequence[Value], empty: Value) -> None:
         # Units tell of an empty operand one cycle after they get it; illegal words must not get ahead of them.
-        illegal_q = delayed(m, "illegal", Cat(illegal), clock_delay(self._config) - 1)
-        wrong = named(m, "wrong", illegal_q | delayed(m, "empty", Cat(empty), 1))
-        found, first, first_illegal = Signal(), Signal.like(self.fault_queue), Signal()
-        m.d.sync += found.eq(wrong.any())
-        for i in reversed(range(len(wrong))):
-            with m.If(wrong[i]):
-                m.d.sync += [first.eq(i), first_illegal.eq(illegal_q[i])]
+        illegal_q = delayed(m, "illegal", Cat(illegal), timing(self._config).correct + 1 + _WAY)
+        wrong = illegal_q | empty
+        places: list[_Place] = list(zip(wrong, map(Const, range(len(wrong))), illegal_q, strict=True))
+        some = math.isqrt(len(places))
+        firsts = [_first(m, f"first{i}", places[i:][:some]) for i in range(0, len(places), some)]
+        found, first, first_illegal = _first(m, "first", firsts)
         with m.If(found):
             m.d.sync += self.faults.eq(self.faults + 1)
         with m.If(found & ~self.fault):
@@ -311,6 +341,18 @@ class Chip(wiring.Component):
             ]
         with m.If(start):
             m.d.sync += [self.fault.eq(0), self.faults.eq(0)]
+
+
+def _first(m: Module, name: str, places: Sequence[_Place]) -> _Place:
+    """The first of some places where something is wrong, one cycle later. In the others, any place."""
+    *before, last = places
+    _, number, illegal = last
+    for wrong, at, kind in reversed(before):
+        number, illegal = Mux(wrong, at, number), Mux(wrong, kind, illegal)
+    found = Cat(wrong for wrong, _, _ in places).any()
+    values = {"found": found, "number": number, "illegal": illegal}
+    wrong, number, illegal = (delayed(m, f"{name}_{kind}", value, 1) for kind, value in values.items())
+    return wrong, number, illegal
 
 
 def _ecc_ports(config: ChipConfig) -> dict[str, Member]:

@@ -10,27 +10,25 @@ what it receives is an instruction it has, and need not compare more bits than t
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.config import GROUP, ChipConfig, Source
-from openlpu.arch.encoding import OPCODE_BITS, Layout, Slot, encoding
+from openlpu.arch.encoding import OPCODE_BITS, Layout, Slot, encoding, lacking
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Operand, Spec
 from openlpu.arch.isa import Value as FieldValue
 
+from .signals import select
 from .stream import StreamSignature
 
 __all__ = [
     "Decoder",
     "IssueSignature",
-    "delayed",
-    "named",
     "part",
     "queue_ports",
     "reach",
-    "select",
 ]
 
 
@@ -74,31 +72,6 @@ def queue_ports(config: ChipConfig, queues: Iterable[Queue], *, check_bits: int 
             f"{name}_empty": Out(1),
         }
     return ports
-
-
-def delayed(m: Module, name: str, value: Value, cycles: int, *, reset_less: bool = False) -> Value:
-    """`value` of `cycles` ago: behind that many registers, which start at 0 unless `reset_less`."""
-    for stage in range(1, cycles + 1):
-        register = Signal(len(value), name=f"{name}_q{stage}", reset_less=reset_less)
-        m.d.sync += register.eq(value)
-        value = register
-    return value
-
-
-def select(matches: Iterable[Value], values: Sequence[Value]) -> Value:
-    """The one of `values` whose match is set; 0 when none is."""
-    width = max(map(len, values), default=0)
-    result: Value = C(0, width)
-    for match, value in zip(matches, values, strict=True):
-        result = result | Mux(match, value, 0)
-    return result
-
-
-def named(m: Module, name: str, value: Value) -> Signal:
-    """`value` on a wire: what is used more than once is otherwise built once for every use."""
-    wire = Signal(value.shape(), name=name)
-    m.d.comb += wire.eq(value)
-    return wire
 
 
 class Decoder:
@@ -176,9 +149,7 @@ class Decoder:
     # --- helpers ---
 
     def _has(self, spec: Spec) -> bool:
-        if not spec.implemented:
-            return False
-        return spec.op_class is None or spec.op_class in self._config.alus[self._queue.index].classes
+        return spec.implemented and not lacking(self._config, self._queue, spec)
 
     def _bits(self, slot: Slot) -> Value:
         return self._word[slot.lsb :][: slot.width]

@@ -10,20 +10,18 @@ many of the registers as can help to spread it: one for all lanes, then one for 
 from typing import Any
 
 from amaranth.hdl import Module, Signal, Value
-from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import Queue
 from openlpu.arch.timing import timing
 
-from .decode import Decoder, delayed, named, part
-from .shared import SharedComponent
+from .decode import Decoder, part
+from .signals import delayed, named
 
-__all__ = ["Dispatch", "local_registers", "relay_registers", "relayed"]
+__all__ = ["Dispatch", "local_registers", "relay_registers"]
 
 _REGISTERS = 3
 """Behind the decoder, as far as there are so many."""
-_RELAYS = 4
 
 
 def _registers(config: ChipConfig, ahead: int) -> int:
@@ -42,39 +40,6 @@ def relay_registers(config: ChipConfig) -> int:
     return _registers(config, 1) - _registers(config, 2)
 
 
-class _Relay(SharedComponent):
-    """`o` is `i` of some cycles ago, at least one. Synthesis merges nothing across modules, so these are kept apart."""
-
-    i: Signal
-    o: Signal
-
-    def __init__(self, *, width: int, stages: int, module_name: str) -> None:
-        self._stages = stages
-        super().__init__({"i": In(width), "o": Out(width)}, like=(width, stages), module_name=module_name)
-
-    def body(self) -> Module:
-        """The registers."""
-        m = Module()
-        m.d.comb += self.o.eq(delayed(m, "relayed", self.i, self._stages, reset_less=True))
-        return m
-
-
-def relayed(m: Module, name: str, value: Value, lanes: int, stages: int) -> list[Value]:
-    """`value` of `stages` cycles ago, for each of the lanes.
-
-    Every quarter of the lanes has registers of its own: it may lie far from the others, but is small itself.
-    """
-    if stages == 0:
-        return [value] * lanes
-    relays: list[_Relay] = []
-    for number in range(min(_RELAYS, lanes)):
-        relay = _Relay(width=len(value), stages=stages, module_name=f"{name}_relay")
-        m.submodules[f"{name}_relay{number}"] = relay
-        m.d.comb += relay.i.eq(value)
-        relays.append(relay)
-    return [relays[lane * len(relays) // lanes].o for lane in range(lanes)]
-
-
 class Dispatch:
     """The way of a queue's instructions from their issue port, through the fan-out registers, to their operands.
 
@@ -89,18 +54,18 @@ class Dispatch:
     def __init__(self, m: Module, config: ChipConfig, queue: Queue, issue: Any) -> None:
         self._m, self._config, self._name = m, config, part(queue)
         before = timing(config).dispatch + timing(config).correct - _registers(config, 0)
-        word = delayed(m, f"{self._name}_word", issue.word, before, reset_less=True)
+        word = delayed(m, f"{self._name}_word", issue.word, before)
         self.instruction = Decoder(config, queue, word)
         self.ahead: Value = delayed(m, f"{self._name}_ahead", issue.valid, before)
         self.valid: Signal = self.decoded("valid", self.ahead)
 
-    def decoded(self, name: str, value: Value, *, ahead: int = 0, reset_less: bool = False) -> Signal:
+    def decoded(self, name: str, value: Value, *, ahead: int = 0) -> Signal:
         """`value`, which comes from `ahead` or `instruction`, beside the operands.
 
         Or `ahead` registers in front of them, as far as there are any: the unit has those elsewhere.
         """
         name, stages = f"{self._name}_{name}", _registers(self._config, ahead)
-        return named(self._m, name, delayed(self._m, name, value, stages, reset_less=reset_less))
+        return named(self._m, name, delayed(self._m, name, value, stages))
 
     def executes(self, name: str, *mnemonics: str) -> Signal:
         """1 beside the operands of one of the instructions."""

@@ -21,8 +21,8 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import SecDed, vector_code
 from openlpu.arch.geometry import Direction, Stream
 
-from .decode import named, select
 from .shared import SharedComponent
+from .signals import delayed, named, select
 from .stream import Hop, StreamSignature, drives_name, registers
 
 __all__ = ["CheckedHop", "CheckedSignature", "Corrector", "Encoder", "encoded"]
@@ -72,11 +72,12 @@ class Encoder(SharedComponent):
     def body(self) -> Module:
         """Let the drives meet, and append the check bits."""
         m = Module()
-        valid = [drive.valid for drive in self.drives]
-        vector = named(m, "vector", select(valid, [drive.data for drive in self.drives]))
-        data = Signal(len(self.o.data), name="data_q", reset_less=True)
-        m.d.sync += [self.o.valid.eq(Cat(valid).any()), data.eq(encoded(self._config, vector))]
-        m.d.comb += self.o.data.eq(data)
+        valid = Cat(drive.valid for drive in self.drives)
+        vector = named(m, "vector", select(delayed(m, "producing", valid, 1), [drive.data for drive in self.drives]))
+        m.d.comb += [
+            self.o.valid.eq(delayed(m, "valid", valid.any(), 1)),
+            self.o.data.eq(delayed(m, "data", encoded(self._config, vector), 1)),
+        ]
         return m
 
 
@@ -112,14 +113,13 @@ class Corrector(SharedComponent):
             single.append(wrong.any())
             multiple.append(syndrome.any() & ~wrong.any())
         uncorrectable = named(m, "lost", self.i.valid & Cat(multiple).any())
-        data = Signal(self._code.bits, name="data_q", reset_less=True)
-        m.d.sync += [
-            data.eq(self.i.data ^ Cat(*wrong_data, *wrong_checks)),
-            self.o.valid.eq(self.i.valid),
-            self.o.corrected.eq(self.i.valid & Cat(single).any() & ~uncorrectable),
-            self.o.uncorrectable.eq(uncorrectable),
+        corrected = self.i.valid & Cat(single).any() & ~uncorrectable
+        m.d.comb += [
+            self.o.data.eq(delayed(m, "data", self.i.data ^ Cat(*wrong_data, *wrong_checks), 1)),
+            self.o.valid.eq(delayed(m, "valid", self.i.valid, 1)),
+            self.o.corrected.eq(delayed(m, "corrected", corrected, 1)),
+            self.o.uncorrectable.eq(delayed(m, "uncorrectable", uncorrectable, 1)),
         ]
-        m.d.comb += self.o.data.eq(data)
         return m
 
 

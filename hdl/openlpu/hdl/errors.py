@@ -19,9 +19,10 @@ from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.isa import FieldKind, Format, Operand, Spec
 from openlpu.arch.status import error_places
 
-from .decode import Decoder, IssueSignature, delayed, part, reach, select
+from .decode import Decoder, IssueSignature, part, reach
 from .dispatch import Dispatch
 from .shared import SharedComponent
+from .signals import delayed, select
 
 __all__ = ["COUNT_BITS", "COUNT_DELAY", "ErrorCounts", "ErrorSignature", "QueueErrors", "counting_places"]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 
-from .decode import named
+from .signals import named
 
 __all__ = [
     "BIAS",

@@ -11,7 +11,6 @@ from amaranth.hdl import Cat, Const, Instance, Module, Mux, Shape, Signal, Value
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
-from .decode import named
 from .floats import (
     BIAS,
     clamped,
@@ -28,6 +27,7 @@ from .floats import (
 )
 from .pipeline import Datapath, Step
 from .shared import Library
+from .signals import named
 
 __all__ = ["NARROW", "SIGNIFICAND", "AddOp", "FpAdd", "FpMul", "FpToInt", "IntToFp", "Mul", "NarrowProduct"]
 

@@ -14,8 +14,8 @@ from openlpu.arch import protocol
 from openlpu.arch.protocol import CRC_BYTES, Outcome
 
 from .cobs import CobsDecoder, CobsEncoder, FrameByte
-from .decode import named
 from .ram import Ram
+from .signals import named
 
 __all__ = ["FrameReceiver", "FrameSender", "RequestItem"]
 

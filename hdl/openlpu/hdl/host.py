@@ -3,14 +3,16 @@
 """The host port: how the world reaches SRAM and instruction memories of a chip that is halted.
 
 One access a cycle, of fixed latency and without handshake, like everything else on the chip. What the host writes, data
-and text, rides the eastward streams from where they begin, and what says where it goes keeps pace with it; so no bus of
-its own need reach every slice and queue. A read is held back until the write before it has passed all of them.
+and text, rides the eastward streams from where they begin, and what says where it goes keeps pace with it; what it
+reads rides the westward streams to where they end. So no bus of its own need reach every slice and queue. A read is
+held back until the write before it has passed all of them, and so that all words take equally long.
 With ECC the host is a producer and a consumer like others: it gives its words check bits, and reads corrected words.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,10 +22,10 @@ from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
 
-from .decode import delayed, named, select
 from .ecc import Corrector, encoded
 from .icu import TextWriteSignature, text_streams
-from .mem import SramAccessSignature
+from .mem import SramAccessSignature, word_stream
+from .signals import delayed, named, select
 
 __all__ = ["HostPort", "HostSignature", "text_name"]
 
@@ -66,6 +68,7 @@ class HostPort(wiring.Component):
 
     `e_data` : what enters the chip, as `e_data_in` of its first `Hop`: text on the `text_streams` of its queue, data on
         every stream. Where neither is written it may be anything.
+    `w_data` : what leaves it, as `w_data` of its first `Hop`.
 
     Requests in a cycle without `enable` are ignored. With ECC there are `corrected` and `uncorrectable`, each a pulse
     for such a word, in the cycle in which it is first in `mem_rdata`.
@@ -75,6 +78,7 @@ class HostPort(wiring.Component):
     host: Any
     slices: Any
     e_data: Signal
+    w_data: Signal
     corrected: Signal
     uncorrectable: Signal
 
@@ -87,6 +91,7 @@ class HostPort(wiring.Component):
                 "host": In(HostSignature(config)),
                 "slices": Out(SramAccessSignature(config)).array(len(chip.mem_slices)),
                 "e_data": Out(vector_code(config).bits * config.streams),
+                "w_data": In(vector_code(config).bits * config.streams),
             }
             | {text_name(i): Out(TextWriteSignature(config)) for i in range(len(chip.queues))}
             | ({"corrected": Out(1), "uncorrectable": Out(1)} if config.ecc else {})
@@ -95,60 +100,86 @@ class HostPort(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Send words and addresses on their way, and collect the words read."""
         m = Module()
-        host, chip, times = self.host, geometry(self._config), timing(self._config)
+        chip, times = geometry(self._config), timing(self._config)
+        host = self._registered(m)
+        readers = chip.of_kind(QueueKind.MEM_READ)
         slices = Cat(host.mem_slice == i for i in range(len(self.slices)))
         queues = Cat(host.imem_queue == i for i in range(len(chip.queues)))
-        accessed = named(m, "accessed", Mux(host.mem_en & self.enable, slices, 0))
-        texts = named(m, "texts", Mux(host.imem_we & self.enable, queues, 0))
+        accessed = named(m, "accessed", Mux(host.mem_en, slices, 0))
+        texts = named(m, "texts", Mux(host.imem_we, queues, 0))
         writes = named(m, "writes", Mux(host.mem_we, accessed, 0))
-        held_back = times.host_written + 1
-        reads = delayed(m, "reads", Mux(host.mem_we, 0, accessed), held_back)
-        addresses: list[Value] = [Mux(host.mem_en, host.mem_addr, host.imem_addr)]
-        for age in range(held_back):
-            addresses.append(delayed(m, f"address{age}", addresses[-1], 1, reset_less=True))
-        for i, queue in enumerate(chip.of_kind(QueueKind.MEM_WRITE)):
-            port, arrives = self.slices[i], times.host_write(queue)
+        reads = named(m, "reads", Mux(host.mem_we, 0, accessed))
+        # By the cycles since the host asked.
+        addresses: list[Value] = [Const(0), Mux(host.mem_en, host.mem_addr, host.imem_addr)]
+        for age in range(1, max(map(times.host_asks, readers))):
+            addresses.append(delayed(m, f"address{age}", addresses[-1], 1))
+        for i, (reader, writer) in enumerate(zip(readers, chip.of_kind(QueueKind.MEM_WRITE), strict=True)):
+            port, asks, tells = self.slices[i], times.host_asks(reader), times.host_write(writer) - 1
             m.d.comb += [
-                port.read.eq(reads[i]),
-                port.read_address.eq(addresses[held_back]),
-                port.write.eq(delayed(m, f"write{i}", writes[i], arrives)),
-                port.write_address.eq(addresses[arrives]),
+                port.read.eq(delayed(m, f"read{i}", reads[i], asks - 1)),
+                port.read_address.eq(addresses[asks]),
+                port.write.eq(delayed(m, f"write{i}", writes[i], tells - 1)),
+                port.write_address.eq(addresses[tells]),
             ]
         for i, queue in enumerate(chip.queues):
-            port, arrives = getattr(self, text_name(i)), times.host_write(queue)
-            m.d.comb += [port.en.eq(delayed(m, text_name(i), texts[i], arrives)), port.address.eq(addresses[arrives])]
-        self._elaborate_entering(m)
-
-        arriving = delayed(m, "arriving", reads, self._config.pipeline.sram)
-        collected = self._corrected(m, arriving) if self._config.ecc else host.mem_rdata
-        with m.If(arriving.any()):
-            m.d.sync += collected.eq(select(arriving, [port.read_data for port in self.slices]))
+            port, arrives = getattr(self, text_name(i)), times.host_write(queue) + times.text_tap
+            m.d.comb += [
+                port.en.eq(delayed(m, text_name(i), texts[i], arrives - 1)),
+                port.address.eq(addresses[arrives]),
+            ]
+        self._elaborate_entering(m, host)
+        self._elaborate_leaving(m, reads)
         return m
 
-    def _elaborate_entering(self, m: Module) -> None:
+    def _registered(self, m: Module) -> SimpleNamespace:
+        """What the host asks for, one cycle later. It asks from afar."""
+        members = HostSignature(self._config).members
+        asked = {name: getattr(self.host, name) for name, member in members.items() if member.flow is Out}
+        for name in ("mem_en", "imem_we"):
+            asked[name] &= self.enable
+        return SimpleNamespace(**{name: delayed(m, name, value, 1) for name, value in asked.items()})
+
+    def _elaborate_entering(self, m: Module, host: SimpleNamespace) -> None:
         """Drive `e_data`, from a register for each piece of text that all streams share which bring it."""
-        host, chip = self.host, geometry(self._config)
-        text, data = host.imem_data, host.mem_wdata
+        chip, text, data = geometry(self._config), host.imem_data, host.mem_wdata
         pieces: list[Value] = []
         for first in range(0, len(text), len(data)):
             piece = text[first:][: len(data)]
             # Beyond the end of text anything may enter, so there is nothing to choose.
             entering = Mux(host.mem_en, data, Cat(piece, data[len(piece) :]))
-            pieces.append(delayed(m, f"entering{first}", encoded(self._config, entering), 1, reset_less=True))
+            pieces.append(delayed(m, f"entering{first}", encoded(self._config, entering), 1))
         number: dict[Stream, int] = {}
         for queue in chip.queues:
             number |= {stream: piece for piece, stream in enumerate(text_streams(self._config, queue))}
         m.d.comb += self.e_data.eq(Cat(pieces[number.get(stream, 0)] for stream in chip.streams(Direction.EAST)))
 
-    def _corrected(self, m: Module, arriving: Value) -> Signal:
-        """Drive `mem_rdata` through a corrector, from the register that is returned."""
+    def _elaborate_leaving(self, m: Module, reads: Value) -> None:
+        """Drive `mem_rdata` from the streams that bring words."""
+        config = self._config
+        # At each stream whether a word was read that leaves on it.
+        brings: dict[Stream, list[Value]] = {}
+        for read, queue in zip(reads, geometry(config).of_kind(QueueKind.MEM_READ), strict=True):
+            brings.setdefault(word_stream(queue), []).append(read)
+        read = Cat(Cat(some).any() for some in brings.values())
+        arriving = delayed(m, "arriving", read, timing(config).host_arrives - 1)
+        width = vector_code(config).bits
+        word = select(arriving, [self.w_data.word_select(stream.index, width) for stream in brings])
+        collected = Signal(width, name="collected", reset_less=True)
+        with m.If(arriving.any()):
+            m.d.sync += collected.eq(word)
+        data = (
+            self._corrected(m, collected, delayed(m, "collected_valid", arriving.any(), 1)) if config.ecc else collected
+        )
+        m.d.comb += self.host.mem_rdata.eq(delayed(m, "read", data, 1))
+
+    def _corrected(self, m: Module, collected: Value, valid: Value) -> Value:
+        """What was meant by a word, one cycle later; what is told of it stands beside it in `mem_rdata`."""
         m.submodules.corrector = corrector = Corrector(config=self._config)
-        collected = Signal(len(corrector.i.data), name="collected", reset_less=True)
         m.d.comb += [
-            corrector.i.valid.eq(delayed(m, "collected_valid", arriving.any(), 1)),
+            corrector.i.valid.eq(valid),
             corrector.i.data.eq(collected),
-            self.host.mem_rdata.eq(corrector.o.data),
-            self.corrected.eq(corrector.o.corrected),
-            self.uncorrectable.eq(corrector.o.uncorrectable),
+            self.corrected.eq(delayed(m, "corrected", corrector.o.corrected, 1)),
+            self.uncorrectable.eq(delayed(m, "uncorrectable", corrector.o.uncorrectable, 1)),
         ]
-        return collected
+        data: Value = corrector.o.data
+        return data

@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from openlpu.arch.config import ChipConfig
 from .bridge import Bridge
 from .chip import Chip, refuse_unsupported
 from .shared import Resettable
+from .signals import delayed
 from .uart import UartReceiver, UartTransmitter, bit_cycles
 
 __all__ = ["BridgedChip", "HostedChip"]
@@ -51,7 +52,9 @@ class BridgedChip(wiring.Component):
         m = Module()
         m.submodules.bridge = bridge = Bridge(config=self._config, clock_hz=self._clock_hz)
         chip = Chip(config=self._config)
-        m.submodules.chip = Resettable(chip, reset=bridge.chip_reset, module_name="chip")
+        # Both resets come from afar.
+        reset = delayed(m, "chip_reset", bridge.chip_reset | ResetSignal(), 1)
+        m.submodules.chip = Resettable(chip, reset=reset, module_name="chip")
         m.d.comb += [self.running.eq(chip.running), self.fault.eq(chip.fault)]
         wiring.connect(m, bridge.chip, chip)
         wiring.connect(m, wiring.flipped(self.rx), bridge.rx)

@@ -16,7 +16,7 @@ it reads the text next, the schedule has put it.
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,12 +25,13 @@ from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.timing import timing
 
-from .decode import Decoder, IssueSignature, delayed, named, part, reach, select
+from .decode import Decoder, IssueSignature, part, reach
 from .ram import Ram
 from .shared import SharedComponent
+from .signals import delayed, named, select
 from .stream import StreamSignature
 
-__all__ = ["InstructionQueue", "TextWriteSignature", "tapped", "text_streams"]
+__all__ = ["InstructionQueue", "TextWriteSignature", "notify_registers", "release_registers", "tapped", "text_streams"]
 
 _CONTROL = ("nop", "repeat", "sync", "notify", "halt", "ifetch")
 
@@ -40,6 +41,16 @@ class TextWriteSignature(wiring.Signature):
 
     def __init__(self, config: ChipConfig) -> None:
         super().__init__({"en": Out(1), "address": Out(bits_for(config.imem_words))})
+
+
+def release_registers(config: ChipConfig) -> int:
+    """How many registers `release` has inside each queue: one, if there is a cycle for it."""
+    return min(timing(config).notify - 1, 1)
+
+
+def notify_registers(config: ChipConfig) -> int:
+    """How many registers `notify` has inside each queue: one, if there is another cycle for it."""
+    return min(timing(config).notify - 1 - release_registers(config), 1)
 
 
 def text_streams(config: ChipConfig, queue: Queue) -> tuple[Stream, ...]:
@@ -58,22 +69,29 @@ def tapped(config: ChipConfig, queue: Queue) -> tuple[Stream, ...]:
     return tuple(dict.fromkeys((*queue.fetches, *text_streams(config, queue))))
 
 
+def _times(instruction: Decoder) -> Value:
+    """How often a NOP or a REPEAT counts."""
+    return Mux(instruction.is_("nop"), instruction.field("nop", "n"), instruction.field("repeat", "n"))
+
+
 class InstructionQueue(SharedComponent):
     """One queue of a chip.
 
     From `start` (a pulse, while `halted`) it executes its text from address 0 until HALT, or until a word that is not
     legal. It dispatches nothing more from then on, but what it dispatched is still in the unit.
 
-    `release` : SYNC and NOTIFY end; the next instruction dispatches two cycles later.
-    `notify` : pulse, one cycle before the dispatch cycle of NOTIFY.
+    `release` : SYNC and NOTIFY end; the next instruction dispatches `release_registers` + 2 cycles later.
+    `notify` : pulse, one cycle before the dispatch cycle of NOTIFY, or `notify_registers` cycles later.
     `issue` : dispatch; this is cycle t of the timing table. A register.
     `halted` : from the dispatch cycle of HALT, or of an illegal word. A register.
     `illegal` : pulse in the dispatch cycle of an illegal word. A register.
     `text` : written while halted and not `fetching`; a write in the cycle before `start` is still seen.
-    `text_taps` : the streams of `tapped`.
-    `fetch_empty` : in the cycle before this one a vector of text was sampled that is not valid. A register.
+    `text_taps` : the streams of `tapped`, `Timing.text_tap` cycles ago.
+    `fetch_empty` : in the cycle before this one a vector of text was taken that is not valid. A register.
     `fetching` : while vectors of text are taken from the taps.
-    `fetched` : which of `Queue.fetches` text is taken from in this cycle: one of them, or none.
+    `fetched` : which of `Queue.fetches` text is sampled from in this cycle: one of them, or none.
+
+    A reset stops it; what is then in its registers leaves them, or stays there until `start`.
     """
 
     start: Signal
@@ -121,43 +139,47 @@ class InstructionQueue(SharedComponent):
         legal = Signal()
         m.d.comb += legal.eq(fetched_valid & incoming.legal)
         head = Signal(self._word_bits, reset_less=True)
-        flags = {name: Signal(name=f"head_{name}") for name in (*_CONTROL, "unit", "illegal")}
-        fresh = Signal()
+        flags = {name: Signal(name=f"head_{name}", reset_less=True) for name in (*_CONTROL, "unit", "illegal")}
         at_head = Decoder(self._config, self._queue, head)
-        cycles, times, gap = (at_head.field(*field) for field in (("nop", "n"), ("repeat", "n"), ("repeat", "gap")))
         # Both count from 1: the cycles of NOP or the repetitions, and the cycles of a gap.
-        count = Signal(len(cycles), init=1)
-        since = Signal(len(gap), init=1)
-        seen = Signal()
-        stopped = Signal(init=1)
+        count = Signal(len(at_head.field("nop", "n")), init=1, reset_less=True)
+        since = Signal(len(at_head.field("repeat", "gap")), init=1, reset_less=True)
+        # Whether they have come to their ends: told by registers, as all else waits for it.
+        last = Signal(reset_less=True)
+        due = Signal(reset_less=True)
+        seen = Signal(reset_less=True)
+        stopped = Signal(init=1, reset_less=True)
+        # The reset comes from as far as the release does.
+        reset = delayed(m, "reset", ResetSignal(), 1)
+        release = delayed(m, "release", self.release, release_registers(self._config))
 
-        due, done, illegal, issuing = Signal(), Signal(), Signal(), Signal()
+        done, illegal, issuing = Signal(), Signal(), Signal()
+        notifies = flags["notify"] & delayed(m, "fresh", advance, 1)
         counts = flags["nop"] | flags["repeat"]
-        waits = (counts & ~done) | ((flags["sync"] | flags["notify"]) & ~self.release)
+        waits = (counts & ~done) | ((flags["sync"] | flags["notify"]) & ~release)
         stops = flags["halt"] | illegal
         m.d.comb += [
-            due.eq(since == gap),
-            done.eq((flags["nop"] | due) & (count == Mux(flags["nop"], cycles, times))),
+            done.eq((flags["nop"] | due) & last),
             illegal.eq(flags["illegal"] | (flags["repeat"] & ~seen)),
             issuing.eq(flags["unit"] | (flags["repeat"] & due & seen)),
             advance.eq(~(stopped | stops | waits)),
             self.halted.eq(stopped),
-            self.notify.eq(flags["notify"] & fresh),
+            self.notify.eq(delayed(m, "notify", notifies, notify_registers(self._config))),
+            self.issue.valid.eq(delayed(m, "issues", issuing, 1)),
+            self.illegal.eq(delayed(m, "illegal", illegal, 1)),
         ]
 
         control = Cat(incoming.is_(name) for name in _CONTROL)
-        m.d.sync += [
-            self.issue.valid.eq(issuing),
-            self.illegal.eq(illegal),
-            fresh.eq(advance),
-            seen.eq(seen | flags["unit"]),
-            since.eq(Mux(flags["repeat"] & ~due, since + 1, 1)),
-        ]
         # Both are 1 again when the next instruction comes, without `advance`, which comes late.
-        with m.If(done | ~counts):
-            m.d.sync += count.eq(1)
-        with m.Elif(flags["nop"] | due):
-            m.d.sync += count.eq(count + 1)
+        next_since = Mux(flags["repeat"] & ~due, since + 1, 1)[: len(since)]
+        next_count = Mux(done | ~counts, 1, count + (flags["nop"] | due))[: len(count)]
+        m.d.sync += [
+            seen.eq(seen | flags["unit"]),
+            since.eq(next_since),
+            count.eq(next_count),
+            due.eq(Mux(advance, incoming.field("repeat", "gap") == 1, next_since == at_head.field("repeat", "gap"))),
+            last.eq(Mux(advance, _times(incoming) == 1, next_count == _times(at_head))),
+        ]
         with m.If(advance):
             m.d.sync += [
                 head.eq(fetched),
@@ -165,12 +187,14 @@ class InstructionQueue(SharedComponent):
                 flags["unit"].eq(legal & ~control.any()),
                 flags["illegal"].eq(fetched_valid & ~legal),
             ]
-        with m.If(stops):
-            m.d.sync += [stopped.eq(1), *(flag.eq(0) for flag in flags.values())]
+        with m.If(stops | reset):
+            m.d.sync += stopped.eq(1)
+        with m.If(stops | stopped):
+            m.d.sync += [flag.eq(0) for flag in flags.values()]
         with m.If(self.start):
             m.d.sync += [stopped.eq(0), seen.eq(0)]
 
-        self._elaborate_text(m, text.write, flags["ifetch"], at_head)
+        self._elaborate_text(m, text.write, flags["ifetch"], at_head, reset)
 
         word = Signal(self._word_bits, name="issue_word", reset_less=True)
         m.d.comb += self.issue.word.eq(word)
@@ -182,8 +206,8 @@ class InstructionQueue(SharedComponent):
 
     def _fetch(self, m: Module, read: Any, advance: Value) -> tuple[Value, Value]:
         """The stages before the head: the word fetched, and whether there is one."""
-        counter = Signal(bits_for(self._config.imem_words))
-        read_valid, fetched_valid = Signal(), Signal()
+        counter = Signal(bits_for(self._config.imem_words), reset_less=True)
+        read_valid, fetched_valid = Signal(reset_less=True), Signal(reset_less=True)
         fetched = Signal(self._word_bits, reset_less=True)
         m.d.comb += [read.addr.eq(counter), read.en.eq(advance)]
         with m.If(advance):
@@ -197,17 +221,17 @@ class InstructionQueue(SharedComponent):
             m.d.sync += [counter.eq(0), read_valid.eq(0), fetched_valid.eq(0)]
         return fetched, fetched_valid
 
-    def _elaborate_text(self, m: Module, write: Any, begins: Value, at_head: Decoder) -> None:
+    def _elaborate_text(self, m: Module, write: Any, begins: Value, at_head: Decoder, reset: Value) -> None:
         """Collect words from the stream that IFETCH names; write them, or what the host has.
 
         What is counted runs ahead of the vectors by as much as they are sampled later than an instruction dispatches.
         """
         vector, pieces = 8 * self._config.lanes, encoding(self._config).word_vectors(self._queue.kind)
         streams, words = len(self._queue.fetches), at_head.field("ifetch", "n")
-        source = Signal(streams, name="fetch_source")
+        source = Signal(streams, name="fetch_source", reset_less=True)
         wanted = Signal(len(words), name="fetch_wanted", reset_less=True)
-        count = Signal(len(words), name="fetch_count", init=1)
-        piece = Signal(range(pieces), name="fetch_piece")
+        count = Signal(len(words), name="fetch_count", reset_less=True)
+        piece = Signal(range(pieces), name="fetch_piece", reset_less=True)
         address = Signal(bits_for(self._config.imem_words), name="fetch_address", reset_less=True)
         last = named(m, "fetch_last", source.any() & (piece == pieces - 1))
         with m.If(source.any()):
@@ -224,15 +248,20 @@ class InstructionQueue(SharedComponent):
                 piece.eq(0),
                 address.eq(at_head.field("ifetch", "a")),
             ]
+        with m.If(reset):
+            m.d.sync += source.eq(0)
 
-        stages = timing(self._config).fetch.skew
-        assert stages is not None
-        stages += timing(self._config).correct
-        taken, place = delayed(m, "fetch_taken", source, stages), delayed(m, "fetch_place", piece, stages)
-        m.d.comb += [self.fetching.eq(taken.any()), self.fetched.eq(taken)]
+        times = timing(self._config)
+        assert times.fetch.skew is not None
+        sampling = times.fetch.skew + times.correct
+        stages = sampling + times.text_tap
+        sampled, place = delayed(m, "fetch_sampled", source, sampling), delayed(m, "fetch_place", piece, stages)
+        taken = delayed(m, "fetch_taken", sampled, times.text_tap)
+        m.d.comb += [self.fetching.eq(taken.any()), self.fetched.eq(sampled)]
         taps = dict(zip(tapped(self._config, self._queue), self.text_taps, strict=True))
         fetches = [taps[stream] for stream in self._queue.fetches]
-        m.d.sync += self.fetch_empty.eq(self.fetching & ~select(taken, [tap.valid for tap in fetches]))
+        missing = self.fetching & ~select(taken, [tap.valid for tap in fetches])
+        m.d.comb += self.fetch_empty.eq(delayed(m, "fetch_empty", missing, 1))
         data = select(taken, [tap.data for tap in fetches])
         collected = Signal(self._word_bits, name="fetch_collected", reset_less=True)
         for number, stream in enumerate(text_streams(self._config, self._queue)):
@@ -242,12 +271,12 @@ class InstructionQueue(SharedComponent):
             with m.Elif(place == number):
                 m.d.sync += piece_of_word.eq(data)
         fetched = delayed(m, "fetch_last", last, stages)
-        fetched_address = delayed(m, "fetch_address", address, stages, reset_less=True)
+        fetched_address = delayed(m, "fetch_address", address, stages)
         written = delayed(m, "text_written", fetched | self.text.en, 1)
         written_address = Mux(self.text.en, self.text.address, fetched_address)
         m.d.comb += [
             write.en.eq(written),
-            write.addr.eq(delayed(m, "text_address", written_address, 1, reset_less=True)),
+            write.addr.eq(delayed(m, "text_address", written_address, 1)),
             write.data.eq(collected),
         ]
 

@@ -2,14 +2,16 @@
 # Copyright 2026 The OpenLPU authors
 """MEM slices: SRAM between the streams.
 
-A slice reads one word and writes one word a cycle. What a read returns while its word is being written is left open.
-With ECC a word has its check bits beside it, which came with it from the streams and go there with it again. What the
-host writes comes on a stream, too.
+A slice reads one word and writes one word a cycle. Every lane has a memory of its own, where the lane lies; each
+quarter of them is told by registers of its own what to do. What a read returns while its word is being written is left
+open. With ECC a word has its check bits beside it, which came with it from the streams and go there with it again. What
+the host writes comes on a stream, too, and what it reads goes on one.
 
 A window begins at a multiple of its size. So the place in it, which comes on a stream, is combined with its address
 without a carry, and a word found that way takes as long as one that the instruction names.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -19,30 +21,32 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import bits_for
-from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
+from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 
-from .decode import delayed, named, queue_ports, reach, select
-from .dispatch import Dispatch
+from .decode import queue_ports, reach
+from .dispatch import Dispatch, local_registers
 from .ram import Ram
 from .shared import SharedComponent
+from .signals import delayed, named, relayed, select
+from .stream import lane_parts
 
-__all__ = ["MemSlice", "SramAccessSignature", "data_stream"]
+__all__ = ["MemSlice", "SramAccessSignature", "data_stream", "word_stream"]
 
 
 class SramAccessSignature(wiring.Signature):
-    """Host access to the SRAM of a slice, check bits included, while no instruction is in flight.
+    """Host access to the SRAM of a slice, while no instruction is in flight.
 
-    `read_data` follows `read` by `PipelineConfig.sram` cycles. Where `write`, what is on the slice's `data_stream`
-    becomes word `write_address`, valid or not. A read two cycles after a write sees it.
+    Where `read`, word `read_address` is produced on the slice's `word_stream`, as by an instruction whose operands are
+    sampled in that cycle. One cycle after `write`, what is on the slice's `data_stream` becomes word `write_address`,
+    valid or not. A read three cycles after a write sees it.
     """
 
     def __init__(self, config: ChipConfig) -> None:
-        address, word = bits_for(config.mem_words), vector_code(config).bits
+        address = bits_for(config.mem_words)
         super().__init__(
             {
                 "read": Out(1),
                 "read_address": Out(address),
-                "read_data": In(word),
                 "write": Out(1),
                 "write_address": Out(address),
             }
@@ -52,6 +56,11 @@ class SramAccessSignature(wiring.Signature):
 def data_stream(queue: Queue) -> Stream:
     """The eastward stream that brings a MEM slice, whose write queue this is, the host's words."""
     return queue.consumes[0]
+
+
+def word_stream(queue: Queue) -> Stream:
+    """The westward stream on which a MEM slice, whose read queue this is, gives the host its words."""
+    return next(stream for stream in queue.produces if stream.direction is Direction.WEST)
 
 
 class MemSlice(SharedComponent):
@@ -72,6 +81,7 @@ class MemSlice(SharedComponent):
         self._write = geometry(config).of_kind(QueueKind.MEM_WRITE)[index]
         # Of the registers of a read one belongs to the SRAM, the next stands behind it, all others before it.
         self._before = max(config.pipeline.sram - 2, 0)
+        self._parts = lane_parts(config.lanes, vector_code(config).bits)
         queues = queue_ports(config, (self._read, self._write), check_bits=vector_code(config).check_bits)
         super().__init__(
             queues | {"host": In(SramAccessSignature(config))},
@@ -82,53 +92,62 @@ class MemSlice(SharedComponent):
     def body(self) -> Module:
         """Build the SRAM and both queues' pipelines."""
         m = Module()
-        m.submodules.sram = sram = Ram(depth=self._config.mem_words, width=vector_code(self._config).bits)
-        self._elaborate_read(m, sram.read)
-        self._elaborate_write(m, sram.write)
+        memories = []
+        for lane, part in enumerate(self._parts):
+            memory = Ram(depth=self._config.mem_words, width=part.stop - part.start)
+            m.submodules[f"sram{lane}"] = memory
+            memories.append(memory)
+        self._elaborate_read(m, [memory.read for memory in memories])
+        self._elaborate_write(m, [memory.write for memory in memories])
         return m
 
-    def _elaborate_read(self, m: Module, port: Any) -> None:
+    def _elaborate_read(self, m: Module, ports: Sequence[Any]) -> None:
         stages = self._config.pipeline.sram
         dispatch = Dispatch(m, self._config, self._read, self.read_issue)
         instruction, valid = dispatch.instruction, dispatch.valid
-        mapped = dispatch.decoded("mapped", instruction.is_("gather"), reset_less=True)
+        mapped = dispatch.decoded("mapped", instruction.is_("gather"))
         address, place_given = _address(dispatch, "gather", "read", self._read, self.read_taps)
-        asked = Mux(self.host.read, self.host.read_address, address)
-        m.d.comb += [
-            port.en.eq(delayed(m, "read_enable", valid | self.host.read, self._before)),
-            port.addr.eq(delayed(m, "read_address", asked, self._before, reset_less=True)),
-        ]
-        m.d.sync += self.read_empty.eq(valid & mapped & ~place_given)
-        data = delayed(m, "data", port.data, stages - 1 - self._before, reset_less=True)
-        target = dispatch.decoded("target", instruction.choose_of(("read", "gather"), "d", self._read.produces))
-        produced = delayed(m, "produces", target & valid.replicate(len(target)), stages)
-        for drive, produce in zip(self.read_drives, produced, strict=True):
+        asks = Cat(valid | self.host.read, Mux(self.host.read, self.host.read_address, address))
+        relays = min(self._before, 1)
+        early = delayed(m, "asks", asks, self._before - relays)
+        for port, asked in zip(ports, relayed(m, "mem", "asks", early, len(ports), relays), strict=True):
+            m.d.comb += [port.en.eq(asked[0]), port.addr.eq(asked[1:])]
+        m.d.comb += self.read_empty.eq(delayed(m, "read_empty", valid & mapped & ~place_given, 1))
+        data = delayed(m, "data", Cat(port.data for port in ports), stages - 1 - self._before)
+        chosen = Cat(instruction.choose_of(("read", "gather"), "d", self._read.produces))
+        target = dispatch.decoded("target", chosen & dispatch.ahead.replicate(len(chosen)))
+        of_host = self.host.read << self._read.produces.index(word_stream(self._read))
+        for drive, produce in zip(self.read_drives, delayed(m, "produces", target | of_host, stages - 1), strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(data)]
-        m.d.comb += self.host.read_data.eq(data)
 
-    def _elaborate_write(self, m: Module, port: Any) -> None:
+    def _elaborate_write(self, m: Module, ports: Sequence[Any]) -> None:
         dispatch = Dispatch(m, self._config, self._write, self.write_issue)
         instruction, valid = dispatch.instruction, dispatch.valid
-        mapped = dispatch.decoded("mapped", instruction.is_("scatter"), reset_less=True)
+        mapped = dispatch.decoded("mapped", instruction.is_("scatter"))
         wanted, place_given = _address(dispatch, "scatter", "write", self._write, self.write_taps)
         # The word of the last instruction stays, and would choose beside the host.
         chosen = instruction.choose_of(("write", "scatter"), "s", self._write.consumes)
-        source = dispatch.decoded("source", chosen & dispatch.ahead.replicate(len(chosen)), reset_less=True)
-        stands = select(source, [tap.valid for tap in self.write_taps])
+        source = dispatch.decoded("source", chosen & dispatch.ahead.replicate(len(chosen)), ahead=1)
+        host_writes, host_address = (
+            delayed(m, f"host_{name}", getattr(self.host, name), 1) for name in ("write", "write_address")
+        )
+        local = local_registers(self._config)
+        of_host = (self.host.write if local else host_writes) << self._write.consumes.index(data_stream(self._write))
+        taken = relayed(m, "mem", "taken", source | of_host, self._config.lanes, local)
+        stands = select(taken[0], [tap.valid for tap in self.write_taps])
         given = named(m, "given", stands & (place_given | ~mapped))
-        of_host = self.host.write << self._write.consumes.index(data_stream(self._write))
-        data = select(named(m, "taken", source | of_host), [tap.data for tap in self.write_taps])
+        m.d.comb += self.write_empty.eq(delayed(m, "write_empty", valid & ~given, 1))
 
-        enable = (valid & given) | self.host.write
-        address = Mux(self.host.write, self.host.write_address, wanted)
+        tells = Cat((valid & given) | host_writes, Mux(host_writes, host_address, wanted))
         # As reads come to the SRAM later by the registers before it, writes do.
-        stages = 1 + self._before
-        m.d.sync += self.write_empty.eq(valid & ~given)
-        m.d.comb += [
-            port.en.eq(delayed(m, "write_enable", enable, stages)),
-            port.addr.eq(delayed(m, "write_address", address, stages, reset_less=True)),
-            port.data.eq(delayed(m, "stored", data, stages, reset_less=True)),
-        ]
+        told = relayed(m, "mem", "tells", delayed(m, "tells", tells, self._before), len(ports), 1)
+        for lane, (port, part) in enumerate(zip(ports, self._parts, strict=True)):
+            byte = select(taken[lane], [tap.data[part] for tap in self.write_taps])
+            m.d.comb += [
+                port.en.eq(told[lane][0]),
+                port.addr.eq(told[lane][1:]),
+                port.data.eq(delayed(m, f"stored{lane}", byte, self._before + 1)),
+            ]
 
 
 def _address(dispatch: Dispatch, by_map: str, plain: str, queue: Queue, taps: Any) -> tuple[Value, Value]:
@@ -138,8 +157,8 @@ def _address(dispatch: Dispatch, by_map: str, plain: str, queue: Queue, taps: An
     """
     instruction = dispatch.instruction
     mapped, window, base = instruction.is_(by_map), instruction.field(by_map, "n"), instruction.field(by_map, "a")
-    address = dispatch.decoded("address", Mux(mapped, base, instruction.field(plain, "a")), reset_less=True)
-    inside = dispatch.decoded("inside", Cat(mapped & (window > bit) for bit in range(len(base))), reset_less=True)
-    lane_map = dispatch.decoded("m", Cat(instruction.choose(by_map, "m", queue.consumes)), reset_less=True)
+    address = dispatch.decoded("address", Mux(mapped, base, instruction.field(plain, "a")))
+    inside = dispatch.decoded("inside", Cat(mapped & (window > bit) for bit in range(len(base))))
+    lane_map = dispatch.decoded("m", Cat(instruction.choose(by_map, "m", queue.consumes)))
     place = select(lane_map, [tap.data[: len(base)] for tap in taps])
     return address | (place & inside), select(lane_map, [tap.valid for tap in taps])

@@ -16,13 +16,15 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.timing import timing
 
-from .decode import delayed, named, queue_ports, select
-from .dispatch import Dispatch, local_registers, relayed
+from .decode import queue_ports
+from .dispatch import Dispatch, local_registers
 from .ram import Ram
 from .shared import SharedComponent
+from .signals import delayed, named, relayed, select
 
 __all__ = ["COLUMNS", "Column", "DotProducts", "MxmPlane", "dot_product_columns"]
 
@@ -30,9 +32,9 @@ __all__ = ["COLUMNS", "Column", "DotProducts", "MxmPlane", "dot_product_columns"
 class Column(SharedComponent):
     """One column of weights.
 
-    `load`, one bit a row group: the group's weights become `weights` in the shadow. `load_whole`: all of them become
-    `column` there; not together with `load`. `install`: the shadow becomes the weights `in_use`. These three come one
-    register ahead, if there is any behind the decoder.
+    `load`, one bit a row group: the group's weights become `weights` in the shadow. Where weights may be transposed
+    `load_whole`: all of them become `column` there; not together with `load`. `install`: the shadow becomes the weights
+    `in_use`. These three come one register ahead, if there is any behind the decoder.
     """
 
     load: Signal
@@ -48,11 +50,10 @@ class Column(SharedComponent):
             {
                 "load": In(config.lanes // config.weight_streams),
                 "weights": In(8 * config.weight_streams),
-                "load_whole": In(1),
-                "column": In(8 * config.lanes),
                 "install": In(1),
                 "in_use": Out(8 * config.lanes),
-            },
+            }
+            | ({"load_whole": In(1), "column": In(8 * config.lanes)} if config.mxm_transposes else {}),
             like=(),
             module_name="column",
         )
@@ -60,17 +61,18 @@ class Column(SharedComponent):
     def body(self) -> Module:
         """Build both registers of each weight."""
         m = Module()
-        together = self._config.weight_streams
-        orders = Cat(self.load, self.load_whole, self.install)
-        registered = delayed(m, "orders", orders, local_registers(self._config))
-        load, load_whole, install = registered[: len(self.load)], registered[-2], registered[-1]
+        local, together = local_registers(self._config), self._config.weight_streams
+        load, install = delayed(m, "load", self.load, local), delayed(m, "install", self.install, local)
+        whole = self._config.mxm_transposes
+        load_whole = delayed(m, "load_whole", self.load_whole, local) if whole else None
         for row in range(self._config.lanes):
             shadow = Signal(8, name=f"shadow{row}", reset_less=True)
             weight = Signal(8, name=f"weight{row}", reset_less=True)
             with m.If(load[row // together]):
                 m.d.sync += shadow.eq(self.weights.word_select(row % together, 8))
-            with m.Elif(load_whole):
-                m.d.sync += shadow.eq(self.column.word_select(row, 8))
+            if load_whole is not None:
+                with m.Elif(load_whole):
+                    m.d.sync += shadow.eq(self.column.word_select(row, 8))
             with m.If(install):
                 m.d.sync += weight.eq(shadow)
             m.d.comb += self.in_use.word_select(row, 8).eq(weight)
@@ -105,7 +107,7 @@ class DotProducts(SharedComponent):
             for row in range(self._config.lanes):
                 a, b = (operand.word_select(row, 8).as_signed() for operand in (self.a, weights))
                 name = f"product{column}_{row}"
-                product = delayed(m, name, a * b, self._config.pipeline.multiply, reset_less=True)
+                product = delayed(m, name, a * b, self._config.pipeline.multiply)
                 terms.append(product.as_signed())
             together, level = 1 << self._config.pipeline.tree_levels, 0
             while len(terms) > 1:
@@ -113,6 +115,62 @@ class DotProducts(SharedComponent):
                 partial = [_sum(terms[first : first + together]) for first in range(0, len(terms), together)]
                 terms = _registered(m, f"sum{column}_q{level}", partial)
             m.d.comb += total.eq(terms[0])
+        return m
+
+
+class Accumulator(SharedComponent):
+    """The accumulators of one lane: they read, and `PipelineConfig.accumulators` cycles later add and write back.
+
+    `asks` : whether to read, and above that which accumulator.
+    `order` : for each cycle since a read, the first one lowest, whether the sum of the cycle before is the word then
+        asked for; above that of the instruction that adds in this cycle whether it adds what it read, whether it adds
+        `total` and stores the sum, and in which accumulator.
+    `total` : of the array.
+    `o` : the sum, `PipelineConfig.outputs` cycles later.
+    """
+
+    asks: Signal
+    order: Signal
+    total: Signal
+    o: Signal
+
+    def __init__(self, *, config: ChipConfig) -> None:
+        self._config = config
+        self._stages = config.pipeline.accumulators
+        address = bits_for(config.acc_depth)
+        super().__init__(
+            {
+                "asks": In(1 + address),
+                "order": In(self._stages + 2 + address),
+                "total": In(signed(16 + (config.lanes - 1).bit_length())),
+                "o": Out(32),
+            },
+            like=(),
+            module_name="accumulator",
+        )
+
+    def body(self) -> Module:
+        """Memory and adder, and what takes sums past the memory."""
+        m = Module()
+        m.submodules.accumulators = ram = Ram(depth=self._config.acc_depth, width=32)
+        forwards, order = self.order[: self._stages], self.order[self._stages :]
+        adds, stores, address = order[0], order[1], order[2:]
+        result = Signal(32)
+        last = delayed(m, "last_result", result, 1)
+        old: Value = ram.read.data
+        for stage, forward in enumerate(forwards):
+            old = named(m, f"old{stage}", Mux(forward, last, old))
+            if stage < self._stages - 1:
+                old = delayed(m, f"old{stage}", old, 1)
+        m.d.comb += [
+            ram.read.en.eq(self.asks[0]),
+            ram.read.addr.eq(self.asks[1:]),
+            result.eq(Mux(adds, old, 0) + Mux(stores, self.total, 0)),
+            ram.write.en.eq(stores),
+            ram.write.addr.eq(address),
+            ram.write.data.eq(result),
+            self.o.eq(delayed(m, "o", result, self._config.pipeline.outputs)),
+        ]
         return m
 
 
@@ -163,6 +221,7 @@ class MxmPlane(wiring.Component):
     def _elaborate_weights(self, m: Module, columns: Sequence[Column]) -> None:
         dispatch = Dispatch(m, self._config, self._weights, self.weights_issue)
         instruction, ahead = dispatch.instruction, dispatch.ahead
+        # Without transposing there are no instructions of the second kind.
         rows, whole = (ahead & instruction.is_any(forms) for forms in (("lw", "lw_iw"), ("lwt", "lwt_iw")))
         later = delayed(m, "weights_later", ahead & instruction.is_any(("lw_iw", "lwt_iw")), 1)
         install = dispatch.decoded("install", (ahead & instruction.is_("iw")) | later, ahead=1)
@@ -170,99 +229,95 @@ class MxmPlane(wiring.Component):
         # Every load has its group in the same place.
         group = [instruction.names("lw", "g", g) for g in range(self._config.lanes // together)]
         load = dispatch.decoded("load", Cat(rows & match for match in group), ahead=1)
-        load_whole = dispatch.decoded("load_whole", Cat(whole & match for match in group), ahead=1)
         for lane, column in enumerate(columns):
             m.d.comb += [
                 column.load.eq(load),
                 column.weights.eq(Cat(tap.data.word_select(lane, 8) for tap in self.weights_taps)),
-                column.load_whole.eq(load_whole[lane // together]),
-                column.column.eq(self.weights_taps[lane % together].data),
                 column.install.eq(install),
             ]
-        loads = dispatch.decoded("loads", rows | whole)
-        m.d.sync += self.weights_empty.eq(loads & ~Cat(tap.valid for tap in self.weights_taps).all())
+        if self._config.mxm_transposes:
+            load_whole = dispatch.decoded("load_whole", Cat(whole & match for match in group), ahead=1)
+            for lane, column in enumerate(columns):
+                m.d.comb += [
+                    column.load_whole.eq(load_whole[lane // together]),
+                    column.column.eq(self.weights_taps[lane % together].data),
+                ]
+        missing = dispatch.decoded("loads", rows | whole) & ~Cat(tap.valid for tap in self.weights_taps).all()
+        m.d.comb += self.weights_empty.eq(delayed(m, "weights_empty", missing, 1))
 
     def _elaborate_acts(self, m: Module, dots: Sequence[DotProducts]) -> Value:
         """Feed the dot products; 1 in the cycle in which sums stand."""
-        dispatch = Dispatch(m, self._config, self._acts, self.acts_issue)
-        instruction, valid = dispatch.instruction, dispatch.valid
-        stores, replays = dispatch.executes("stores", "abl"), dispatch.executes("replays", "abr")
-        chosen = instruction.choose_of(("abc", "abl"), "s", self._acts.consumes)
-        source = dispatch.decoded("source", chosen, reset_less=True)
-        given = named(m, "given", select(source, [tap.valid for tap in self.acts_taps]))
-        sampled = named(m, "sampled", select(source, [tap.data for tap in self.acts_taps]))
-
-        buffer: memory.Memory
-        m.submodules.activations = buffer = memory.Memory(
-            shape=unsigned(8 * self._config.lanes), depth=self._config.act_depth, init=[]
-        )
-        write, read = buffer.write_port(), buffer.read_port(domain="comb")
-        m.d.comb += [
-            write.en.eq(stores & given),
-            write.addr.eq(dispatch.decoded("write_address", instruction.field("abl", "a"), reset_less=True)),
-            write.data.eq(sampled),
-            read.addr.eq(dispatch.decoded("read_address", instruction.field("abr", "a"), reset_less=True)),
-        ]
-        activations = Signal(8 * self._config.lanes, reset_less=True)
-        m.d.sync += [
-            activations.eq(Mux(replays, read.data, sampled)),
-            self.acts_empty.eq(valid & ~replays & ~given),
-        ]
-        stages = self._config.pipeline.activations - 1
-        for dot, a in zip(dots, relayed(m, "mxm", activations, len(dots), stages), strict=True):
+        config, lanes = self._config, self._config.lanes
+        dispatch = Dispatch(m, config, self._acts, self.acts_issue)
+        instruction, valid, taps = dispatch.instruction, dispatch.valid, self.acts_taps
+        # What every lane is told: the stream, what the buffer does, and where.
+        stores, replays = dispatch.ahead & instruction.is_("abl"), dispatch.ahead & instruction.is_("abr")
+        written, replayed = instruction.field("abl", "a"), instruction.field("abr", "a")
+        source = instruction.choose_of(("abc", "abl"), "s", self._acts.consumes)
+        order = dispatch.decoded("order", Cat(stores, replays, written, replayed, source), ahead=1)
+        empty, bytes_in = [], []
+        for lane, told in enumerate(relayed(m, "mxm", "acts", order, lanes, local_registers(config))):
+            places, chosen = told[2:][: 2 * len(written)], told[2 + 2 * len(written) :]
+            given = select(chosen, [tap.valid for tap in taps])
+            sampled = named(m, f"sampled{lane}", select(chosen, [tap.data.word_select(lane, 8) for tap in taps]))
+            buffer: memory.Memory = memory.Memory(shape=unsigned(8), depth=config.act_depth, init=[])
+            m.submodules[f"activations{lane}"] = buffer
+            write, read = buffer.write_port(), buffer.read_port(domain="comb")
+            m.d.comb += [
+                write.en.eq(told[0] & given),
+                write.addr.eq(places[: len(written)]),
+                write.data.eq(sampled),
+                read.addr.eq(places[len(written) :]),
+            ]
+            bytes_in.append(Mux(told[1], read.data, sampled))
+            empty.append(~told[1] & ~given)
+        m.d.comb += self.acts_empty.eq(delayed(m, "acts_empty", valid & empty[0], 1))
+        activations = delayed(m, "activations", Cat(bytes_in), 1)
+        stages = config.pipeline.activations - 1
+        for dot, a in zip(dots, relayed(m, "mxm", "activations", activations, len(dots), stages), strict=True):
             m.d.comb += dot.a.eq(a)
-        return delayed(m, "standing", valid & ~stores, timing(self._config).array)
+        multiplies = valid & ~dispatch.executes("stores", "abl")
+        return delayed(m, "standing", multiplies, timing(config).array)
 
     def _elaborate_accs(self, m: Module, sums: Sequence[Value], standing: Value) -> None:
-        """Read-modify-write: address the memory; some cycles later add, write back and produce."""
-        stages = self._config.pipeline.accumulators
-        dispatch = Dispatch(m, self._config, self._accs, self.accs_issue)
-        instruction, valid = dispatch.instruction, dispatch.valid
-        accumulators = Ram(depth=self._config.acc_depth, width=32 * self._config.lanes)
-        m.submodules.accumulators = accumulators
-        read, write = accumulators.read, accumulators.write
+        """Tell every lane's accumulators what to do; some cycles later they add, write back and produce."""
+        config, stages = self._config, self._config.pipeline.accumulators
+        dispatch = Dispatch(m, config, self._accs, self.accs_issue)
+        instruction = dispatch.instruction
         # Every instruction has its accumulator in the same place.
-        addresses: list[Value] = [dispatch.decoded("address", instruction.field("acc_out", "a"), reset_less=True)]
+        place = instruction.field("acc_out", "a")
+        asks = dispatch.decoded("asks", Cat(dispatch.ahead, place), ahead=1)
+        addresses: list[Value] = [dispatch.decoded("address", place)]
         storing: list[Value] = [dispatch.executes("stores", "acc_set", "acc_add", "acc_set_out", "acc_add_out")]
         for stage in range(1, stages + 1):
-            addresses.append(delayed(m, f"address{stage}", addresses[-1], 1, reset_less=True))
+            addresses.append(delayed(m, f"address{stage}", addresses[-1], 1))
             storing.append(delayed(m, f"stores{stage}", storing[-1], 1))
-        adding = dispatch.executes("takes_old", "acc_add", "acc_add_out", "acc_out")
-        stores, takes_old = storing[-1], delayed(m, "adds", adding, stages)
+        # What the memory does not hold yet, a read takes from the sum of the instruction so many cycles ahead.
+        forwards = [
+            delayed(m, f"forwards{ahead}", storing[ahead] & (addresses[ahead] == addresses[0]), stages - ahead)
+            for ahead in reversed(range(1, stages + 1))
+        ]
+        adds = delayed(m, "adds", dispatch.executes("takes_old", "acc_add", "acc_add_out", "acc_out"), stages - 1)
+        order = Cat(*forwards, adds, storing[stages - 1], addresses[stages - 1])
+        orders = relayed(m, "mxm", "accumulating", order, config.lanes, 1)
+        asked = relayed(m, "mxm", "accumulators", asks, config.lanes, local_registers(config))
+        results = []
+        for lane, total in enumerate(sums):
+            m.submodules[f"accumulator{lane}"] = accumulator = Accumulator(config=config)
+            m.d.comb += [
+                accumulator.asks.eq(asked[lane]),
+                accumulator.order.eq(orders[lane]),
+                accumulator.total.eq(total),
+            ]
+            results.append(accumulator.o)
+        m.d.comb += self.accs_empty.eq(delayed(m, "accs_empty", storing[stages] & ~standing, 1))
+
         outs = [spec.mnemonic for spec in instruction.specs if spec.produces]
         chosen = Cat(instruction.choose("acc_out", "d", self._accs.produces))
-        target = dispatch.decoded("target", chosen, reset_less=True)
-        produces = target & dispatch.executes("outs", *outs).replicate(len(target))
-        m.d.comb += [read.en.eq(valid), read.addr.eq(addresses[0])]
-
-        result = Signal(32 * self._config.lanes)
-        last_result = Signal.like(result, reset_less=True)
-        old: Value = read.data
-        for stage in range(1, stages + 1):
-            # What the memory does not hold yet, this takes from the sum of the instruction so many cycles ahead.
-            ahead = stages + 1 - stage
-            forwards = delayed(m, f"forwards{ahead}", storing[ahead] & (addresses[ahead] == addresses[0]), stage)
-            old = named(m, f"old{stage}", Mux(forwards, last_result, old))
-            if stage < stages:
-                old = delayed(m, f"old{stage}", old, 1, reset_less=True)
-        m.d.sync += last_result.eq(result)
-        m.d.comb += [
-            result.eq(
-                Cat(
-                    (Mux(takes_old, old.word_select(lane, 32), 0) + Mux(stores, total, 0))[:32]
-                    for lane, total in enumerate(sums)
-                )
-            ),
-            write.en.eq(stores),
-            write.addr.eq(addresses[-1]),
-            write.data.eq(result),
-        ]
-        m.d.sync += self.accs_empty.eq(stores & ~standing)
-        for stream, drive, produce in zip(
-            self._accs.produces, self.accs_drives, delayed(m, "produces", produces, stages), strict=True
-        ):
-            place = stream.index % GROUP
-            byte = Cat(result.word_select(GROUP * lane + place, 8) for lane in range(self._config.lanes))
+        target = dispatch.decoded("target", chosen & (dispatch.ahead & instruction.is_any(outs)).replicate(len(chosen)))
+        produces = delayed(m, "produces", target, stages + config.pipeline.outputs - 1)
+        for stream, drive, produce in zip(self._accs.produces, self.accs_drives, produces, strict=True):
+            byte = Cat(result.word_select(stream.index % GROUP, 8) for result in results)
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(byte)]
 
 

@@ -12,8 +12,8 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.protocol import COMMANDS, MAX_DATA, REQUEST_HEADER, Command, Data, Field, size, word_bytes
 
-from .decode import named, select
 from .frames import RequestItem
+from .signals import named, select
 
 __all__ = ["RequestReader", "by_command", "packed", "placed"]
 

@@ -44,7 +44,7 @@ class SharedComponent(wiring.Component):
 
 
 class Resettable(Elaboratable):
-    """A component that `reset` resets as the reset of its domain does. In Verilog it is module `module_name`.
+    """A component that `reset` resets, which follows the reset of its domain. In Verilog it is module `module_name`.
 
     Amaranth's own way does not reach into instances, which shared components are there.
     """
@@ -59,7 +59,7 @@ class Resettable(Elaboratable):
         component, name = self._component, self._module_name
         if not isinstance(platform, Library):
             return ResetInserter(self._reset)(component)
-        return platform.module(component, lambda: component, key=name, name=name, reset=ResetSignal() | self._reset)
+        return platform.module(component, lambda: component, key=name, name=name, reset=self._reset)
 
 
 class Library:

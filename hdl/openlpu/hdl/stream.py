@@ -3,27 +3,30 @@
 """Streams: the registers that vectors ride on.
 
 A `Hop` holds one vector and one valid bit per direction and stream. It loads every cycle: from the slices that stand at
-it, where one of them produces, else from its neighbour upstream. Data has no reset, since nothing looks at a vector
-whose valid bit is clear. The producers of a register meet in an AND-OR network, which is shorter than a chain of
-priorities; the schedule never lets two of them drive it in one cycle.
+it, where one of them produces, else from its neighbour upstream. Nothing has a reset: what is on a stream leaves it.
+The producers of a register meet in an AND-OR network, which is shorter than a chain of priorities; the schedule never
+lets two of them drive it in one cycle. Which of them it is goes to all lanes, so it is said one cycle ahead.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.geometry import Direction, Stream
 
-__all__ = ["Hop", "StreamSignature", "drives_name", "registers"]
+from .signals import relayed
+
+__all__ = ["Hop", "StreamSignature", "drives_name", "lane_parts", "registers"]
 
 
 class StreamSignature(wiring.Signature):
     """One stream at one hop: `valid` and `data`, lane i in byte i, and above the lanes what check bits there are.
 
-    As a tap it is what the hop's register holds in this cycle. As a drive it is a production: where `valid`, `data`
-    stands in the hop's register in the next cycle; elsewhere `data` may be anything.
+    As a tap it is what the hop's register holds in this cycle. As a drive it is a production: one cycle after `valid`
+    comes the `data` that stands in the hop's register in the next; in any other cycle it may be anything.
     """
 
     def __init__(self, lanes: int, *, check_bits: int = 0) -> None:
@@ -33,6 +36,11 @@ class StreamSignature(wiring.Signature):
 def drives_name(stream: Stream) -> str:
     """The port of a `Hop` that takes the productions on a stream."""
     return f"{stream}_drives"
+
+
+def lane_parts(lanes: int, width: int) -> list[slice]:
+    """Which bits of a vector of that width every lane has. Check bits go with the last one."""
+    return [slice(8 * lane, 8 * lane + 8 if lane < lanes - 1 else width) for lane in range(lanes)]
 
 
 def registers(lanes: int, streams: int, check_bits: int) -> dict[str, Member]:
@@ -76,6 +84,7 @@ class Hop(wiring.Component):
     w_valid: Signal
 
     def __init__(self, *, lanes: int, streams: int, producers: Mapping[Stream, int], check_bits: int = 0) -> None:
+        self._lanes = lanes
         self._width = 8 * lanes + check_bits
         self._streams = streams
         self._producers = dict(producers)
@@ -98,18 +107,27 @@ class Hop(wiring.Component):
             d = direction.letter
             # A port is a wire with a reset: only a register of its own can go without.
             data = Signal(width * self._streams, name=f"{d}_data_q", reset_less=True)
+            valid = Signal(self._streams, name=f"{d}_valid_q", reset_less=True)
             next_data, next_valid = [], []
             for index in range(self._streams):
                 stream = Stream(direction, index)
                 drives = getattr(self, drives_name(stream)) if self._producers.get(stream) else []
-                produced = Signal(name=f"{stream}_produced")
-                m.d.comb += produced.eq(Cat(drive.valid for drive in drives).any())
                 incoming = getattr(self, f"{d}_data_in")[index * width :][:width]
-                vector = Mux(produced, 0, incoming)
-                for drive in drives:
-                    vector = vector | Mux(drive.valid, drive.data, 0)
+                produced, vector = self._met(m, stream, drives, incoming) if drives else (Const(0), incoming)
                 next_data.append(vector)
                 next_valid.append(produced | getattr(self, f"{d}_valid_in")[index])
-            m.d.sync += [data.eq(Cat(next_data)), getattr(self, f"{d}_valid").eq(Cat(next_valid))]
-            m.d.comb += getattr(self, f"{d}_data").eq(data)
+            m.d.sync += [data.eq(Cat(next_data)), valid.eq(Cat(next_valid))]
+            m.d.comb += [getattr(self, f"{d}_data").eq(data), getattr(self, f"{d}_valid").eq(valid)]
         return m
+
+    def _met(self, m: Module, stream: Stream, drives: Any, incoming: Value) -> tuple[Value, Value]:
+        """Whether one of the producers of a stream, at least one, has a vector; and that, else what comes in."""
+        valid = Cat(drive.valid for drive in drives)
+        told = relayed(m, "hop", str(stream), Cat(valid.any(), valid), self._lanes, 1)
+        vector = []
+        for (produced, *producing), part in zip(told, lane_parts(self._lanes, self._width), strict=True):
+            chosen = Mux(produced, 0, incoming[part])
+            for produces, drive in zip(producing, drives, strict=True):
+                chosen = chosen | Mux(produces, drive.data[part], 0)
+            vector.append(chosen)
+        return told[0][0], Cat(vector)

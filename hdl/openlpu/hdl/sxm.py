@@ -17,9 +17,10 @@ from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.encoding import bits_for
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 
-from .decode import delayed, named, queue_ports, select
-from .dispatch import Dispatch
+from .decode import queue_ports
+from .dispatch import Dispatch, local_registers
 from .pipeline import Datapath, Step
+from .signals import delayed, named, relayed, select
 
 __all__ = ["Sxm"]
 
@@ -115,17 +116,25 @@ class Sxm(wiring.Component):
         dispatch = Dispatch(m, config, queue, self.shift_issue)
         instruction, valid = dispatch.instruction, dispatch.valid
         rotates, is_select = instruction.is_("rotate"), instruction.is_("select")
-        grouped = dispatch.decoded("grouped", rotates, reset_less=True)
-        selects = dispatch.decoded("selects", is_select, reset_less=True)
-
+        grouped = dispatch.decoded("grouped", rotates)
         mnemonics = ("shift", "rotate", "select")
-        source = dispatch.decoded("source", instruction.choose_of(mnemonics, "s", queue.consumes), reset_less=True)
-        mask = dispatch.decoded("m", Cat(instruction.choose("select", "m", queue.consumes)), reset_less=True)
-        masked = select(mask, [tap.data for tap in taps])
-        planes = _planes(source, taps)
+        # What every lane is told: the streams of operand and mask, and whether there is a mask.
+        order = Cat(
+            instruction.choose_of(mnemonics, "s", queue.consumes),
+            Cat(instruction.choose("select", "m", queue.consumes)),
+            is_select,
+        )
+        told = [
+            (lane[: len(taps)], lane[len(taps) : -1], lane[-1])
+            for lane in relayed(
+                m, "sxm", "shift", dispatch.decoded("order", order, ahead=1), lanes, local_registers(config)
+            )
+        ]
+        source, mask, selects = told[0]
+        planes = _planes([source for source, _, _ in told], taps)
         single = named(m, "single", _single(planes))
         given = _given(source, taps) & (_given(mask, taps) | ~selects)
-        m.d.sync += self.shift_empty.eq(valid & ~given)
+        m.d.comb += self.shift_empty.eq(delayed(m, "shift_empty", valid & ~given, 1))
 
         distance = Signal(len(instruction.field("shift", "n")))
         m.d.comb += distance.eq(Mux(rotates, instruction.field("rotate", "n"), instruction.field("shift", "n")))
@@ -134,10 +143,12 @@ class Sxm(wiring.Component):
         # Lanes from n on come from where they should, those before it from the other end. No n is beyond the last lane.
         straight = Cat(*(places <= lane for lane in range(lanes - 1)), Const(1))
         inside = (straight ^ backward.replicate(lanes)) | rotates.replicate(lanes)
-        n = dispatch.decoded("n", places, reset_less=True)
-        inside = dispatch.decoded("inside", inside, reset_less=True)
-        wanted = Cat(masked.word_select(lane, 8).any() for lane in range(lanes))
-        keep = named(m, "keep", Mux(selects, wanted, inside))
+        n = dispatch.decoded("n", places)
+        inside = dispatch.decoded("inside", inside)
+        keep = []
+        for lane, (_, chosen, selects) in enumerate(told):
+            wanted = select(chosen, [tap.data.word_select(lane, 8) for tap in taps]).any()
+            keep.append(named(m, f"keep{lane}", Mux(selects, wanted, inside[lane])))
 
         rotated = []
         for place, plane in enumerate(planes):
@@ -147,11 +158,12 @@ class Sxm(wiring.Component):
                 rotator.single.eq(single),
                 rotator.grouped.eq(grouped),
                 rotator.n.eq(n),
-                rotator.keep.eq(keep),
+                rotator.keep.eq(Cat(keep)),
             ]
             rotated.append(rotator.o)
-        target = dispatch.decoded("target", instruction.choose_of(mnemonics, "d", queue.produces), reset_less=True)
-        produces = delayed(m, "shift_produces", target & valid.replicate(len(target)), config.pipeline.lanes)
+        chosen = instruction.choose_of(mnemonics, "d", queue.produces)
+        target = dispatch.decoded("target", chosen & dispatch.ahead.replicate(len(chosen)))
+        produces = delayed(m, "shift_produces", target, config.pipeline.lanes - 1)
         for stream, drive, produce in zip(queue.produces, self.shift_drives, produces, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(rotated[stream.index % GROUP])]
 
@@ -160,17 +172,17 @@ class Sxm(wiring.Component):
         lanes, depth = config.lanes, config.pipeline.lanes
         dispatch = Dispatch(m, config, queue, self.permute_issue)
         instruction, valid = dispatch.instruction, dispatch.valid
-        by_map = dispatch.decoded("by_map", instruction.is_("permute"), reset_less=True)
-        transposes = dispatch.decoded("transposes", instruction.is_("transpose"), reset_less=True)
+        by_map = dispatch.decoded("by_map", instruction.is_("permute"))
+        transposes = dispatch.decoded("transposes", instruction.is_("transpose"))
 
         mnemonics = ("permute", "distribute", "transpose")
-        source = dispatch.decoded("source", instruction.choose_of(mnemonics, "s", queue.consumes), reset_less=True)
-        lane_map = dispatch.decoded("m", Cat(instruction.choose("permute", "m", queue.consumes)), reset_less=True)
+        source = dispatch.decoded("source", instruction.choose_of(mnemonics, "s", queue.consumes))
+        lane_map = dispatch.decoded("m", Cat(instruction.choose("permute", "m", queue.consumes)))
         place_bits = max(8, bits_for(lanes))
         m.submodules.permuter = permuter = _Permuter(lanes=lanes, place_bits=place_bits, depth=depth)
         mapped = named(m, "mapped", select(lane_map, [tap.data for tap in taps]))
-        one = dispatch.decoded("n", instruction.field("distribute", "n"), reset_less=True)
-        planes = _planes(source, taps)
+        one = dispatch.decoded("n", instruction.field("distribute", "n"))
+        planes = _planes([source] * lanes, taps)
         m.d.comb += [
             permuter.data.eq(_single(planes)),
             permuter.places.eq(
@@ -178,18 +190,18 @@ class Sxm(wiring.Component):
             ),
         ]
         given = _given(source, taps) & (_given(lane_map, taps) | ~by_map)
-        m.d.sync += self.permute_empty.eq(valid & ~given)
+        m.d.comb += self.permute_empty.eq(delayed(m, "permute_empty", valid & ~given, 1))
 
         transposed = [
-            delayed(m, f"transposed{place}", vector, depth, reset_less=True)
-            for place, vector in enumerate(_transposed(planes, lanes))
+            delayed(m, f"transposed{place}", vector, depth) for place, vector in enumerate(_transposed(planes, lanes))
         ]
-        transposes_q = delayed(m, "transposes", transposes, depth, reset_less=True)
+        transposes_q = delayed(m, "transposes", transposes, depth)
         vectors = [
             named(m, f"result{place}", Mux(transposes_q, vector, permuter.o)) for place, vector in enumerate(transposed)
         ]
-        target = dispatch.decoded("target", instruction.choose_of(mnemonics, "d", queue.produces), reset_less=True)
-        produces = delayed(m, "permute_produces", target & valid.replicate(len(target)), depth)
+        chosen = instruction.choose_of(mnemonics, "d", queue.produces)
+        target = dispatch.decoded("target", chosen & dispatch.ahead.replicate(len(chosen)))
+        produces = delayed(m, "permute_produces", target, depth - 1)
         for stream, drive, produce in zip(queue.produces, self.permute_drives, produces, strict=True):
             m.d.comb += [drive.valid.eq(produce), drive.data.eq(vectors[stream.index % GROUP])]
 
@@ -199,9 +211,15 @@ def _given(chosen: Value, taps: Any) -> Value:
     return ~(chosen & ~Cat(tap.valid for tap in taps)).any()
 
 
-def _planes(chosen: Value, taps: Any) -> list[Value]:
-    """The chosen streams by their place in the group, 0 for a place that is not chosen."""
-    return [select(chosen[place::GROUP], [tap.data for tap in taps][place::GROUP]) for place in range(GROUP)]
+def _planes(chosen: Sequence[Value], taps: Any) -> list[Value]:
+    """What every lane chooses of its streams by their place in the group, 0 for a place that is not chosen."""
+    return [
+        Cat(
+            select(streams[place::GROUP], [tap.data.word_select(lane, 8) for tap in taps][place::GROUP])
+            for lane, streams in enumerate(chosen)
+        )
+        for place in range(GROUP)
+    ]
 
 
 def _single(planes: Sequence[Value]) -> Value:

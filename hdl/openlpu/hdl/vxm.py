@@ -19,8 +19,9 @@ from openlpu.arch.isa import IMMEDIATE, Format, Operand
 from openlpu.arch.timing import timing
 
 from .alu import operation
-from .decode import delayed, part, queue_ports, select
-from .dispatch import Dispatch, relay_registers, relayed
+from .decode import part, queue_ports
+from .dispatch import Dispatch, relay_registers
+from .signals import delayed, relayed, select
 from .vxm_lane import VxmLane, alu_layout, operand_streams
 
 __all__ = ["Vxm"]
@@ -53,7 +54,7 @@ class Vxm(wiring.Component):
         controls = []
         for queue, dispatch in zip(self._queues, dispatches, strict=True):
             control = self._elaborate_control(m, queue, dispatch)
-            controls.append(dispatch.decoded("control", control, ahead=2, reset_less=True))
+            controls.append(dispatch.decoded("control", control, ahead=2))
             self._elaborate_empty(m, queue, dispatch, standing)
             self._elaborate_valid(m, queue, dispatch)
         self._elaborate_lanes(m, controls)
@@ -61,7 +62,7 @@ class Vxm(wiring.Component):
 
     def _elaborate_lanes(self, m: Module, controls: list[Signal]) -> None:
         """Give every lane its bytes of the streams, and collect what it makes."""
-        relays = relayed(m, "vxm", Cat(controls), self._config.lanes, relay_registers(self._config))
+        relays = relayed(m, "vxm", "control", Cat(controls), self._config.lanes, relay_registers(self._config))
         for i, told in enumerate(relays):
             m.submodules[f"lane{i}"] = lane = VxmLane(config=self._config)
             first = 0
@@ -127,8 +128,9 @@ class Vxm(wiring.Component):
         for source in ("x", "y"):
             named = self._operand(queue, dispatch, source)
             there = Cat(*valid[: len(named[0])], *groups_valid[: len(named[1])], *results_valid[: len(named[2])])
-            missing.append((dispatch.decoded(f"{source}_named", Cat(named), reset_less=True) & ~there).any())
-        m.d.sync += getattr(self, f"{part(queue)}_empty").eq(dispatch.valid & (missing[0] | missing[1]))
+            missing.append((dispatch.decoded(f"{source}_named", Cat(named)) & ~there).any())
+        empty = delayed(m, f"{part(queue)}_empty", dispatch.valid & (missing[0] | missing[1]), 1)
+        m.d.comb += getattr(self, f"{part(queue)}_empty").eq(empty)
 
     def _destination(self, queue: Queue, dispatch: Dispatch) -> tuple[Value, Value]:
         """For each stream that an ALU produces, whether the destination field names it alone, and in its group."""
@@ -147,10 +149,10 @@ class Vxm(wiring.Component):
         )
 
     def _elaborate_valid(self, m: Module, queue: Queue, dispatch: Dispatch) -> None:
-        """The streams that the destination field names hold the result, `alu_depth` cycles after the operands."""
-        depth = timing(self._config).alu_depth[queue.index]
+        """The streams that the destination field names are given the result."""
+        depth = timing(self._config).alu_depth[queue.index] + self._config.pipeline.outputs
         byte, word = self._destination(queue, dispatch)
         target = dispatch.decoded("target", (byte | word) & dispatch.ahead.replicate(len(byte)))
         drives: Any = getattr(self, f"{part(queue)}_drives")
-        for drive, produces in zip(drives, delayed(m, f"{part(queue)}_produces", target, depth), strict=True):
+        for drive, produces in zip(drives, delayed(m, f"{part(queue)}_produces", target, depth - 1), strict=True):
             m.d.comb += drive.valid.eq(produces)

@@ -18,9 +18,10 @@ from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.timing import timing
 
 from .alu import LaneAlu, control_layout
-from .decode import delayed, named, part, select
+from .decode import part
 from .dispatch import local_registers
 from .shared import SharedComponent
+from .signals import delayed, named, select
 
 __all__ = ["VxmLane", "alu_layout", "operand_streams"]
 
@@ -78,7 +79,7 @@ class VxmLane(SharedComponent):
 
     `{alu}_control` : an `alu_layout`, one register in front of the operands, if there is any behind the decoder.
     `{alu}_streams` : the lane's bytes of the streams that the ALU consumes, if any.
-    `{alu}_o` : what the ALU gives to streams, if it may, `alu_depth` cycles after the operands.
+    `{alu}_o` : what the ALU gives to streams, if it may: its result, `PipelineConfig.outputs` cycles later.
     """
 
     def __init__(self, *, config: ChipConfig) -> None:
@@ -103,7 +104,7 @@ class VxmLane(SharedComponent):
 
     def _elaborate_alu(self, m: Module, queue: Queue, results: Sequence[Signal]) -> None:
         name, given = part(queue), getattr(self, f"{part(queue)}_control")
-        registered = delayed(m, f"{name}_control", given.as_value(), local_registers(self._config), reset_less=True)
+        registered = delayed(m, f"{name}_control", given.as_value(), local_registers(self._config))
         control = data.View(alu_layout(self._config, queue), registered)
         depth = timing(self._config).alu_depth[queue.index]
         m.submodules[name] = alu = LaneAlu(classes=self._config.alus[queue.index].classes, depth=depth)
@@ -114,9 +115,11 @@ class VxmLane(SharedComponent):
             results[queue.index].eq(alu.o),
         ]
         if queue.produces:
-            narrow = delayed(m, f"{name}_narrow", control.narrow, depth, reset_less=True)
+            narrow = delayed(m, f"{name}_narrow", control.narrow, depth)
             nearest = _saturated(alu.o)
-            m.d.comb += getattr(self, f"{name}_o").eq(Cat(Mux(narrow, nearest, byte) for byte in _parts(alu.o, 8)))
+            given = Cat(Mux(narrow, nearest, byte) for byte in _parts(alu.o, 8))
+            outputs = self._config.pipeline.outputs
+            m.d.comb += getattr(self, f"{name}_o").eq(delayed(m, f"{name}_o", given, outputs))
 
     def _operand(self, m: Module, queue: Queue, source: str, choice: data.View, results: Sequence[Signal]) -> Value:
         """What a source field names; 0 if that is nothing."""

@@ -130,6 +130,8 @@ class PipelineConfig:
     """Adder-tree levels of the MXM between two registers."""
     accumulators: int = 1
     """The MXM: from the address of an accumulator to the sum."""
+    outputs: int = 0
+    """The MXM and the VXM: registers from a result to the streams."""
     alu_pass: int = 1
     """VXM, an ALU without classes: from sampled operand to the result register."""
     alu_int: int = 2
@@ -156,7 +158,7 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
-            low = 0 if f.name == "dispatch" else 1
+            low = 0 if f.name in ("dispatch", "outputs") else 1
             _require(
                 isinstance(value, int) and not isinstance(value, bool) and value >= low,
                 f"pipeline.{f.name}",
@@ -199,6 +201,8 @@ class ChipConfig:
     """Vectors in the activation buffer of a plane: activations that many weight tiles meet are sent there once."""
     alus: tuple[AluConfig, ...]
     """The VXM's arithmetic units, in chain order."""
+    mxm_transposes: bool = True
+    """Whether weights may be loaded as columns of the array, too: every column then takes whole vectors."""
     sxm_reach: SxmReach = SxmReach.FULL
     """Which streams an SXM consumes from and produces on: `turn` or `full`."""
     sxm_permutes: bool = True
@@ -249,7 +253,7 @@ class ChipConfig:
             f"{self.weight_streams} does not divide lanes={self.lanes}",
         )
         self._check_reach()
-        for name in ("sxm_permutes", "ecc"):
+        for name in ("mxm_transposes", "sxm_permutes", "ecc"):
             value = getattr(self, name)
             _require(isinstance(value, bool), name, f"{value!r} is not true or false")
         _require(

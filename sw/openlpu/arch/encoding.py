@@ -257,7 +257,7 @@ class Encoding:
                 return NOTHING if form is Format.NONE else IMMEDIATE
 
     def _check(self, instruction: Instruction, queue: Queue) -> None:
-        """Range and reach of every field, and the rules between fields."""
+        """Range and reach of every field, whether the queue has it, and the rules between fields."""
         for f, value in zip(instruction.spec.fields, instruction.values, strict=True):
             where = f"{queue.name}: {instruction.spec.mnemonic} {f.name}"
             match f.kind:
@@ -272,6 +272,9 @@ class Encoding:
                     low, high = self.limits(f.kind, queue.kind)
                     if not isinstance(value, int) or not low <= value <= high:
                         raise EncodingError(f"{where}={value}: not in {low}..{high}")
+        lack = lacking(self.config, queue, instruction.spec)
+        if lack:
+            raise EncodingError(f"{queue.name}: {instruction.spec.mnemonic}: {lack}")
         if queue.kind is QueueKind.VXM and not instruction.spec.control:
             self._check_alu(instruction, queue)
         if any(f.kind is FieldKind.WINDOW for f in instruction.spec.fields):
@@ -330,14 +333,21 @@ class Encoding:
     def _check_alu(self, instruction: Instruction, queue: Queue) -> None:
         spec = instruction.spec
         where = f"{queue.name}: {spec.mnemonic}"
-        if spec.op_class is not None and spec.op_class not in self.config.alus[queue.index].classes:
-            raise EncodingError(f"{where}: the ALU has no class '{spec.op_class}'")
         x, y = instruction.operand("x"), instruction.operand("y")
         given = tuple(operand.format is not Format.NONE for operand in (x, y))
         if given != (True, spec.arity == 2):
             raise EncodingError(f"{where} takes {spec.arity} source operand{'s' if spec.arity == 2 else ''}")
         if IMMEDIATE not in (x, y) and instruction.number("imm") != 0:
             raise EncodingError(f"{where}: an immediate that no source uses")
+
+
+def lacking(config: ChipConfig, queue: Queue, spec: Spec) -> str:
+    """What a queue would need to have an instruction of its kind, as an error says it; empty if it has it."""
+    if spec.op_class is not None and spec.op_class not in config.alus[queue.index].classes:
+        return f"the ALU has no class '{spec.op_class}'"
+    if spec.option is not None and not getattr(config, spec.option):
+        return f"the config has no '{spec.option}'"
+    return ""
 
 
 @functools.cache

@@ -111,6 +111,8 @@ class Spec:
     stride: str | None = None
     op_class: OpClass | None = None
     """The ALU data path that executes it; None for other units, and for `pass`, which every ALU executes."""
+    option: str | None = None
+    """The field of `ChipConfig` that says whether its queues have it; None if they always do."""
     arity: int = 0
     """VXM only: the number of source operands (1: `y` must be nothing)."""
     control: bool = False
@@ -311,8 +313,17 @@ _MXM = (
         "Load weights transposed: the vectors on the plane's weight streams into columns g * weight_streams, ... of "
         "the shadow buffer. Lane i of column j is the weight from input i to output j.",
         stride="g",
+        option="mxm_transposes",
     ),
-    Spec("lwt_iw", _WEIGHTS, 12, (_ROW_GROUP,), "As lwt, and as iw in the next cycle.", stride="g"),
+    Spec(
+        "lwt_iw",
+        _WEIGHTS,
+        12,
+        (_ROW_GROUP,),
+        "As lwt, and as iw in the next cycle.",
+        stride="g",
+        option="mxm_transposes",
+    ),
     Spec(
         "abc",
         _ACTS,

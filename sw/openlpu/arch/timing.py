@@ -68,7 +68,7 @@ class Timing:
         """From sampled activations to the array's sums: activation registers, multipliers, adder tree."""
         self.weights_used = self.dispatch + pipe.activations
         """From the dispatch of `abc` or `abr` to the cycle whose array weights it multiplies with."""
-        self.fetch = Latency(skew=self.dispatch, state=self.dispatch + self.correct + 2)
+        self.fetch = Latency(skew=self.dispatch, state=self.dispatch + self.correct + 3)
         """Of `ifetch`: its first vector is sampled at `skew`; a word may be read from the instruction memory `state`
         after the dispatch, counted as if its last vector were the first."""
         self.text_ahead = 2
@@ -78,9 +78,14 @@ class Timing:
         """From the dispatch of `notify` to cycle 0 of the program."""
         self.host_written = max(self.host_write(queue) for queue in geometry(config).queues)
         """`host_write` of the farthest queue."""
-        self.host_read = self.host_written + 1 + pipe.sram + 1 + self.correct
-        """From a read on the host port to its word there: as long as the write before it needs, wherever it goes; SRAM,
-        collecting register, corrector."""
+        self.text_tap = 1
+        """From a stream to the queues that take text from it: a register for all of them, which may lie far away."""
+        self._deepest = max(queue.hop for queue in geometry(config).of_kind(QueueKind.MEM_READ))
+        self.host_arrives = self.host_written + 1 + pipe.sram + 1 + self._deepest
+        """From a read on the host port until its word leaves the chip's west end: as long as the write before it needs,
+        wherever it goes; SRAM, hops."""
+        self.host_read = self.host_arrives + 2 + self.correct
+        """From a read on the host port to its word there: two registers and the corrector stand before it."""
         self.alu_depth = tuple(
             max((getattr(pipe, f"alu_{op_class}") for op_class in alu.classes), default=pipe.alu_pass)
             for alu in config.alus
@@ -95,8 +100,12 @@ class Timing:
         return self._rows[key]
 
     def host_write(self, queue: Queue) -> int:
-        """From a write on the host port until it is at its queue: two registers, hops from the west end, corrector."""
-        return 2 + queue.hop + self.correct
+        """From a write on the host port until it is at its queue: registers, hops from the west end, corrector."""
+        return 3 + queue.hop + self.correct
+
+    def host_asks(self, queue: Queue) -> int:
+        """From a read on the host port until the slice whose read queue this is reads; words arrive equally late."""
+        return self.host_written + 1 + self._deepest - queue.hop
 
     def _row(self, spec: Spec, queue: Queue) -> Latency:
         i, pipe = self.dispatch, self.config.pipeline
@@ -117,10 +126,11 @@ class Timing:
                 return Latency(skew=i, state=i + self.array)
             case QueueKind.MXM_ACCS:
                 sums = i + pipe.accumulators
-                return Latency(skew=sums, func=sums + through + 1 if spec.produces else None, state=sums + 1)
+                func = sums + pipe.outputs + through + 1 if spec.produces else None
+                return Latency(skew=sums, func=func, state=sums + 1)
             case QueueKind.VXM:
                 depth = self.alu_depth[queue.index]
-                return Latency(skew=i, func=i + through + depth + 1, state=i + depth)
+                return Latency(skew=i, func=i + through + depth + pipe.outputs + 1, state=i + depth)
             case QueueKind.SXM_SHIFT | QueueKind.SXM_PERMUTE:
                 return Latency(skew=i, func=i + through + pipe.lanes + 1)
 

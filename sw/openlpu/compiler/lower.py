@@ -241,6 +241,11 @@ class _Lowering:
 
     def product(self, op: Product) -> None:
         """Every right-hand matrix is laid out as weights; zero points become products with constants."""
+        if op.transposed and not self.config.mxm_transposes:
+            raise CompileError(
+                f"'{op.output}': the MXM of config '{self.config.name}' loads no weights as columns, so it cannot "
+                f"multiply by the transpose of '{op.rhs}', which is computed; set its 'mxm_transposes'"
+            )
         lhs, rhs = (self.graph.tensor(name) for name in (op.lhs, op.rhs))
         depth, tall = lhs.lanes, rhs.shape[-2]
         columns = tall if op.transposed else rhs.lanes

@@ -21,7 +21,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, with_timeout
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.timing import timing
-from openlpu.hdl.chip import clock_delay
+from openlpu.hdl.chip import clock_delay, reset_cycles
 from openlpu.hdl.errors import COUNT_DELAY
 
 ADDRESS = "OPENLPU_HOST_ADDRESS"
@@ -102,6 +102,7 @@ class Host:
         self.read_latency = timing(config).host_read
         self.write_latency = timing(config).host_written
         self.clock_delay = clock_delay(config)
+        self.reset_cycles = reset_cycles(config)
         self.hops = geometry(config).hops
         self.counted: Counts = (0, 0)
         """Totals before the run."""
@@ -114,7 +115,7 @@ class Host:
             port.value = 0
         dut.rst.value = 1
         Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
-        await ClockCycles(dut.clk, 2)
+        await ClockCycles(dut.clk, self.reset_cycles)
         dut.rst.value = 0
         await RisingEdge(dut.clk)
 

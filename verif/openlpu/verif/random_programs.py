@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openlpu.arch.config import GROUP, ChipConfig, Source
-from openlpu.arch.encoding import EncodingError, encoding
+from openlpu.arch.encoding import EncodingError, encoding, lacking
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
     BY_MNEMONIC,
@@ -397,9 +397,7 @@ class _Generator:
         return None
 
     def _executes(self, queue: Queue, spec: Spec) -> bool:
-        if not spec.implemented:
-            return False
-        return spec.op_class is None or spec.op_class in self.config.alus[queue.index].classes
+        return spec.implemented and not lacking(self.config, queue, spec)
 
     def _filled(self, queue: Queue, cycle: int, spec: Spec) -> Instruction | None:
         """An instruction with operands that are there, as far as that depends on one field alone; None if none is."""
@@ -493,7 +491,7 @@ class _Generator:
     def _plan_weights(self, cycle: int) -> None:
         """Reads that bring whole weight tiles to a plane, and the loads and the installation that take them."""
         queue = self.random.choice(self.chip.of_kind(QueueKind.MXM_WEIGHTS))
-        mnemonic = self.random.choice(("lw", "lwt"))
+        mnemonic = self.random.choice([name for name in ("lw", "lwt") if self._executes(queue, BY_MNEMONIC[name])])
         latency = self.timing.latency(BY_MNEMONIC[mnemonic], queue)
         at = cycle + 2 + self.chip.hops + self.random.randrange(4)
         groups = self.random.sample(range(self._row_groups), self._row_groups)

@@ -24,6 +24,7 @@ from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.program import Vector
 from openlpu.arch.status import ChipStatus, Fault, RunStatus, error_places, places_with_errors
 from openlpu.hdl import generate
+from openlpu.hdl.stream import lane_parts
 from openlpu.runtime.errors import DeviceError
 from openlpu.verif import elaboration, host, simulator
 
@@ -159,12 +160,18 @@ def public(config: ChipConfig) -> tuple[tuple[str, str], ...]:
     if not config.ecc:
         return PUBLIC
     ports = tuple((generate.TOP, name) for name in host.CheckedChip.__annotations__)
-    return (*PUBLIC, *ports, (f"ram_{config.mem_words}x{vector_code(config).bits}", "words"))
+    widths = {part.stop - part.start for part in lane_parts(config.lanes, vector_code(config).bits)}
+    return (*PUBLIC, *ports, *((f"ram_{config.mem_words}x{width}", "words") for width in sorted(widths)))
 
 
-def sram_word(mem_slice: str, address: int, mask: int) -> host.Flip:
-    """The flip of bits in a word of a MEM slice of a chip with ECC."""
-    return f"{mem_slice}.sram.words", address, mask
+def sram_word(config: ChipConfig, mem_slice: str, address: int, mask: int) -> list[host.Flip]:
+    """The flips of bits in a word of a MEM slice of a chip with ECC, one for every lane that has some of them."""
+    flips: list[host.Flip] = []
+    for lane, part in enumerate(lane_parts(config.lanes, vector_code(config).bits)):
+        of_lane = mask >> part.start & (1 << part.stop - part.start) - 1
+        if of_lane:
+            flips.append((f"{mem_slice}.sram{lane}.words", address, of_lane))
+    return flips
 
 
 def stream_register(config: ChipConfig, hop: int, stream: Stream, mask: int) -> host.Flip:

@@ -10,14 +10,15 @@ dispatch.
 
 from collections.abc import Callable, Mapping
 
-from amaranth.hdl import Array, Assert, Assume, Cat, Elaboratable, Module, ResetSignal, Signal, Value
+from amaranth.hdl import Array, Assert, Assume, Cat, Elaboratable, Module, Mux, ResetSignal, Signal, Value
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Queue
-from openlpu.hdl.decode import Decoder, named
-from openlpu.hdl.icu import InstructionQueue
+from openlpu.hdl.decode import Decoder
+from openlpu.hdl.icu import InstructionQueue, notify_registers, release_registers
 from openlpu.hdl.shared import ports_of
+from openlpu.hdl.signals import delayed, named
 
 __all__ = ["QueueLaws"]
 
@@ -36,7 +37,7 @@ class QueueLaws(Elaboratable):
     the barrier is released in any cycles. In every cycle:
 
     - an instruction is dispatched if, and only if, the specification dispatches one, and it is that one;
-    - NOTIFY is told of one cycle before its own, once;
+    - NOTIFY is told of once, one cycle before its own and `notify_registers` later;
     - the queue has halted if the specification has, and a word is illegal when it is its turn and it is no instruction,
       or a `repeat` without one before it.
 
@@ -62,10 +63,14 @@ class QueueLaws(Elaboratable):
             "fetched": bits,
             "fetched_valid": 1,
             "head": bits,
-            "fresh": 1,
+            "fresh_q1": 1,
+            "reset_q1": 1,
+            "release_q1": 1,
             "seen": 1,
             "count": 16,
             "since": 6,
+            "last": 1,
+            "due": 1,
             **{f"head_{name}": 1 for name in (*_CONTROL, "unit", "illegal")},
         }
         self._inside = {name: Signal(width, name=f"inside_{name}") for name, width in widths.items()}
@@ -124,6 +129,7 @@ class QueueLaws(Elaboratable):
         self._since, self._done = Signal(16, name="since"), Signal(12, name="done")
         self._first = Signal(name="first")
         self._last, self._known = Signal(len(now), name="last"), Signal(name="known")
+        self._released = named(m, "released", delayed(m, "released", icu.release, release_registers(self._config)))
         dispatches, word = Signal(name="dispatches"), Signal(len(now), name="word")
         finished, ends, illegal, notifies = (Signal(name=name) for name in ("finished", "ends", "illegal", "notifies"))
 
@@ -149,7 +155,7 @@ class QueueLaws(Elaboratable):
                 ]
                 m.d.sync += [self._since.eq(0), self._done.eq(self._done + 1)]
             with m.Elif(reader.is_("sync") | reader.is_("notify")):
-                m.d.comb += [finished.eq(icu.release), notifies.eq(reader.is_("notify") & self._first)]
+                m.d.comb += [finished.eq(self._released), notifies.eq(reader.is_("notify") & self._first)]
             with m.Elif(reader.is_("ifetch")):
                 m.d.comb += finished.eq(1)
             with m.Else():
@@ -164,12 +170,13 @@ class QueueLaws(Elaboratable):
 
         due, due_illegal = Signal(name="due"), Signal(name="due_illegal")
         m.d.sync += [due.eq(dispatches), due_illegal.eq(illegal)]
+        told = delayed(m, "told", notifies, notify_registers(self._config))
         m.d.comb += [
             Assert(icu.issue.valid == due, "an instruction dispatches in its cycle, and in no other"),
             Assert(~due | (icu.issue.word == self._last), "it is the one that the text has there"),
             Assert(icu.halted == (phase == _HALTED), "the queue has halted from its HALT on"),
             Assert(icu.illegal == due_illegal, "an illegal word is one when its turn has come"),
-            Assert(icu.notify == notifies, "NOTIFY is told of a cycle ahead"),
+            Assert(icu.notify == told, "NOTIFY is told of when it should be"),
         ]
 
     # --- what the registers hold ---
@@ -190,6 +197,10 @@ class QueueLaws(Elaboratable):
                 when(phase == number, same(value), f"{name} in phase {number}")
 
         m.d.comb += Assert(phase <= _EXECUTING, "there are no other phases")
+        m.d.comb += [
+            Assert(~inside["reset_q1"], "there was no reset"),
+            Assert(inside["release_q1"] == self._released, "the release comes a cycle later"),
+        ]
         when(phase != _EXECUTING, (phase == _HALTED) | (place == 0), "it begins with the first word")
         during(
             {_READING: ahead(0), _FETCHING: ahead(1), _LOADING: ahead(2), _EXECUTING: ahead(3)},
@@ -219,11 +230,14 @@ class QueueLaws(Elaboratable):
             Assert(inside["seen"] == self._known, "there is an instruction to repeat"),
             Assert(~self._known | (self._icu.issue.word == self._last), "it is the one to repeat"),
         ]
-        when(executing, inside["fresh"] == self._first, "the head is new")
+        when(executing, inside["fresh_q1"] == self._first, "the head is new")
         waits = executing & legal
         nops, repeats = waits & reader.is_("nop"), waits & reader.is_("repeat")
         when(nops, inside["count"] == (self._since + 1)[:16], "cycles of the NOP")
         when(repeats, inside["since"] == self._since + 1, "cycles of the gap")
+        when(repeats, inside["due"] == (inside["since"] == reader.field("repeat", "gap")), "the gap ends")
+        times = Mux(reader.is_("nop"), reader.field("nop", "n"), reader.field("repeat", "n"))
+        when(nops | repeats, inside["last"] == (inside["count"] == times), "the last time")
         when(repeats, inside["count"] == self._done + 1, "repetitions")
         when((phase != _HALTED) & ~repeats, inside["since"] == 1, "no gap yet")
         when((phase != _HALTED) & ~(nops | repeats), inside["count"] == 1, "nothing to count yet")

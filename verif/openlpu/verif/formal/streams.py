@@ -132,10 +132,11 @@ class StreamLaws(Elaboratable):
         for index in range(self._config.streams):
             drives = getattr(hop, drives_name(Stream(self._direction, index)), ())
             with m.If(self._index == index):
-                for drive in drives:
-                    with m.If(drive.valid):
-                        m.d.comb += [driven.eq(1), vector.eq(drive.data)]
                 valid = Cat(drive.valid for drive in drives)
+                # The vector comes one cycle after its valid bit.
+                for drive, producing in zip(drives, _before(m, valid), strict=True):
+                    with m.If(producing):
+                        m.d.comb += [driven.eq(1), vector.eq(drive.data)]
                 m.d.comb += Assume((valid & (valid - 1)[: len(valid)]) == 0, "one unit drives")
         return driven, vector
 
