@@ -151,8 +151,8 @@ def correct_registers(chip: RtlChip, faults: int) -> None:
     expected, _ = counts(chip)
     for bench, rng in benches(chip, faults):
         hop, stream, cycle, noticed = register_and_time(rng, bench)
-        flip = stream_register(chip.config, hop, stream, bits(rng, chip.config, 1))
-        assert chip.run_upset(cycle, flip) == dataclasses.replace(bench.status, corrected=noticed.total())
+        flips = stream_register(chip.config, hop, stream, bits(rng, chip.config, 1))
+        assert chip.run_upset(cycle, *flips) == dataclasses.replace(bench.status, corrected=noticed.total())
         np.testing.assert_array_equal(memory(chip), bench.after)
         expected += noticed
     assert counts(chip)[0] == expected

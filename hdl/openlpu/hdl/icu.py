@@ -16,7 +16,7 @@ it reads the text next, the schedule has put it.
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -149,8 +149,9 @@ class InstructionQueue(SharedComponent):
         due = Signal(reset_less=True)
         seen = Signal(reset_less=True)
         stopped = Signal(init=1, reset_less=True)
-        # The reset comes from as far as the release does.
-        reset = delayed(m, "reset", ResetSignal(), 1)
+        # Set by the reset, which comes from as far as the release does.
+        reset = Signal(init=1)
+        m.d.sync += reset.eq(0)
         release = delayed(m, "release", self.release, release_registers(self._config))
 
         done, illegal, issuing = Signal(), Signal(), Signal()

@@ -84,6 +84,7 @@ def _random_pipeline(rng: random.Random) -> PipelineConfig:
         multiply=rng.randint(1, 3),
         tree_levels=rng.randint(1, 3),
         accumulators=rng.randint(1, 3),
+        outputs=rng.randint(0, 2),
         alu_pass=rng.randint(1, 2),
         alu_int=rng.randint(1, 3),
         alu_mask=rng.randint(1, 3),

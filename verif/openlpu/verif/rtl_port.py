@@ -20,7 +20,7 @@ import numpy as np
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
-from openlpu.arch.geometry import Stream, geometry
+from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.program import Vector
 from openlpu.arch.status import ChipStatus, Fault, RunStatus, error_places, places_with_errors
 from openlpu.hdl import generate
@@ -156,12 +156,14 @@ class RtlChip:
 
 
 def public(config: ChipConfig) -> tuple[tuple[str, str], ...]:
-    """What cocotb may see of a chip: the ports, the stream registers for traces, and with ECC the SRAM to upset it."""
+    """What cocotb may see of a chip: the ports, the stream registers for traces, and with ECC what can be upset."""
     if not config.ecc:
         return PUBLIC
     ports = tuple((generate.TOP, name) for name in host.CheckedChip.__annotations__)
     widths = {part.stop - part.start for part in lane_parts(config.lanes, vector_code(config).bits)}
-    return (*PUBLIC, *ports, *((f"ram_{config.mem_words}x{width}", "words") for width in sorted(widths)))
+    memories = ((f"ram_{config.mem_words}x{width}", "words") for width in sorted(widths))
+    registers = ((f"{generate.TOP}.hop*", f"{direction.letter}_data_q") for direction in Direction)
+    return (*PUBLIC, *ports, *memories, *registers)
 
 
 def sram_word(config: ChipConfig, mem_slice: str, address: int, mask: int) -> list[host.Flip]:
@@ -174,10 +176,13 @@ def sram_word(config: ChipConfig, mem_slice: str, address: int, mask: int) -> li
     return flips
 
 
-def stream_register(config: ChipConfig, hop: int, stream: Stream, mask: int) -> host.Flip:
-    """The flip of bits in a stream register of a chip with ECC."""
-    width = vector_code(config).bits
-    return f"hop{hop}.registers.{stream.direction.letter}_data", None, mask << stream.index * width
+def stream_register(config: ChipConfig, hop: int, stream: Stream, mask: int) -> list[host.Flip]:
+    """The flips of bits in a stream register of a chip with ECC: in the register, and on the wire that shows it.
+
+    A simulator has some read the one and some the other, and evaluates the wire no more once the register has changed.
+    """
+    turned = mask << stream.index * vector_code(config).bits
+    return [(f"hop{hop}.registers.{stream.direction.letter}_{name}", None, turned) for name in ("data_q", "data")]
 
 
 def run_status(config: ChipConfig, status: host.Status) -> RunStatus:

@@ -64,7 +64,7 @@ class QueueLaws(Elaboratable):
             "fetched_valid": 1,
             "head": bits,
             "fresh_q1": 1,
-            "reset_q1": 1,
+            "reset": 1,
             "release_q1": 1,
             "seen": 1,
             "count": 16,
@@ -198,7 +198,7 @@ class QueueLaws(Elaboratable):
 
         m.d.comb += Assert(phase <= _EXECUTING, "there are no other phases")
         m.d.comb += [
-            Assert(~inside["reset_q1"], "there was no reset"),
+            Assert(~inside["reset"] | (phase == _HALTED), "a reset was in the beginning"),
             Assert(inside["release_q1"] == self._released, "the release comes a cycle later"),
         ]
         when(phase != _EXECUTING, (phase == _HALTED) | (place == 0), "it begins with the first word")
