@@ -129,6 +129,8 @@ def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
         # Wires are what runs out first. This placer spreads cells over the device, which the default one does not.
         *("--placer", "static"),
         *("--router", "router2"),
+        # With these a crowded design goes on getting better, where with the others it swings.
+        "--router2-alt-weights",
         *("--seed", str(seed)),
         "--timing-allow-fail",
     ]
