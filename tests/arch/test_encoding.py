@@ -205,6 +205,7 @@ def test_every_operand_of_nanos_alus() -> None:
             instruction("pass", x=Operand(Format.BYTE, Stream(Direction.WEST, 0))),
             "the ALU takes no byte there",
         ),
+        (ULX3S, "mxm_e0.weights", instruction("lwt", g=0), "the config has no 'mxm_transposes'"),
         (
             ULX3S,
             "vxm.alu0",

@@ -18,10 +18,10 @@ from openlpu.fpga.synthesis import (
     Share,
     area,
     area_by_unit,
-    dot_products_verilog,
     modules_of,
     multipliers_in_dsp,
     script,
+    substitutes_verilog,
 )
 from openlpu.fpga.toolchain import find_toolchain
 from openlpu.hdl.alu import LaneAlu
@@ -79,7 +79,7 @@ def test_multipliers_of_other_depth_are_refused() -> None:
 def test_substitutes_are_named_as_the_script_names_them() -> None:
     config = dataclasses.replace(NANO, mxm_planes=2)
     in_dsp = [Share(2, 1)] * 3 + [Share(2, 0)]
-    text = dot_products_verilog(config, in_dsp)
+    text = substitutes_verilog(config, in_dsp)
     none, one, chains = substitutes = modules_of(text)
     units = ["board", "column", "chip.mxm_e0", "chip.mxm_e1", "chip.vxm"]
     modules = [*units, "dot_products_2", "narrow_product", "ram_8x8", *substitutes]
@@ -109,7 +109,7 @@ def test_yosys_finds_as_many_multipliers_as_are_left_to_it(classes: tuple[OpClas
     ports = ports_of(alu)
     texts = {
         "lane.v": library.verilog(alu.body(), ports, alu.module_name),
-        "products.v": dot_products_verilog(config, []),
+        "products.v": substitutes_verilog(config, []),
     }
     texts["shared.v"] = library.text
     modules = [module for text in texts.values() for module in modules_of(text)]

@@ -99,8 +99,8 @@ def synthesise(
     pll = find_pll(board.oscillator_hz, clock_mhz * 1e6)
     chip = hosted_verilog(config, clock_hz=pll.output_hz, baud=board.baud)
     around, constraints = surroundings(board, pll)
-    sources = {f"{TOP}.il": around, "chip.v": chip, "dot_products.v": synthesis.dot_products_verilog(config, in_dsp)}
-    modules = [module for text in (chip, sources["dot_products.v"]) for module in synthesis.modules_of(text)]
+    sources = {f"{TOP}.il": around, "chip.v": chip, "substitutes.v": synthesis.substitutes_verilog(config, in_dsp)}
+    modules = [module for text in (chip, sources["substitutes.v"]) for module in synthesis.modules_of(text)]
     commands = synthesis.script(list(sources), modules, top=TOP, in_dsp=in_dsp)
     for name, text in {**sources, _CONSTRAINTS: constraints, "synthesis.ys": commands}.items():
         (directory / name).write_text(text, encoding="utf-8")

@@ -28,10 +28,10 @@ __all__ = [
     "Share",
     "area",
     "area_by_unit",
-    "dot_products_verilog",
     "modules_of",
     "multipliers_in_dsp",
     "script",
+    "substitutes_verilog",
 ]
 
 NETLIST = "netlist.json"
@@ -94,7 +94,7 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[Share]:
     ]
 
 
-def dot_products_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
+def substitutes_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
     """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said.
 
     With them comes the one that stands in for the VXM's narrow products.

@@ -106,9 +106,7 @@ class Mul(Datapath):
                 Step(_factors, delay=1),
                 Step(_multiply, delay=6),
                 Step(_sum_products, delay=5),
-                Step(_normalise_product, delay=2),
-                Step(_round_product, delay=4.5),
-                Step(pack, delay=4),
+                *_product_to_float(),
                 Step(_choose_product, delay=1),
             ],
             depth=depth,
@@ -132,9 +130,7 @@ class FpMul(Datapath):
                 Step(_significands, delay=0),
                 Step(_multiply_significands, delay=8),
                 Step(_sum_significand_products, delay=5),
-                Step(_normalise_product, delay=2),
-                Step(_round_product, delay=4.5),
-                Step(pack, delay=4),
+                *_product_to_float(),
             ],
             depth=depth,
         )
@@ -395,6 +391,11 @@ def _choose_sum(
 
 
 # --- steps of the multiplier ---
+
+
+def _product_to_float() -> list[Step]:
+    """From an exact product of significands to a float."""
+    return [Step(_normalise_product, delay=2), Step(_round_product, delay=4.5), Step(pack, delay=4)]
 
 
 def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:

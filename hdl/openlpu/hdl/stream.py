@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.geometry import Direction, Stream
 
-from .signals import relayed
+from .signals import relayed, select
 
 __all__ = ["Hop", "StreamSignature", "drives_name", "lane_parts", "registers"]
 
@@ -126,8 +126,5 @@ class Hop(wiring.Component):
         told = relayed(m, "hop", str(stream), Cat(valid.any(), valid), self._lanes, 1)
         vector = []
         for (produced, *producing), part in zip(told, lane_parts(self._lanes, self._width), strict=True):
-            chosen = Mux(produced, 0, incoming[part])
-            for produces, drive in zip(producing, drives, strict=True):
-                chosen = chosen | Mux(produces, drive.data[part], 0)
-            vector.append(chosen)
+            vector.append(Mux(produced, 0, incoming[part]) | select(producing, [drive.data[part] for drive in drives]))
         return told[0][0], Cat(vector)

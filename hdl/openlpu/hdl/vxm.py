@@ -34,8 +34,9 @@ class Vxm(wiring.Component):
     """The VXM of a chip. ALU i has the ports of `queue_ports` that begin with `alu{i}`.
 
     An instruction dispatched in cycle t samples its operands in t + skew. `empty` is set in the cycle after that if any
-    byte of an operand, or the result it is to be, is not valid. In t + state the result can be chained and is on the
-    drives, whether or not an operand was missing; in every other cycle the ALU has none.
+    byte of an operand, or the result it is to be, is not valid. In t + state the result can be chained, and
+    `PipelineConfig.outputs` later it is on the drives, whether or not an operand was missing; in every other cycle the
+    ALU has none.
     """
 
     def __init__(self, *, config: ChipConfig) -> None:

@@ -68,7 +68,9 @@ class Timing:
         """From sampled activations to the array's sums: activation registers, multipliers, adder tree."""
         self.weights_used = self.dispatch + pipe.activations
         """From the dispatch of `abc` or `abr` to the cycle whose array weights it multiplies with."""
-        self.fetch = Latency(skew=self.dispatch, state=self.dispatch + self.correct + 3)
+        self.text_tap = 1
+        """From a stream to the queues that take text from it: a register for all of them, which may lie far away."""
+        self.fetch = Latency(skew=self.dispatch, state=self.dispatch + self.correct + self.text_tap + 2)
         """Of `ifetch`: its first vector is sampled at `skew`; a word may be read from the instruction memory `state`
         after the dispatch, counted as if its last vector were the first."""
         self.text_ahead = 2
@@ -78,8 +80,6 @@ class Timing:
         """From the dispatch of `notify` to cycle 0 of the program."""
         self.host_written = max(self.host_write(queue) for queue in geometry(config).queues)
         """`host_write` of the farthest queue."""
-        self.text_tap = 1
-        """From a stream to the queues that take text from it: a register for all of them, which may lie far away."""
         self._deepest = max(queue.hop for queue in geometry(config).of_kind(QueueKind.MEM_READ))
         self.host_arrives = self.host_written + 1 + pipe.sram + 1 + self._deepest
         """From a read on the host port until its word leaves the chip's west end: as long as the write before it needs,
