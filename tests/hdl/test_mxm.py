@@ -165,7 +165,7 @@ def test_faults() -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["nano", "narrow", "deep"])
-@pytest.mark.parametrize("installs", ["with the last load", "a cycle after it"])
+@pytest.mark.parametrize("installs", ["with the last load", "of equal loads with the last", "a cycle after it"])
 def test_transposed_loads_and_installs_on_the_way(config: ChipConfig, installs: str) -> None:
     """Loads in a row without a gap, by rows and by columns; an array is used for just as long as it stands."""
     rng = np.random.default_rng(12)
@@ -174,7 +174,10 @@ def test_transposed_loads_and_installs_on_the_way(config: ChipConfig, installs: 
     groups = config.lanes // together
     skew, _, loaded = plane.latency("lw_iw")
     matrices = rng.integers(-128, 128, (6, config.lanes, config.lanes))
-    period = groups if installs == "with the last load" else groups + 1
+    period = groups + (installs == "a cycle after it")
+    installing = {"with the last load": {groups - 1}, "of equal loads with the last": {*range(groups)}}.get(
+        installs, set()
+    )
     expected = []
     for k, matrix in enumerate(matrices):
         transposed = k % 2 == 1
@@ -182,12 +185,12 @@ def test_transposed_loads_and_installs_on_the_way(config: ChipConfig, installs: 
         for g in range(groups):
             cycle = k * period + g
             mnemonic = "lwt" if transposed else "lw"
-            if g == groups - 1 and installs == "with the last load":
+            if g in installing:
                 mnemonic += "_iw"
             plane.at(cycle, plane.weights, mnemonic, g=g)
             for i, stream in enumerate(plane.weights.consumes):
                 plane.put(cycle + skew, stream, rows[g * together + i])
-        if installs != "with the last load":
+        if not installing:
             plane.at(k * period + groups, plane.weights, "iw")
         first = k * period + groups - 1 + loaded - timing(config).weights_used
         for entry in range(first, first + period):
@@ -202,14 +205,16 @@ def test_transposed_loads_and_installs_on_the_way(config: ChipConfig, installs: 
 
 
 def test_only_whole_loads_change_a_column() -> None:
-    """A row, then a column, then half a matrix: the shadow keeps what no load names."""
+    """A row, then a column, then half a matrix: the shadow keeps what no load names. Only the last group installs."""
     config = dataclasses.replace(NANO, weight_streams=1)
     rng = np.random.default_rng(13)
     plane = Plane(config)
     skew = config.pipeline.dispatch
     matrix = np.zeros((4, 4), np.int64)
     cycle, expected = 0, []
-    for mnemonic, g in (("lw", 0), ("lw", 1), ("lw", 2), ("lw", 3), ("lwt", 2), ("lw", 1), ("lwt_iw", 0), ("lw_iw", 3)):
+    standing = matrix
+    rows = [("lw", 0), ("lw", 1), ("lw", 2), ("lw_iw", 3), ("lwt", 2), ("lw_iw", 1), ("lwt_iw", 0), ("lwt_iw", 3)]
+    for mnemonic, g in (*rows, ("lwt", 1), ("lw_iw", 2), ("lw_iw", 3)):
         vector = rng.integers(-128, 128, 4)
         plane.at(cycle, plane.weights, mnemonic, g=g)
         plane.put(cycle + skew, plane.weights.consumes[0], vector)
@@ -218,9 +223,10 @@ def test_only_whole_loads_change_a_column() -> None:
         else:
             matrix[g] = vector
         if mnemonic.endswith("_iw"):
+            standing = matrix.copy() if g == 3 else standing
             vector = rng.integers(-128, 128, 4)
             dispatch = plane.multiply(cycle + plane.latency(mnemonic)[2] - timing(config).weights_used, vector)
-            expected.append((plane.accumulate(dispatch, "acc_set_out", 0, 0), (vector @ matrix).tolist()))
+            expected.append((plane.accumulate(dispatch, "acc_set_out", 0, 0), (vector @ standing).tolist()))
         cycle += 2
     plane.run(cycle + 20)
     assert [plane.words(stands, 0) for stands, _ in expected] == [sums for _, sums in expected]

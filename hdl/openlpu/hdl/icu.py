@@ -23,6 +23,7 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Queue, Stream, geometry
+from openlpu.arch.isa import FieldKind
 from openlpu.arch.timing import timing
 
 from .decode import Decoder, IssueSignature, part, reach
@@ -287,7 +288,7 @@ class InstructionQueue(SharedComponent):
         return address + 1 if words == 1 << len(address) else Mux(address == words - 1, 0, address + 1)
 
     def _advanced(self, m: Module, word: Value, repeat: Value) -> Value:
-        """The instruction `word` with its address moved by the step of `repeat`; as it is, if it has no address."""
+        """The instruction `word` as the next one of `repeat`: as `Encoding.advanced` has it."""
         last = Decoder(self._config, self._queue, word)
         step = Decoder(self._config, self._queue, repeat).field("repeat", "step")
         advanced = Signal(len(word))
@@ -297,5 +298,13 @@ class InstructionQueue(SharedComponent):
                 slot = last.slot(spec.mnemonic, spec.stride)
                 address = word[slot.lsb :][: slot.width]
                 with m.If(last.is_(spec.mnemonic)):
-                    m.d.comb += advanced[slot.lsb :][: slot.width].eq(address + step)
+                    moved = self._around(address + step) if slot.field.kind is FieldKind.ROW_GROUP else address + step
+                    m.d.comb += advanced[slot.lsb :][: slot.width].eq(moved)
         return advanced
+
+    def _around(self, group: Value) -> Value:
+        """A row group that is less than a step away from those that there are: the last one comes before the first."""
+        groups = self._config.row_groups
+        if groups & (groups - 1) == 0:
+            return group
+        return Mux(group < 0, group + groups, Mux(group >= groups, group - groups, group))

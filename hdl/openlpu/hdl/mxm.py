@@ -48,7 +48,7 @@ class Column(SharedComponent):
         self._config = config
         super().__init__(
             {
-                "load": In(config.lanes // config.weight_streams),
+                "load": In(config.row_groups),
                 "weights": In(8 * config.weight_streams),
                 "install": In(1),
                 "in_use": Out(8 * config.lanes),
@@ -223,11 +223,11 @@ class MxmPlane(wiring.Component):
         instruction, ahead = dispatch.instruction, dispatch.ahead
         # Without transposing there are no instructions of the second kind.
         rows, whole = (ahead & instruction.is_any(forms) for forms in (("lw", "lw_iw"), ("lwt", "lwt_iw")))
-        later = delayed(m, "weights_later", ahead & instruction.is_any(("lw_iw", "lwt_iw")), 1)
-        install = dispatch.decoded("install", (ahead & instruction.is_("iw")) | later, ahead=1)
         together = self._config.weight_streams
         # Every load has its group in the same place.
-        group = [instruction.names("lw", "g", g) for g in range(self._config.lanes // together)]
+        group = [instruction.names("lw", "g", g) for g in range(self._config.row_groups)]
+        later = delayed(m, "weights_later", ahead & instruction.is_any(("lw_iw", "lwt_iw")) & group[-1], 1)
+        install = dispatch.decoded("install", (ahead & instruction.is_("iw")) | later, ahead=1)
         load = dispatch.decoded("load", Cat(rows & match for match in group), ahead=1)
         for lane, column in enumerate(columns):
             m.d.comb += [

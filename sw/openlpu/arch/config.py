@@ -298,6 +298,11 @@ class ChipConfig:
         """Stream registers spanned by the MEM slices of one hemisphere."""
         return -(-self.mem_slices // self.slices_per_hop)
 
+    @property
+    def row_groups(self) -> int:
+        """Groups of `weight_streams` rows that make the weights of a plane: as many loads a tile."""
+        return self.lanes // self.weight_streams
+
     @functools.cached_property
     def digest(self) -> str:
         """Identity of the chip: 16 hexadecimal digits over every field but the name."""

@@ -117,7 +117,7 @@ class Encoding:
             case FieldKind.WINDOW:
                 return bits_for(config.mem_words.bit_length())
             case FieldKind.ROW_GROUP:
-                return bits_for(config.lanes // config.weight_streams)
+                return bits_for(config.row_groups)
             case FieldKind.STREAM | FieldKind.GROUP:
                 return self.stream_bits
             case FieldKind.SOURCE | FieldKind.DEST:
@@ -157,17 +157,28 @@ class Encoding:
             case FieldKind.WINDOW:
                 return 0, config.mem_words.bit_length() - 1
             case FieldKind.ROW_GROUP:
-                return 0, config.lanes // config.weight_streams - 1
+                return 0, config.row_groups - 1
             case FieldKind.LANE:
                 return 0, config.lanes - 1
             case FieldKind.LANE_SHIFT:
                 return 1 - config.lanes, config.lanes - 1
+            case FieldKind.STRIDE if stride_kind(kind) is FieldKind.ROW_GROUP:
+                return 1 - config.row_groups, config.row_groups - 1
             case FieldKind.STRIDE:
                 return (1 - top // 2, top // 2 - 1) if top > 1 else (0, 0)
             case FieldKind.CYCLES | FieldKind.COUNT | FieldKind.GAP:
                 return 1, top - 1
             case _:
                 return 0, top - 1
+
+    def advanced(self, instruction: Instruction, distance: int) -> Instruction:
+        """An instruction as REPEAT issues it once its steps make `distance`: a row group modulo their number, any other
+        address wherever that leads."""
+        stride = instruction.spec.stride
+        if stride is None or instruction.spec.kind_of(stride) is not FieldKind.ROW_GROUP:
+            return instruction.advanced(distance)
+        group = instruction.number(stride)
+        return instruction.advanced((group + distance) % self.config.row_groups - group)
 
     def encode(self, instruction: Instruction, queue: Queue) -> int:
         """The word of an instruction in a queue.

@@ -82,7 +82,9 @@ class FieldKind(enum.Enum):
     CYCLES = "cycles, from 1"
     COUNT = "number of repetitions, from 1"
     GAP = "cycles between two repetitions, from 1"
-    STRIDE = "signed step of the queue's address field; always 0 where the queue has none"
+    STRIDE = (
+        "signed step of the queue's address field, less than the number of row groups where it is one; 0 if it has none"
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Spec:
     """One instruction of the set.
 
     `consumes` and `produces` name the fields that hold the streams it samples and drives (for the checker, the golden
-    model and the RTL alike); `stride` names the field that REPEAT advances.
+    model and the RTL alike); `stride` names the field that REPEAT advances (`Encoding.advanced` says how).
     """
 
     mnemonic: str
@@ -119,6 +121,17 @@ class Spec:
     """Executed by the queue itself, not dispatched to the unit."""
     implemented: bool = True
     """False: encoded and decoded, refused by name by the checker, a fault in the RTL."""
+
+    def kind_of(self, name: str) -> FieldKind:
+        """What a field holds. Raises KeyError for a field that does not exist."""
+        for f in self.fields:
+            if f.name == name:
+                return f.kind
+        raise KeyError(f"{self.mnemonic} has no field '{name}'")
+
+    def has(self, kind: FieldKind) -> bool:
+        """Whether there is a field of a kind."""
+        return any(f.kind is kind for f in self.fields)
 
 
 Value = int | Stream | Operand
@@ -180,7 +193,8 @@ class Instruction:
         return tuple(streams)
 
     def advanced(self, distance: int) -> Instruction:
-        """The same instruction with its stride field moved by `distance` (unchanged when it has none)."""
+        """The same instruction with its stride field moved by `distance` (unchanged when it has none), wherever that
+        leads; a chip's row groups wrap around (`Encoding.advanced`)."""
         if self.spec.stride is None or distance == 0:
             return self
         values = tuple(
@@ -225,8 +239,8 @@ _CONTROL = (
         2,
         (Field("n", FieldKind.COUNT), Field("gap", FieldKind.GAP), Field("step", FieldKind.STRIDE)),
         "Dispatch the queue's most recent unit instruction n more times, gap cycles apart, its address advanced by "
-        "step each time. The first one dispatches gap - 1 cycles after the repeat is reached; the next instruction "
-        "follows the last.",
+        "step each time; a row group modulo their number. The first one dispatches gap - 1 cycles after the repeat is "
+        "reached; the next instruction follows the last.",
         control=True,
     ),
     Spec(
@@ -304,7 +318,14 @@ _MXM = (
         stride="g",
     ),
     Spec("iw", _WEIGHTS, 9, (), "Install weights: copy the shadow buffer, whole, into the array."),
-    Spec("lw_iw", _WEIGHTS, 10, (_ROW_GROUP,), "As lw, and as iw in the next cycle.", stride="g"),
+    Spec(
+        "lw_iw",
+        _WEIGHTS,
+        10,
+        (_ROW_GROUP,),
+        "As lw; where g is the last row group, as iw in the next cycle.",
+        stride="g",
+    ),
     Spec(
         "lwt",
         _WEIGHTS,
@@ -320,7 +341,7 @@ _MXM = (
         _WEIGHTS,
         12,
         (_ROW_GROUP,),
-        "As lwt, and as iw in the next cycle.",
+        "As lwt; where g is the last row group, as iw in the next cycle.",
         stride="g",
         option="mxm_transposes",
     ),

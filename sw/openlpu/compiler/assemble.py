@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.encoding import encoding
+from openlpu.arch.encoding import Encoding, encoding
 from openlpu.arch.geometry import Queue, geometry
 from openlpu.arch.isa import FieldKind, Instruction, instruction
 from openlpu.compiler.errors import CompileError
@@ -94,7 +94,7 @@ def _merged(runs: Iterable[Run], queue: Queue, config: ChipConfig) -> Iterator[R
 
     held: Run | None = None
     for run in itertools.chain.from_iterable(_pieces(run, most, expressible) for run in runs):
-        joined = None if held is None else _joined(held, run)
+        joined = None if held is None else _joined(held, run, table)
         if joined is not None and expressible(joined):
             held = joined
             continue
@@ -121,8 +121,8 @@ def _pieces(run: Run, most: int, expressible: Callable[[Run], bool]) -> Iterator
             yield from (Run(cycle, inst) for cycle, inst in block.unrolled())
 
 
-def _joined(first: Run, second: Run) -> Run | None:
-    """One run that is both in turn; None where there is none."""
+def _joined(first: Run, second: Run, table: Encoding) -> Run | None:
+    """One run that is both in turn, as REPEAT would go on; None where there is none."""
     stride = first.instruction.spec.stride
     if first.instruction.spec != second.instruction.spec:
         return None
@@ -130,6 +130,6 @@ def _joined(first: Run, second: Run) -> Run | None:
     distance = second.instruction.number(stride) - first.instruction.number(stride) if stride else 0
     step = first.step if first.count > 1 else second.step if second.count > 1 else distance
     same = all(run.count == 1 or (run.gap, run.step) == (between, step) for run in (first, second))
-    if not same or first.instruction.advanced(step * first.count) != second.instruction:
+    if not same or table.advanced(first.instruction, step * first.count) != second.instruction:
         return None
     return Run(first.cycle, first.instruction, first.count + second.count, between, step)

@@ -106,9 +106,8 @@ class _Scheduler:
         ]
         self.chains: dict[tuple[tuple[Step, ...], int], list[tuple[Placed, ...]]] = {}
         """By steps, and how many are wanted: the disjoint ways through the VXM."""
-        self.loads: dict[tuple[_PlaneState, str], tuple[Flight, int]] = {}
-        """Of each plane and instruction the load from word 0: all others differ in their addresses only. (One
-        instruction always loads the same group first.)"""
+        self.loads: dict[tuple[_PlaneState, str, int], tuple[Flight, int]] = {}
+        """Of each plane and instruction the load of a group from word 0: all others differ in their addresses only."""
         self.computed: set[str] = set()
         """Buffers whose kernels have been scheduled."""
         self.next_word = 0
@@ -150,18 +149,19 @@ class _Scheduler:
         plane.loaded = plane.installed + 1
         groups = self.tiles.groups - 1 if tile.replayed else self.tiles.groups
         if groups:
-            journey = self.loading(plane, tile, 0, install=False)
+            journey = self.loading(plane, tile, 0)
             plane.loaded = self.depart_loads(journey, groups, plane.loaded) + groups
 
-    def loading(self, plane: _PlaneState, tile: Tile, group: int, *, install: bool) -> Journey:
-        """One load of weights, from the plane's feeders to its shadow buffer."""
+    def loading(self, plane: _PlaneState, tile: Tile, group: int) -> Journey:
+        """One load of weights, from the plane's feeders to its shadow buffer; the last group of a replayed tile
+        installs it."""
         base = self.placement.weights[tile.number, tile.output_column, tile.inner]
         factor = tile.term.weights
         mnemonic = "lwt" if isinstance(factor, Factor) and factor.transposed else "lw"
-        mnemonic += "_iw" if install else ""
-        if (plane, mnemonic) not in self.loads:
-            self.loads[plane, mnemonic] = self.first_load(plane, mnemonic, group)
-        pattern, read_at = self.loads[plane, mnemonic]
+        mnemonic += "_iw" if tile.replayed else ""
+        if (plane, mnemonic, group) not in self.loads:
+            self.loads[plane, mnemonic, group] = self.first_load(plane, mnemonic, group)
+        pattern, read_at = self.loads[plane, mnemonic, group]
         journey = Journey(pattern.reading_from(base + group))
         if isinstance(factor, Factor):
             down, across = tile.inner.input_column, tile.output_column
@@ -236,7 +236,7 @@ class _Scheduler:
                     self.fill_buffers(planes, tile, first)
                 if plane.postponed:
                     self.load(plane, plane.postponed)
-                journey = self.loading(plane, tile, self.tiles.groups - 1, install=True)
+                journey = self.loading(plane, tile, self.tiles.groups - 1)
                 plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
                 self.load_next(plane)
                 self.send([(plane, tile)], max(self.may_use(plane, "lw_iw"), int(plane.buffered[words].max())), first)

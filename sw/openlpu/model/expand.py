@@ -211,18 +211,17 @@ def _repeat(
     n, gap, step = repeat.number("n"), repeat.number("gap"), repeat.number("step")
     strided, codec = latest.spec.stride, encoding(config)
     # A window moves by whole windows only, and inside the slice: what the encoder says of one, it says of all.
-    windowed = any(f.kind is FieldKind.WINDOW for f in latest.spec.fields)
-    low = high = start = 0
+    windowed = latest.spec.has(FieldKind.WINDOW)
+    low = high = 0
     if strided is not None:
-        kind = next(f.kind for f in latest.spec.fields if f.name == strided)
-        low, high = codec.limits(kind, queue.kind)
-        start = latest.number(strided)
+        low, high = codec.limits(latest.spec.kind_of(strided), queue.kind)
     for k in range(1, n + 1):
-        if not low <= (start + k * step if strided else 0) <= high:
-            message = f"repetition {k} has {strided}={start + k * step}: not in {low}..{high}"
+        advanced = codec.advanced(latest, k * step)
+        address = advanced.number(strided) if strided else 0
+        if not low <= address <= high:
+            message = f"repetition {k} has {strided}={address}: not in {low}..{high}"
             out.violations.append(Violation(base + k * gap, queue.name, format_instruction(repeat), message))
             return latest
-        advanced = latest.advanced(k * step)
         if windowed:
             try:
                 codec.encode(advanced, queue)

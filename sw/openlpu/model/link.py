@@ -326,16 +326,17 @@ class _Resolution:
 
     def _weights(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
         # One queue loads and installs, so the order of its dispatches is the order of its effects.
-        plane, lanes, mnemonic = dispatch.queue.index, self.config.lanes, dispatch.instruction.spec.mnemonic
+        inst, plane, lanes = dispatch.instruction, dispatch.queue.index, self.config.lanes
+        mnemonic = inst.spec.mnemonic
         if plane not in self.shadow:
             self.shadow[plane] = _ShadowBuffer([(0, None)] * lanes, [(0, None)] * lanes)
         shadow = self.shadow[plane]
         if mnemonic.startswith("lw"):
             cycle = dispatch.cycle + _given(row.skew)
             vectors = [self._consume(dispatch, stream, cycle) for stream in dispatch.queue.consumes]
-            first = dispatch.instruction.number("g") * self.config.weight_streams
+            first = inst.number("g") * self.config.weight_streams
             shadow.load(mnemonic.startswith("lwt"), first, vectors)
-        if mnemonic.endswith("iw"):
+        if mnemonic == "iw" or (mnemonic.endswith("_iw") and inst.number("g") == self.config.row_groups - 1):
             array = self._install(dispatch.queue.unit, dispatch.cycle + _given(row.state), shadow)
             self.arrays.setdefault(plane, []).append(array)
         return ()

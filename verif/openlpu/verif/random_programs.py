@@ -243,15 +243,14 @@ class _Generator:
         left = 1 if gap > 3 else self.random.choice((1, 1, 2, 3, 8))
         step = 0
         if inst.spec.stride is not None:
-            kind = next(f.kind for f in inst.spec.fields if f.name == inst.spec.stride)
-            unit = 1 << inst.number("n") if inst.spec.mnemonic in ("gather", "scatter") else 1
-            low, high = self.encoding.limits(kind, queue.kind)
+            unit = 1 << inst.number("n") if inst.spec.has(FieldKind.WINDOW) else 1
+            low, high = self.encoding.limits(inst.spec.kind_of(inst.spec.stride), queue.kind)
             target = self._number(low, high) // unit * unit
             step = self.random.choice((0, unit, -unit, target - inst.number(inst.spec.stride)))
         self.habits[queue.name] = _Habit(inst, cycle + gap, gap, step, left)
 
     def _again(self, queue: Queue, cycle: int, habit: _Habit) -> None:
-        inst = habit.instruction.advanced(habit.step)
+        inst = self.encoding.advanced(habit.instruction, habit.step)
         try:
             self.encoding.encode(inst, queue)
             legal = self._legal(queue, cycle, inst)
@@ -281,7 +280,7 @@ class _Generator:
                 self.sampled |= {(place, address, cycle + (latency.skew or 0)) for address in _window(inst)}
             case "lw" | "lwt" | "lw_iw" | "lwt_iw":
                 self._load(place, inst)
-                if inst.spec.mnemonic.endswith("_iw"):
+                if self._installs(inst):
                     self.installed[place] = state
             case "iw":
                 self.installed[place] = state
@@ -303,11 +302,11 @@ class _Generator:
 
     def _whole(self, queue: Queue) -> bool:
         """Whether all of a plane's shadow buffer was loaded, in rows or in columns."""
-        return len(self.loaded[queue.index][1]) == self._row_groups
+        return len(self.loaded[queue.index][1]) == self.config.row_groups
 
-    @property
-    def _row_groups(self) -> int:
-        return self.config.lanes // self.config.weight_streams
+    def _installs(self, load: Instruction) -> bool:
+        """Whether a load installs, too."""
+        return load.spec.mnemonic.endswith("_iw") and load.number("g") == self.config.row_groups - 1
 
     def _claim(self, queue: Queue, cycle: int, stream: Stream, func: int) -> None:
         self.productions.setdefault(cycle + func, set()).add((queue.hop, stream))
@@ -341,10 +340,10 @@ class _Generator:
                 return self._defined(queue, window, state) and self._writable(queue, window, cycle, state)
             case "iw":
                 return self._whole(queue)
-            case "lw_iw" | "lwt_iw":
+            case "lw_iw" | "lwt_iw" if self._installs(inst):
                 kind, loaded = self.loaded[queue.index]
                 held = loaded if mnemonic.startswith(f"{kind}_") else set()
-                return len(held | {inst.number("g")}) == self._row_groups
+                return len(held | {inst.number("g")}) == self.config.row_groups
             case "abc":
                 return self._armed(queue, cycle)
             case "abr":
@@ -489,24 +488,31 @@ class _Generator:
     # Plans
 
     def _plan_weights(self, cycle: int) -> None:
-        """Reads that bring whole weight tiles to a plane, and the loads and the installation that take them."""
+        """Reads that bring a weight tile to a plane, or several, and the loads and the installations that take them."""
         queue = self.random.choice(self.chip.of_kind(QueueKind.MXM_WEIGHTS))
         mnemonic = self.random.choice([name for name in ("lw", "lwt") if self._executes(queue, BY_MNEMONIC[name])])
         latency = self.timing.latency(BY_MNEMONIC[mnemonic], queue)
         at = cycle + 2 + self.chip.hops + self.random.randrange(4)
-        groups = self.random.sample(range(self._row_groups), self._row_groups)
-        if not self._room(queue, len(groups) + 1):
+        loads = self._tile_loads(mnemonic)
+        if not self._room(queue, len(loads) + 1):
             return
-        fused = False
-        for k, group in enumerate(groups):
+        for k, load in enumerate(loads):
             reads = self._aligned_reads(queue.consumes, queue.hop, at + k + (latency.skew or 0), cycle)
             if reads is None or (queue.name, at + k) in self.planned:
                 return
             self._plan(reads)
-            fused = k == len(groups) - 1 and self.random.random() < 0.4
-            self._plan_one(queue, at + k, instruction(f"{mnemonic}_iw" if fused else mnemonic, g=group))
-        if (queue.name, at + len(groups)) not in self.planned and not fused:
-            self._plan_one(queue, at + len(groups), instruction("iw"))
+            self._plan_one(queue, at + k, load)
+        if (queue.name, at + len(loads)) not in self.planned and not self._installs(loads[-1]):
+            self._plan_one(queue, at + len(loads), instruction("iw"))
+
+    def _tile_loads(self, mnemonic: str) -> list[Instruction]:
+        """Loads of all row groups: of one tile in any order, or of some tiles that follow each other, each installed
+        with its last group."""
+        groups = range(self.config.row_groups)
+        if self.random.random() < 0.6:
+            return [instruction(mnemonic, g=group) for group in self.random.sample(groups, len(groups))]
+        tiles = self.random.choice((1, 1, 2, 3))
+        return [instruction(f"{mnemonic}_iw", g=group) for _ in range(tiles) for group in groups]
 
     def _plan_group(self, cycle: int) -> None:
         """Reads that bring four streams of a group to the SXM together."""
@@ -672,4 +678,4 @@ class _Generator:
 def _window(inst: Instruction) -> range:
     """The addresses that a MEM instruction may touch."""
     first = inst.number("a")
-    return range(first, first + (1 << inst.number("n") if inst.spec.mnemonic in ("gather", "scatter") else 1))
+    return range(first, first + (1 << inst.number("n") if inst.spec.has(FieldKind.WINDOW) else 1))

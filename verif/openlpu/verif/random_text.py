@@ -105,7 +105,7 @@ class TextWriter:
         while count < min(len(entries), most):
             cycle, inst = entries[count]
             even = count < 2 or cycle - entries[count - 1][0] == entries[1][0] - entries[0][0]
-            if not even or inst != latest.advanced(step * (count + 1)):
+            if not even or inst != self._codec.advanced(latest, step * (count + 1)):
                 break
             count += 1
         return count
@@ -123,9 +123,13 @@ class TextWriter:
         return inst.number(stride) - latest.number(stride) if stride else 0
 
     def _step(self, latest: Instruction, inst: Instruction) -> int:
-        if inst.spec.stride:
-            return self._distance(latest, inst)
         low, high = self._codec.limits(FieldKind.STRIDE, self._queue.kind)
+        distance, around = self._distance(latest, inst), self._config.row_groups
+        if inst.spec.has(FieldKind.ROW_GROUP):
+            steps = (distance, distance - around, distance + around)
+            return self._random.choice([step for step in steps if low <= step <= high])
+        if inst.spec.stride:
+            return distance
         return self._random.choice((0, low, high, self._random.randint(low, high)))
 
     def _wait(self, cycles: int) -> list[Instruction]:
