@@ -126,3 +126,20 @@ def test_ecc_delays_text_and_host_by_the_corrector() -> None:
     assert (checked.fetch.skew, checked.fetch.state) == (plain.fetch.skew, (plain.fetch.state or 0) + 1)
     assert checked.host_written == plain.host_written + 1
     assert checked.host_read == plain.host_read + 2  # there, too, and back
+
+
+@ALL
+def test_runs_in_a_row_follow_one_another_as_late_as_it_takes(config: ChipConfig) -> None:
+    table, hops = timing(config), geometry(config).hops
+    last = max(latency.retire for _, _, latency in table.rows(geometry(config).queues))
+    assert table.rerun > last + hops + table.notify
+    assert table.series(100, 1) == 100
+    assert table.series(100, 5) == 500 + 4 * table.rerun
+    assert table.series(0, 5) == 0
+
+
+def test_from_one_run_to_the_next_on_nano() -> None:
+    # An ALU's result needs 10 cycles, a fault 5 until it is recorded; then the farthest queue is started.
+    assert timing(NANO).clock_delay == 5
+    assert timing(NANO).draining == 10 + 5 + 2
+    assert timing(NANO).rerun == 17 + (3 + 4) + 5 + 4

@@ -26,6 +26,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program
 from openlpu.arch.status import Fault, RunStatus
+from openlpu.arch.timing import timing
 from openlpu.cli import benching
 from openlpu.cli.main import main
 from openlpu.compiler.pipeline import compile_graph
@@ -159,6 +160,11 @@ def test_boards_are_run_on_and_asked(program: Path, product: Program, tmp_path: 
         ran = lpu_json("run", program, "--input", source, "-o", sink, "--backend", backend)
         assert ran["backend"] == backend
         assert ran["cycles"] == product.cycles
+        series = lpu_json("run", program, "--input", source, "-o", sink, "--count", 3, "--backend", backend)
+        assert series["cycles"] == timing(NANO).series(product.cycles, 3)
+        assert (series["count"], series["ratio"]) == (3, round(series["cycles"] / 3 / series["lower_bound"], 3))
+        refused(lpu("run", program, "--input", source, "-o", sink, "--count", 0), "--count")
+        lpu_json("run", program, "--input", source, "-o", sink, "--backend", backend)
         said = lpu_json("status", "--backend", backend)
         assert said["config"] == "nano"
         assert said["run"] == {"cycles": product.cycles, "fault": None, "corrected": 0, "uncorrectable": 0}
@@ -465,7 +471,7 @@ def test_a_device_that_does_not_do_as_predicted_fails(
     wrong: str, program: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(GoldenChip):
-        def run(self) -> RunStatus:
+        def run(self, count: int = 1) -> RunStatus:
             status = super().run()
             if wrong == "cycles":
                 return RunStatus(status.cycles + 1)

@@ -61,8 +61,8 @@ def frame(message: bytes) -> bytes:
 
 
 def request(command: Command, sequence: int, *fields: int, data: bytes = b"") -> bytes:
-    """A request of fields that are all of two bytes, as they are today."""
-    return frame(message(command.code, sequence, b"".join(little(field, 2) for field in fields) + data))
+    body = b"".join(little(value, field.bytes) for field, value in zip(command.fields, fields, strict=True))
+    return frame(message(command.code, sequence, body + data))
 
 
 class FakeChip:
@@ -72,7 +72,8 @@ class FakeChip:
         self.config = config
         self.memory: dict[tuple[int, int], bytes] = {}
         self.text: dict[tuple[int, int], int] = {}
-        self.starts = 0
+        self.reruns: list[int] = []
+        """Of every start."""
         self.resets = 0
         """Cycles in which it was reset."""
 
@@ -83,15 +84,15 @@ class FakeChip:
         # The word of a read, and the cycles until it stands there.
         due: list[tuple[int, int]] = []
         names = ("mem_en", "mem_we", "mem_slice", "mem_addr", "mem_wdata", "imem_we", "imem_queue", "imem_addr")
-        signals = [getattr(port, f"host_{name}") for name in (*names, "imem_data", "start")]
-        async for _, _, en, we, number, address, data, text, queue, place, word, start, reset in ctx.tick().sample(
+        signals = [getattr(port, f"host_{name}") for name in (*names, "imem_data", "reruns", "start")]
+        async for _, _, en, we, number, address, data, text, queue, place, word, n, start, reset in ctx.tick().sample(
             *signals, dut.chip_reset
         ):
             if en and we:
                 self.memory[number, address] = little(data, lanes)
             if text:
                 self.text[queue, place] = word
-            self.starts += start
+            self.reruns += [n] * start
             self.resets += reset
             due = [(left - 1, word) for left, word in due]
             if en and not we:
@@ -219,7 +220,7 @@ def test_identify() -> None:
     """In any state; and it sets the number."""
 
     async def script(host: Host, chip: FakeChip) -> None:
-        body = b"OLPU" + bytes([1]) + little(int(NANO.digest, 16), 8) + little(12_346, 4) + little(4096, 2)
+        body = b"OLPU" + bytes([2]) + little(int(NANO.digest, 16), 8) + little(12_346, 4) + little(4096, 2)
         host.show(running=1)
         for sequence in (0, 7, 7, 65_535, 300):
             assert await host.ask(request(protocol.IDENTIFY, sequence)) == done(sequence, body)
@@ -245,7 +246,7 @@ def test_words_go_to_memory_and_come_back() -> None:
         assert await host.ask(request(protocol.READ_MEMORY, 4, 3, 0, 3)) == done(4, words[5] + bytes(8))
 
     chip = play(script, config)
-    assert (len(chip.memory), chip.text, chip.starts, chip.resets) == (most + 1, {}, 0, 0)
+    assert (len(chip.memory), chip.text, chip.reruns, chip.resets) == (most + 1, {}, [], 0)
 
 
 def test_text() -> None:
@@ -268,16 +269,19 @@ def test_text() -> None:
 
 def test_run_status_and_reset() -> None:
     async def script(host: Host, chip: FakeChip) -> None:
-        assert await host.ask(request(protocol.RUN, 0)) == done(0)
-        assert (chip.starts, chip.resets) == (1, 0)
+        assert await host.ask(request(protocol.RUN, 0, 1)) == done(0)
+        assert (chip.reruns, chip.resets) == ([0], 0)
         host.show(**STATUS)
         status = bytes.fromhex("01 01 01 0900 04030201 08070605 0C0B0A09") + bytes(8)
         assert await host.ask(request(protocol.STATUS, 1)) == done(1, status)
         assert await host.ask(request(protocol.RESET, 2)) == done(2)
-        assert chip.starts == 1
+        assert chip.reruns == [0]
         assert chip.resets >= reset_cycles(NANO)
         host.show(**dict.fromkeys(STATUS, 0))
         assert await host.ask(request(protocol.STATUS, 3)) == done(3, bytes(25))
+        assert await host.ask(request(protocol.RUN, 4, 0x0403_0201)) == done(4)
+        assert await host.ask(request(protocol.RUN, 5, 0xFFFF_FFFF)) == done(5)
+        assert chip.reruns == [0, 0x0403_0200, 0xFFFF_FFFE]
 
     play(script)
 
@@ -311,6 +315,8 @@ REFUSED: list[tuple[Outcome, Command | int, Sequence[int], bytes]] = [
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 63, 2), b""),
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 1, 65_535), b""),
     (Outcome.OUT_OF_RANGE, protocol.ECC, (QUEUES + 1,), b""),
+    (Outcome.MALFORMED, protocol.RUN, (), b""),
+    (Outcome.OUT_OF_RANGE, protocol.RUN, (0, 0), b""),
 ]
 
 
@@ -348,7 +354,7 @@ def test_what_cannot_be_done_is_refused() -> None:
         assert await host.ask(request(protocol.ECC, len(REFUSED), QUEUES)) == done(len(REFUSED), bytes(8))
 
     chip = play(script)
-    assert (chip.memory, chip.text, chip.starts, chip.resets) == ({}, {}, 0, 0)
+    assert (chip.memory, chip.text, chip.reruns, chip.resets) == ({}, {}, [], 0)
 
 
 def test_a_count_that_no_reply_holds() -> None:
@@ -379,7 +385,7 @@ def test_busy() -> None:
         assert outcome == Outcome.OUT_OF_RANGE
 
     chip = play(script)
-    assert (chip.memory, chip.text, chip.starts) == ({}, {}, 0)
+    assert (chip.memory, chip.text, chip.reruns) == ({}, {}, [])
     assert chip.resets >= reset_cycles(NANO)
 
 
@@ -529,7 +535,7 @@ class ModelPort:
     def write_text(self, queue: int, words: Sequence[int]) -> None:
         self.text[queue] = list(words)
 
-    def run(self) -> RunStatus:
+    def run(self, count: int = 1) -> RunStatus:
         return RunStatus(0)
 
     def status(self) -> ChipStatus:

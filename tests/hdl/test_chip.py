@@ -116,10 +116,12 @@ class Bench:
                 await ctx.tick()
         ctx.set(self.dut.host_imem_we, 0)
 
-    async def start(self, ctx: Any) -> Status:
+    async def start(self, ctx: Any, count: int = 1) -> Status:
+        ctx.set(self.dut.host_reruns, count - 1)
         ctx.set(self.dut.host_start, 1)
         await ctx.tick()
         ctx.set(self.dut.host_start, 0)
+        ctx.set(self.dut.host_reruns, 99)
         await ctx.tick()
         assert ctx.get(self.dut.running)
         for _ in range(500):
@@ -188,6 +190,41 @@ def test_streams_end_to_end(config: ChipConfig, source: str, target: str, stream
             fault = (f"{target}.write", sampled, False) if off else None
             assert await bench.start(ctx) == Status(length(schedules), fault)
             assert await bench.read(ctx, slices[1], 5) == ([0] * config.lanes if off else vector.tolist())
+
+    bench.play(testbench)
+
+
+@pytest.mark.parametrize("config", [TINY, MIRRORED, ODD], ids=["tiny", "mirrored", "odd"])
+def test_runs_in_a_row(config: ChipConfig) -> None:
+    """A word goes round: each run takes it where the one before left it. How long that takes is in the timing table."""
+    bench, stream = Bench(config), Stream(Direction.EAST, 1)
+    slices = [bench.chip.mem_slices.index(name) for name in ("mem_e0", "mem_e2")]
+    first, second = np.random.default_rng(14).integers(-128, 128, (2, config.lanes))
+
+    async def testbench(ctx: Any) -> None:
+        schedules = copy(bench, "mem_e0", "mem_e2", stream, at=0)
+        # And back: what stood in the other slice comes to where the first run read.
+        back = Stream(Direction.WEST, 1)
+        meets = bench.meets(bench.latency("mem_e2.read", "read", "func"), "mem_e2.read", "mem_e0.write", "write", back)
+        schedules["mem_e2.read"] = {0: instruction("read", a=5, d=back)}
+        schedules["mem_e0.write"] = {meets: instruction("write", a=3, s=back)}
+        for count in (1, 2, 5):
+            await bench.write(ctx, slices[0], 3, [first])
+            await bench.write(ctx, slices[1], 5, [second])
+            await bench.load(ctx, assemble(bench, schedules))
+            cycles = count * length(schedules) + (count - 1) * timing(config).rerun
+            assert await bench.start(ctx, count) == Status(cycles, None)
+            swapped = [first, second] if count % 2 == 0 else [second, first]
+            assert await bench.read(ctx, slices[0], 3) == swapped[0].tolist()
+            assert await bench.read(ctx, slices[1], 5) == swapped[1].tolist()
+
+        # A fault in the first run is the last there is; the start after it forgets it.
+        write = {"mem_e0.write": {4: instruction("write", a=3, s=back)}}
+        await bench.load(ctx, assemble(bench, write))
+        fault = ("mem_e0.write", 4 + bench.latency("mem_e0.write", "write", "skew"), False)
+        assert await bench.start(ctx, 3) == Status(length(write), fault)
+        await bench.load(ctx, assemble(bench, schedules))
+        assert await bench.start(ctx) == Status(length(schedules), None)
 
     bench.play(testbench)
 

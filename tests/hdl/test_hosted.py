@@ -18,6 +18,7 @@ from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.isa import instruction
 from openlpu.arch.protocol import Outcome
+from openlpu.arch.timing import timing
 from openlpu.hdl import generate
 from openlpu.hdl.hosted import BridgedChip, HostedChip
 from openlpu.hdl.uart import MIN_BIT_CYCLES
@@ -68,18 +69,19 @@ def test_a_program_over_the_wire() -> None:
             return await host.ask(request(command, number - 1, *fields, data=data))
 
         async def runs() -> None:
-            assert (await ask(protocol.RUN))[0] == Outcome.DONE
-            await host.idle(60)
-            now = status(await ask(protocol.STATUS))
-            assert now == dict.fromkeys(now, 0) | {"cycles": length(schedules)}
+            for count in (1, 3):
+                assert (await ask(protocol.RUN, count))[0] == Outcome.DONE
+                await host.idle(60 * count)
+                now = status(await ask(protocol.STATUS))
+                assert now == dict.fromkeys(now, 0) | {"cycles": timing(TINY).series(length(schedules), count)}
             assert (await ask(protocol.READ_MEMORY, target, 5, 1))[2] == VECTOR
 
         await runs()
         await ask(protocol.WRITE_MEMORY, target, 5, data=bytes(4))
         await ask(protocol.WRITE_TEXT, notifier, 0, data=text(waiting))
-        assert (await ask(protocol.RUN))[0] == Outcome.DONE
+        assert (await ask(protocol.RUN, 1))[0] == Outcome.DONE
         assert status(await ask(protocol.STATUS))["running"] == 1
-        assert (await ask(protocol.RUN))[0] == Outcome.BUSY
+        assert (await ask(protocol.RUN, 1))[0] == Outcome.BUSY
         assert (await ask(protocol.READ_MEMORY, 0, 3, 1))[0] == Outcome.BUSY
         assert (await ask(protocol.RESET))[0] == Outcome.DONE
         now = status(await ask(protocol.STATUS))
@@ -87,6 +89,15 @@ def test_a_program_over_the_wire() -> None:
         assert (await ask(protocol.READ_MEMORY, 0, 3, 1))[2] == VECTOR
 
         await ask(protocol.WRITE_TEXT, notifier, 0, data=text(program[notifier]))
+        await runs()
+        # Runs that would take a minute end with a reset, too.
+        assert (await ask(protocol.RUN, 1 << 20))[0] == Outcome.DONE
+        await host.idle(200)
+        now = status(await ask(protocol.STATUS))
+        assert (now["running"], now["fault"]) == (1, 0)
+        assert now["cycles"] > 100
+        assert (await ask(protocol.RESET))[0] == Outcome.DONE
+        assert status(await ask(protocol.STATUS))["running"] == 0
         await runs()
 
     simulate(dut, script)

@@ -21,6 +21,7 @@ from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, Format, Instruction, Operand, instruction
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program
+from openlpu.arch.status import RunStatus
 from openlpu.arch.timing import timing
 from openlpu.model import semantics
 from openlpu.model.golden import GoldenChip, GoldenError
@@ -524,10 +525,15 @@ def test_a_second_run_takes_over_what_the_first_left(build: Build) -> None:
         "vxm.alu0": {3: "iadd x=w0.byte y=imm d=e1.byte imm=0x1"},
         "mem_e0.write": {7: "write a=0 s=e1"},
     }
-    chip = run(build(schedule, image={(0, 0): np.array([1, 2, 3, 126], np.int8)}))
+    program = build(schedule, image={(0, 0): np.array([1, 2, 3, 126], np.int8)})
+    chip = run(program)
     chip.run()
     chip.run()
     assert chip.read_memory(0, 0, 1).tolist() == [[4, 5, 6, 127]]
+    assert chip.run(3) == chip.status().run == RunStatus(3 * program.cycles + 2 * TABLE.rerun)
+    assert chip.read_memory(0, 0, 1).tolist() == [[7, 8, 9, 127]]
+    with pytest.raises(ValueError, match="once or more often, not 0 times"):
+        chip.run(0)
 
 
 def test_defined_words_matter_not_the_program_that_defined_them(build: Build) -> None:
@@ -550,7 +556,9 @@ def test_weights_changed_between_runs(build: Build) -> None:
         "mem_e0.write": {5: "write a=0 s=w1"},
     }
     chip = loaded(build(schedule, image=random_words(8)))
-    for step in range(4):
+    for step in range(5):
+        if step == 4:
+            chip.run(3)
         if step == 2:
             chip.write_memory(1, 0, np.array([[1, -2, 3, -4]], np.int8))
         weights = np.stack([chip.read_memory(i, 0, 1)[0] for i in range(4)]).astype(np.int32)

@@ -17,7 +17,7 @@ from openlpu.arch.isa import BY_MNEMONIC, instruction
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program
 from openlpu.arch.timing import timing
-from openlpu.model.golden import GoldenChip
+from openlpu.model.golden import GoldenChip, GoldenError
 from openlpu.model.link import check, cycles, link
 from openlpu.model.violation import CheckError
 
@@ -93,6 +93,8 @@ def test_fetched_text_is_executed() -> None:
     assert [(d.cycle, d.index) for d in reads] == [(FETCH + 1 + 22, 6), (FETCH + 26, 7), (FETCH + 29, 7)]
     chip.run()
     assert west(chip) == [5, 4, 3]
+    with pytest.raises(GoldenError, match=f"{QUEUE.name}: fetches text, which stays in its instruction memory"):
+        chip.run(2)
 
 
 def test_the_host_may_change_the_text_in_sram() -> None:

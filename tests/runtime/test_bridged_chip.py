@@ -15,6 +15,7 @@ from openlpu.arch.isa import instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.program import Program
 from openlpu.arch.status import HOST, ChipStatus, Fault, PlaceErrors, RunStatus
+from openlpu.arch.timing import timing
 from openlpu.model.golden import GoldenChip
 from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.driver import Device, DeviceError
@@ -173,7 +174,7 @@ def test_another_chip_than_the_program_is_for() -> None:
 
 def test_half_a_request_of_another_host_does_not_matter() -> None:
     model = nano()
-    model.answer(Request(protocol.RUN).frame(model.expected)[:-2])
+    model.answer(Request(protocol.RUN, (1,)).frame(model.expected)[:-2])
     wire = ScriptedWire(model)
     BridgedChip(wire, NANO, patience=QUICK)
     assert len(wire.frames) == 1
@@ -196,7 +197,7 @@ def test_nothing_at_the_other_end() -> None:
 
 @pytest.mark.parametrize(
     ("table", "value", "message"),
-    [("VERSION", 2, "speaks version 2 of the protocol, this driver version 1"), ("MAGIC", 5, "is no OpenLPU chip")],
+    [("VERSION", 1, "speaks version 1 of the protocol, this driver version 2"), ("MAGIC", 5, "is no OpenLPU chip")],
 )
 def test_something_else_at_the_other_end(table: str, value: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Other(ModelWire):
@@ -245,12 +246,25 @@ def test_a_run_without_an_end_is_given_up_and_stopped() -> None:
         chip.run()
     assert not chip.status().running
     chip.write_memory(0, 0, words(1))
+    # Several runs may take so many times as long.
+    with pytest.raises(DeviceError, match=r"has not halted after 0.15 s"):
+        chip.run(3)
+
+
+def test_runs_in_a_row_are_one_request() -> None:
+    model = nano(run_requests=5)
+    chip = loaded(model)
+    assert chip.run(4) == RunStatus(timing(NANO).series(1, 4))
+    assert model.runs == 1
+    with pytest.raises(RequestRefusedError, match=r"model refused run \[0\]: out of range"):
+        chip.run(0)
+    assert model.runs == 1
 
 
 def test_the_run_of_a_host_that_went_away_is_stopped() -> None:
     model = nano(run_requests=10**9)
     first = loaded(model)
-    first.line.deliver([Request(protocol.RUN)])
+    first.line.deliver([Request(protocol.RUN, (1,))])
     second = BridgedChip(ModelWire(model), NANO, patience=QUICK)
     assert second.status().running
     second.write_memory(0, 0, words(1))
@@ -261,7 +275,7 @@ def test_faults_are_told() -> None:
     fault = Fault("vxm.alu0", 3, illegal=True, count=2)
 
     class Faulty(GoldenChip):
-        def run(self) -> RunStatus:
+        def run(self, count: int = 1) -> RunStatus:
             return RunStatus(7, fault, corrected=4, uncorrectable=1)
 
         def status(self) -> ChipStatus:

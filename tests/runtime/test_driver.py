@@ -12,9 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from openlpu.arch.assembly import parse_instruction
+from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.program import Column, Port, Program
 from openlpu.arch.status import ChipStatus, Fault, RunStatus
+from openlpu.arch.timing import timing
 from openlpu.model.golden import GoldenChip
 from openlpu.model.link import cycles
 from openlpu.runtime.driver import (
@@ -94,7 +96,7 @@ def test_devices_that_there_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_devices_that_misbehave(copier: Program, status: RunStatus, kind: type[Exception], message: str) -> None:
     class Broken(GoldenChip):
-        def run(self) -> RunStatus:
+        def run(self, count: int = 1) -> RunStatus:
             return status
 
     device = Device(Broken(NANO))
@@ -154,6 +156,24 @@ def test_a_program_that_overwrites_its_image_runs_the_same_every_time() -> None:
         device.load(program)
         for _ in range(3):
             assert device.run({}).outputs["n"].tolist() == [2, 3, 4, 5]
+        series = device.run({}, count=7)
+        assert series.outputs["n"].tolist() == [8, 9, 10, 11]
+        assert series.cycles == 7 * program.cycles + 6 * timing(NANO).rerun
+        assert device.status().run == RunStatus(series.cycles)
+        with pytest.raises(DeviceError, match="counter runs once or more often, not 0 times"):
+            device.run({}, count=0)
+        with pytest.raises(DeviceError, match=r"1000000000 runs of counter take [\d,]+ cycles, but a chip counts to"):
+            device.run({}, count=1_000_000_000)
+
+
+def test_a_program_that_fetches_text_runs_once_at_a_time() -> None:
+    queue = geometry(NANO).by_name["mem_e0.write"]
+    fetch = f"ifetch s={queue.fetches[0]} a=9 n=1"
+    text = tuple(parse_instruction(line) for line in ("notify", fetch, "halt"))
+    device = Device(GoldenChip(NANO))
+    device.load(Program(name="fetcher", config=NANO, text={queue.name: text}, cycles=3))
+    with pytest.raises(DeviceError, match=r"fetcher fetches text while it runs \(mem_e0.write\), which stays in"):
+        device.run({}, count=2)
 
 
 def test_image_runs_are_as_long_as_they_can_be(copier: Program) -> None:

@@ -20,7 +20,7 @@ from openlpu.arch.geometry import Stream, geometry
 from openlpu.arch.presets import NANO
 from openlpu.arch.program import Program, Vector
 from openlpu.arch.status import HOST
-from openlpu.hdl.chip import clock_delay
+from openlpu.arch.timing import timing
 from openlpu.model.golden import GoldenChip
 from openlpu.runtime.driver import Device, DeviceError
 from openlpu.runtime.port import ChipPort
@@ -94,7 +94,7 @@ def place_and_time(rng: random.Random, bench: Bench, words: Sequence[Word]) -> t
     """One of the words, a cycle (0: before the program), and by whom it is read after that: by somebody."""
     while True:
         word = rng.choice(words)
-        cycle = rng.choice((0, rng.randrange(clock_delay(bench.config) + 1, bench.status.cycles)))
+        cycle = rng.choice((0, rng.randrange(timing(bench.config).clock_delay + 1, bench.status.cycles)))
         noticed = bench.exposure.of_word(word, cycle)
         if noticed:
             return word, cycle, noticed
@@ -103,7 +103,7 @@ def place_and_time(rng: random.Random, bench: Bench, words: Sequence[Word]) -> t
 def register_and_time(rng: random.Random, bench: Bench) -> tuple[int, Stream, int, Counter[str]]:
     """A stream register, a cycle in which it holds something, and by whom that is consumed from then on."""
     while True:
-        cycle = rng.randrange(clock_delay(bench.config) + 1, bench.status.cycles)
+        cycle = rng.randrange(timing(bench.config).clock_delay + 1, bench.status.cycles)
         for hop, stream in sorted(bench.exposure.registers[cycle], key=lambda place: rng.random()):
             noticed = bench.exposure.of_register(hop, stream, cycle)
             if noticed:

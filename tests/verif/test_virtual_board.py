@@ -17,6 +17,7 @@ import pytest
 import serial
 
 from openlpu.arch.status import RunStatus
+from openlpu.arch.timing import timing
 from openlpu.runtime.driver import Device, DeviceError, open_device
 from openlpu.runtime.requests import Patience
 from openlpu.runtime.serial_wire import BAUD, BITS_PER_BYTE, SerialWire
@@ -55,6 +56,17 @@ def test_a_program_runs_as_on_the_golden_model(device: Device) -> None:
         assert device.status() == golden.status()
         np.testing.assert_array_equal(device.port.read_memory(0, 0, 1), golden.port.read_memory(0, 0, 1))
     assert device.run({}).cycles == counter().cycles
+
+
+def test_runs_in_a_row_are_the_same_on_every_device(device: Device) -> None:
+    with open_device("golden", CONFIG) as golden, open_device("rtl", CONFIG) as rtl:
+        for each in (golden, rtl, device):
+            each.load(counter())
+            result = each.run({}, count=3)
+            assert result.cycles == 3 * counter().cycles + 2 * timing(CONFIG).rerun
+            assert each.status().run == RunStatus(result.cycles)
+            np.testing.assert_array_equal(each.port.read_memory(0, 0, 1), [[3] * CONFIG.lanes])
+            assert each.run({}).cycles == counter().cycles
 
 
 def test_loading_fills_the_line(board: VirtualBoard, device: Device) -> None:

@@ -43,14 +43,14 @@ from .chip import ChipSignature, reset_cycles
 from .cobs import FrameByte
 from .frames import FrameReceiver, FrameSender, RequestItem
 from .requests import RequestReader, by_command, packed, placed
-from .signals import select
+from .signals import delayed, select
 
 __all__ = ["Bridge", "Executor"]
 
 _UNIT = {WRITE_MEMORY: "slice", READ_MEMORY: "slice", WRITE_TEXT: "queue", ECC: "queue"}
 _ADDRESS = {WRITE_MEMORY: "address", READ_MEMORY: "address", WRITE_TEXT: "address"}
 _COUNT = {READ_MEMORY: "count"}
-"""Fields by command, as far as they have one."""
+"""Fields by command, as far as they have one and share it with others."""
 _JUDGING = 2
 """Cycles from the end of a request until everything that depends on its last byte is known."""
 
@@ -141,7 +141,7 @@ class Executor(wiring.Component):
         is_ = {command: request.is_[i] for i, command in enumerate(COMMANDS)}
         sequence = placed(request.prefix, REQUEST_HEADER, "sequence")
         unit, address = (_shared(request.prefix, names) for names in (_UNIT, _ADDRESS))
-        count = _shared(request.prefix, _COUNT)
+        count, runs = _shared(request.prefix, _COUNT), placed(request.prefix, (*REQUEST_HEADER, *RUN.fields), "count")
 
         reception, expected = Signal(Outcome), Signal(len(sequence))
         outcome, done = Signal(Outcome), Signal()
@@ -231,6 +231,7 @@ class Executor(wiring.Component):
         ]
         m.d.comb += [
             self.chip.host_start.eq(start),
+            self.chip.host_reruns.eq(delayed(m, "reruns", runs - 1, 1)),
             self.chip.host_mem_en.eq(reading | (writing & is_[WRITE_MEMORY])),
             self.chip.host_mem_we.eq(writing),
             self.chip.host_mem_slice.eq(unit),
@@ -254,7 +255,7 @@ class Executor(wiring.Component):
         depths = {WRITE_MEMORY: config.mem_words, READ_MEMORY: config.mem_words, WRITE_TEXT: config.imem_words}
         is_ = {command: request.is_[i] for i, command in enumerate(COMMANDS)}
         unit, address = (_shared(request.prefix, names) for names in (_UNIT, _ADDRESS))
-        count = _shared(request.prefix, _COUNT)
+        count, runs = _shared(request.prefix, _COUNT), placed(request.prefix, (*REQUEST_HEADER, *RUN.fields), "count")
 
         awaited, counted, unit_exists, fits = Signal(), Signal(), Signal(), Signal()
         words, end = Signal(len(count)), Signal(len(address) + 1)
@@ -262,7 +263,9 @@ class Executor(wiring.Component):
             awaited.eq(is_[IDENTIFY] | in_order),
             unit_exists.eq(unit < by_command(request.is_, units)),
             words.eq(Mux(is_[READ_MEMORY], count, request.words)),
-            counted.eq(~is_[READ_MEMORY] | ((count != 0) & (count <= MAX_DATA // config.lanes))),
+            counted.eq(
+                (~is_[READ_MEMORY] | ((count != 0) & (count <= MAX_DATA // config.lanes))) & (~is_[RUN] | (runs != 0))
+            ),
             end.eq(address + words),
             fits.eq(end <= by_command(request.is_, depths)),
         ]

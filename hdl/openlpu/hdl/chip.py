@@ -34,7 +34,7 @@ from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["MOST_LANES", "Chip", "ChipSignature", "clock_delay", "refuse_unsupported", "reset_cycles"]
+__all__ = ["MOST_LANES", "Chip", "ChipSignature", "refuse_unsupported", "reset_cycles"]
 
 _Place = tuple[Value, Value, Value]
 """Whether something is wrong in some queue, the queue's number, and whether it is an illegal word."""
@@ -43,45 +43,28 @@ MOST_LANES = 64
 """Widest chip that is elaborated: the netlist grows with the square of the lanes, and takes gigabytes from 32 on."""
 
 
-def clock_delay(config: ChipConfig) -> int:
-    """How late the chip's own clock of the program runs: that many cycles after cycle c of the program, `cycles` is c.
-
-    It is how long a fault takes to be recorded: a corrector, a register in the unit, two on the way, and two that know
-    which queue comes first: of some, and of all.
-    """
-    return timing(config).correct + 3 + _WAY
-
-
-_WAY = 2
-"""Registers between a queue or unit that finds a fault and what records it. For missing text one of them is its tap."""
-
-
 def reset_cycles(config: ChipConfig) -> int:
     """How long a reset must be: until nothing is in flight any more, on streams or in units, and faults are recorded.
 
     It stops the queues; most other registers have none.
     """
-    return _draining_cycles(config) + geometry(config).hops
-
-
-def _draining_cycles(config: ChipConfig) -> int:
-    """From a queue that halts until what it dispatched has retired, and every fault is recorded."""
-    rows = timing(config).rows(geometry(config).queues)
-    return max(latency.retire for _, _, latency in rows) + clock_delay(config) + 2
+    return timing(config).draining + geometry(config).hops
 
 
 class ChipSignature(wiring.Signature):
     """The ports of a chip: those of `HostSignature`, their names behind `host_`, and:
 
     `host_start` : pulse, while not `running`: every queue starts at the first word of its text.
-    `running` : from then until every queue has halted and nothing is in flight any more. The host port works outside.
-    `cycles` : length of the program, from cycle 0 until every queue has halted; final when `running` falls.
+    `host_reruns` : with `host_start`, how often they start again, each time once every queue has halted and nothing is
+        in flight any more. After a run with a fault they do not.
+    `running` : from the start until that is so for the last time. The host port works outside.
+    `cycles` : from cycle 0 of the first run until every queue has halted in the last; final when `running` falls.
     `fault` : something went wrong since the start. The rest describes what went wrong first; of several in one cycle,
         what went wrong in the lowest queue.
     `faults` : cycles since the start in which something went wrong.
     `fault_queue` : position in `Geometry.queues`.
-    `fault_cycle` : the cycle of the program in which operands were sampled, or the illegal word was to be dispatched
-        (0 also before the program's first).
+    `fault_cycle` : the cycle, counted as `cycles`, in which operands were sampled, or the illegal word was to be
+        dispatched (0 also before the program's first).
     `fault_illegal` : 1 for an illegal instruction word, 0 for a stream, chain or array that held nothing.
     `digest` : `ChipConfig.digest`.
 
@@ -97,6 +80,7 @@ class ChipSignature(wiring.Signature):
             {f"host_{name}": member.flip() for name, member in HostSignature(config).members.items()}
             | {
                 "host_start": In(1),
+                "host_reruns": In(32),
                 "running": Out(1),
                 "cycles": Out(32),
                 "fault": Out(1),
@@ -120,6 +104,7 @@ class Chip(wiring.Component):
     """
 
     host_start: Signal
+    host_reruns: Signal
     running: Signal
     cycles: Signal
     fault: Signal
@@ -144,10 +129,10 @@ class Chip(wiring.Component):
         m = Module()
         units = self._units(m)
         start = delayed(m, "start", self.host_start & ~self.running, 1)
-        # What was written before may still be on its way.
-        on_its_way = timing(self._config).host_written + timing(self._config).text_tap - 1
-        starting = Cat(Signal(name=f"starting{age}") for age in range(on_its_way))
-        m.d.sync += starting.eq(Cat(start, starting[:-1]))
+        again = Signal()
+        # What was written before may still be on its way, and what a run before left, on streams.
+        starting = Cat(Signal(name=f"starting{age}") for age in range(timing(self._config).starting))
+        m.d.sync += starting.eq(Cat(start | again, starting[:-1]))
         icus = self._icus(m, units, starting[-1])
         hops = self._connect_streams(m, units, icus)
         host = self._connect_host(m, units, hops, icus)
@@ -161,12 +146,12 @@ class Chip(wiring.Component):
         m.d.comb += [icu.release.eq(release) for icu in icus]
         halted = Cat(icu.halted for icu in icus).all() & ~starting.any()
         fetching = Cat(icu.fetching for icu in icus).any()
-        now = self._elaborate_clock(m, start, release, halted, fetching)
-        late = timing(self._config).text_tap
+        now = self._elaborate_clock(m, start, again, release, halted, fetching)
+        late, way = timing(self._config).text_tap, timing(self._config).fault_found
         empty = Cat(getattr(units[queue.unit], f"{part(queue)}_empty") for queue in geometry(self._config).queues)
         wanting = delayed(m, "empty", empty, late) | Cat(icu.fetch_empty for icu in icus)
         illegal = [icu.illegal for icu in icus]
-        self._elaborate_fault(m, start, now, illegal, delayed(m, "wanting", wanting, _WAY - late))
+        self._elaborate_fault(m, start, now, illegal, delayed(m, "wanting", wanting, way - late))
         m.d.comb += self.digest.eq(Const(int(self._config.digest, 16), 64))
         return m
 
@@ -292,13 +277,15 @@ class Chip(wiring.Component):
 
     # --- what belongs to no slice ---
 
-    def _elaborate_clock(self, m: Module, start: Value, release: Value, halted: Value, fetching: Value) -> Value:
-        """Drive `running` and `cycles`.
+    def _elaborate_clock(
+        self, m: Module, start: Value, again: Signal, release: Value, halted: Value, fetching: Value
+    ) -> Value:
+        """Drive `running`, `cycles`, and `again`, a pulse to begin a further run.
 
-        Returns the cycle of the program that was `clock_delay` cycles ago, 0 before there was one.
+        Returns the cycle of the program that was `Timing.clock_delay` cycles ago, 0 before there was one.
         """
         # So many cycles pass from the release to cycle 0; the clock then runs late by as much as faults are.
-        late = clock_delay(self._config)
+        late = timing(self._config).clock_delay
         released = release_registers(self._config) + 2
         counting = Cat(Signal(name=f"counting{age}") for age in range(released + late))
         halted_q, fetching_q = delayed(m, "halted", halted, 1), delayed(m, "fetching", fetching, 1)
@@ -310,21 +297,28 @@ class Chip(wiring.Component):
             with m.If(~finished):
                 m.d.sync += self.cycles.eq(now + 1)
 
-        longest = _draining_cycles(self._config)
-        draining = Signal(range(longest + 1))
+        longest = timing(self._config).draining
+        draining, reruns = Signal(range(longest + 1)), Signal.like(self.host_reruns)
+        more = delayed(m, "more", reruns != 0, 1)
         with m.If(~halted_q | fetching_q):
             m.d.sync += draining.eq(longest)
         with m.Elif(draining != 0):
             m.d.sync += draining.eq(draining - 1)
+        with m.Elif(self.running & more & ~self.fault):
+            m.d.comb += again.eq(1)
+            m.d.sync += [draining.eq(longest), reruns.eq(reruns - 1)]
         with m.Else():
             m.d.sync += [self.running.eq(0), counting.eq(0)]
         with m.If(start):
             m.d.sync += [self.running.eq(1), draining.eq(longest), counting.eq(0), now.eq(0), self.cycles.eq(0)]
+        with m.If(self.host_start & ~self.running):
+            m.d.sync += reruns.eq(self.host_reruns)
         return now
 
     def _elaborate_fault(self, m: Module, start: Value, now: Value, illegal: Sequence[Value], empty: Value) -> None:
         # Units tell of an empty operand one cycle after they get it; illegal words must not get ahead of them.
-        illegal_q = delayed(m, "illegal", Cat(illegal), timing(self._config).correct + 1 + _WAY)
+        times = timing(self._config)
+        illegal_q = delayed(m, "illegal", Cat(illegal), times.correct + 1 + times.fault_found)
         wrong = illegal_q | empty
         places: list[_Place] = list(zip(wrong, map(Const, range(len(wrong))), illegal_q, strict=True))
         some = math.isqrt(len(places))

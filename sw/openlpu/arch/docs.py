@@ -169,6 +169,7 @@ def timing_page() -> str:
                 ["from sampled activations to the array's sums", *_timings(lambda c: timing(c).array)],
                 ["from the dispatch of `abc` to the weights it uses", *_timings(lambda c: timing(c).weights_used)],
                 ["from the dispatch of `notify` to cycle 0", *_timings(lambda c: timing(c).notify)],
+                ["from the end of one of several runs to cycle 0 of the next", *_timings(lambda c: timing(c).rerun)],
                 ["from a host read to its data, while the chip is halted", *_timings(lambda c: timing(c).host_read)],
                 ["across the chip, edge to edge", *_timings(lambda c: geometry(c).hops - 1)],
             ],

@@ -25,7 +25,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 
-VERSION = 1
+VERSION = 2
 """Of everything here. `IDENTIFY` and the beginning of its reply, up to the version, stay as they are for ever."""
 MAGIC = 0x55504C4F
 """The first number of the reply to `IDENTIFY`: the letters OLPU."""
@@ -139,19 +139,25 @@ READ_MEMORY = Command(
 WRITE_TEXT = Command(
     "write_text", 4, "Writes consecutive words of a queue's text.", fields=(_QUEUE, _ADDRESS), data=Data.TEXT
 )
-RUN = Command("run", 5, "Starts the program. The reply does not wait for its end.")
+RUN = Command(
+    "run",
+    5,
+    "Starts the program, to run `count` times in a row; after a run with a fault there is no further one. The reply "
+    "does not wait for the end.",
+    fields=(Field("count", 4, "runs, at least one"),),
+)
 STATUS = Command(
     "status",
     6,
-    "Tells of the run that is going on, or else of the last one.",
+    "Tells of the runs that are going on, or else of the last ones.",
     reply_fields=(
-        Field("running", 1, "1 from the start until nothing is in flight any more"),
-        Field("fault", 1, "1 if something went wrong in the run"),
+        Field("running", 1, "1 from the start until, after the last run, nothing is in flight any more"),
+        Field("fault", 1, "1 if something went wrong"),
         Field("fault_illegal", 1, "1 for an illegal word, 0 for an operand without a value"),
         Field("fault_queue", 2, "number of the queue that faulted first"),
-        Field("fault_cycle", 4, "cycle of that fault"),
+        Field("fault_cycle", 4, "cycle of that fault, from cycle 0 of the first run"),
         Field("faults", 4, "cycles with faults"),
-        Field("cycles", 4, "length of the program, final when it does not run any more"),
+        Field("cycles", 4, "from cycle 0 of the first run to the end of the last, final when nothing runs any more"),
         Field("corrected", 4, "vectors with a single wrong bit since the reset, over all queues"),
         Field("uncorrectable", 4, "vectors with two wrong bits since the reset, over all queues"),
     ),

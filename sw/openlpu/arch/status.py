@@ -21,7 +21,7 @@ class Fault:
     queue: str
     """Name of the queue whose instruction faulted."""
     cycle: int
-    """Program cycle of the operand sampling; of the dispatch, for an illegal instruction."""
+    """Of the operand sampling, or of the dispatch of an illegal instruction, from cycle 0 of the first run."""
     illegal: bool
     """True: an illegal instruction. False: a stream, chain or array with nothing in it."""
     count: int = 1
@@ -36,6 +36,8 @@ class Fault:
 @dataclass(frozen=True)
 class RunStatus:
     """`cycles` counts from cycle 0 until every queue has halted; `fault` is None after a good run.
+
+    Of several runs in a row it tells as of one: from cycle 0 of the first until every queue has halted in the last.
 
     `corrected` and `uncorrectable` count, on a chip with ECC, the vectors with wrong bits that were consumed during the
     run, once for every queue that did. After a run with an uncorrectable one the results mean nothing.

@@ -78,6 +78,16 @@ class Timing:
         (a NOP or REPEAT: before the queue comes to it)."""
         self.notify = pipe.notify
         """From the dispatch of `notify` to cycle 0 of the program."""
+        self.first_dispatch = 5
+        """From the start of the queues until each dispatches the first word of its text."""
+        self.fault_found = 2
+        """From a queue or unit that finds a fault to what records it. For missing text, `text_tap` of them."""
+        self.clock_delay = self.correct + 3 + self.fault_found
+        """How late the chip's own clock of the program runs: so many cycles after cycle c of the program it is c.
+
+        It is how long a fault takes to be recorded: a corrector, a register in the unit, the way, and two registers
+        that know which queue comes first: of some, and of all.
+        """
         self.host_written = max(self.host_write(queue) for queue in geometry(config).queues)
         """`host_write` of the farthest queue."""
         self._deepest = max(queue.hop for queue in geometry(config).of_kind(QueueKind.MEM_READ))
@@ -91,6 +101,29 @@ class Timing:
             for alu in config.alus
         )
         """Per ALU, from sampled operands to the result register: its deepest class, so that results never collide."""
+
+    @functools.cached_property
+    def draining(self) -> int:
+        """From the last HALT until what was dispatched has retired, and every fault is recorded."""
+        rows = self.rows(geometry(self.config).queues)
+        return max(latency.retire for _, _, latency in rows) + self.clock_delay + 2
+
+    @property
+    def starting(self) -> int:
+        """From a start of the chip to that of its queues: what was written before it, or rides a stream, is there."""
+        return self.host_written + self.text_tap - 1
+
+    @property
+    def rerun(self) -> int:
+        """Where a program runs several times in a row, from the end of one run to cycle 0 of the next."""
+        return self.draining + self.starting + self.first_dispatch + self.notify
+
+    def series(self, cycles: int, count: int) -> int:
+        """From cycle 0 of the first to the end of the last of `count` runs of a program that takes `cycles`.
+
+        A program without `notify`, which takes none, has no cycle 0.
+        """
+        return count * cycles + (count - 1) * self.rerun if cycles else 0
 
     def latency(self, spec: Spec, queue: Queue) -> Latency:
         """The row of the table for an instruction in a queue (an empty row for queue control)."""

@@ -18,7 +18,7 @@ from openlpu.arch.program import Program
 from openlpu.cli import figures
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.programs import print_summary
-from openlpu.cli.running import backend_option, facts, measured, open_backend, run_once
+from openlpu.cli.running import backend_option, facts, measured, open_backend, run_on
 from openlpu.cli.terminal import json_option, print_json, working
 from openlpu.compiler.graph import Graph, Port
 from openlpu.compiler.pipeline import compile_graph
@@ -116,10 +116,10 @@ def _repeat(
         device = open_backend(backend, program.config)
     with device, working(f"running {program.name} on {backend}", as_json=as_json):
         device.load(program)
-        result = run_once(device, inputs)
+        result = run_on(device, inputs)
         runs, start = 0, time.perf_counter()
         while time.perf_counter() < start + 0.5:
-            result = run_once(device, inputs)
+            result = run_on(device, inputs)
             runs += 1
         return result, (time.perf_counter() - start) / runs
 

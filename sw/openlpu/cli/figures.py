@@ -24,7 +24,7 @@ def lower_bound(program: Program) -> int | None:
     return max(program.resource_bound, program.chain_bound) or None
 
 
-def ratio(program: Program, cycles: int) -> float | None:
+def ratio(program: Program, cycles: float) -> float | None:
     """Cycles over the lower bound: 1.0 is as good as this chip can do."""
     bound = lower_bound(program)
     return round(cycles / bound, 3) if bound else None

@@ -53,34 +53,37 @@ backend_option = click.option(
 @program_argument
 @click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="An .npz: inputs by name.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="An .npz for the outputs.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=1, show_default=True, help="Run so many times in a row, on the chip."
+)
 @backend_option
 @json_option
-def run(program: Path, source: Path, output: Path, backend: str, as_json: bool) -> None:
-    """Run PROGRAM once."""
+def run(program: Path, source: Path, output: Path, count: int, backend: str, as_json: bool) -> None:
+    """Run PROGRAM, once or with no host in between several times; the outputs are those of the last run."""
     loaded = load(program)
     inputs = _read_arrays(source)
     with replacing(output) as draft:
-        result, seconds = _execute(loaded, inputs, backend, as_json)
+        result, seconds = _execute(loaded, inputs, count, backend, as_json)
         packed = io.BytesIO()  # a zip archive seeks, which pipes cannot
         np.savez(packed, allow_pickle=False, **result.outputs)
         draft.write_bytes(packed.getvalue())
     if as_json:
         outputs = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in result.outputs.items()}
-        print_json({**measured(loaded, result, seconds), "backend": backend, "outputs": outputs})
+        print_json({**measured(loaded, result, seconds, count), "count": count, "backend": backend, "outputs": outputs})
     else:
-        print_summary(loaded, [*facts(backend, result, seconds), ("wrote", output)])
+        print_summary(loaded, [*facts(backend, result, seconds), ("runs", count), ("wrote", output)])
 
 
 def _execute(
-    program: Program, inputs: Mapping[str, NDArray[Any]], backend: str, as_json: bool
+    program: Program, inputs: Mapping[str, NDArray[Any]], count: int, backend: str, as_json: bool
 ) -> tuple[RunResult, float]:
-    """Run a program once; also the seconds of the run itself, without building and loading the device."""
+    """Run a program; also the seconds of the runs themselves, without building and loading the device."""
     with working(f"preparing {backend} for {program.config.name}", as_json=as_json):
         device = open_backend(backend, program.config)
     with device, working(f"running {program.name} on {backend}", as_json=as_json):
         device.load(program)
         start = time.perf_counter()
-        result = run_once(device, inputs)
+        result = run_on(device, inputs, count)
         return result, round(time.perf_counter() - start, 3)
 
 
@@ -96,20 +99,20 @@ def open_backend(backend: str, chip: ChipConfig | None) -> Device:
         raise UserError(f"{what}: {error}") from None
 
 
-def run_once(device: Device, inputs: Mapping[str, NDArray[Any]]) -> RunResult:
-    """One run; what goes wrong in it is a failure of the run."""
+def run_on(device: Device, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
+    """Runs in a row; what goes wrong in them is a failure of the run."""
     try:
-        return device.run(inputs)
+        return device.run(inputs, count)
     except (DeviceError, GoldenError, RuntimeError) as error:
         raise RunFailure(str(error)) from None
 
 
-def measured(program: Program, result: RunResult, seconds: float) -> dict[str, Any]:
-    """What a run came to, for machines to read."""
+def measured(program: Program, result: RunResult, seconds: float, count: int = 1) -> dict[str, Any]:
+    """What `count` runs in a row came to, for machines to read; the ratio is that of one of them."""
     return {
         **figures.summary(program),
         "cycles": result.cycles,
-        "ratio": figures.ratio(program, result.cycles),
+        "ratio": figures.ratio(program, result.cycles / count),
         "wall_seconds": seconds,
     }
 

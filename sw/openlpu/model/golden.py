@@ -22,6 +22,7 @@ from openlpu.arch.geometry import Queue, Stream, geometry
 from openlpu.arch.isa import Instruction
 from openlpu.arch.program import Vector
 from openlpu.arch.status import ChipStatus, RunStatus
+from openlpu.arch.timing import timing
 from openlpu.model import semantics
 from openlpu.model.dataflow import LinkedProgram, Production, SramWrite
 from openlpu.model.execute import Execution
@@ -99,6 +100,7 @@ class GoldenChip:
         self.config = config
         self.trace: Trace | None = None
         """Of the latest run."""
+        self._status = RunStatus(0)
         self._geometry = geometry(config)
         slices = len(self._geometry.mem_slices)
         self._memory: Vector = np.zeros((slices, config.mem_words, config.lanes), np.int8)
@@ -137,30 +139,44 @@ class GoldenChip:
         held[: len(words)] = [int(word) for word in words]
         self._execution = None
 
-    def run(self) -> RunStatus:
-        """Run the text from the barrier until every queue has halted.
+    def run(self, count: int = 1) -> RunStatus:
+        """Run the text `count` times in a row, each time from the barrier until every queue has halted.
+
+        What may run once may run again, on what the run before left in SRAM: words become defined and never undefined,
+        and what else a unit keeps no proved program looks at before it has set it. Fetched text is the exception.
 
         Raises:
-            GoldenError: when a word is no instruction, or the checker refuses the program.
+            GoldenError: when a word is no instruction, or the checker refuses the program, or its second run.
         """
+        if count < 1:
+            raise ValueError(f"a program runs once or more often, not {count} times")
         if self._execution is None:
             self._execution = Execution(self._link())
-        linked = self._execution.linked
-        vectors = self._execution.run(self._memory, self._changed)
-        slices, addresses, written = linked.left_behind
-        self._memory[slices, addresses] = vectors[written]
-        self._defined[slices, addresses] = True
-        self._changed[slices, addresses] = True
+        execution, linked = self._execution, self._execution.linked
+        if count > 1 and linked.fetched:
+            fetching = sorted({queue for queue, _, _ in linked.fetched})
+            message = "fetches text, which stays in its instruction memory: run the program once at a time"
+            raise GoldenError([Violation(0, self._geometry.queues[queue].name, "", message) for queue in fetching])
+        for _ in range(count):
+            self.trace = self._run_once(execution)
         self._keep_fetched(linked.fetched)
-        self.trace = Trace(linked, vectors)
-        return RunStatus(linked.cycles)
+        self._status = RunStatus(timing(self.config).series(linked.cycles, count))
+        return self._status
 
     def status(self) -> ChipStatus:
         """How the last run ended; nothing ever goes wrong in one."""
-        return ChipStatus(running=False, run=RunStatus(self.trace.linked.cycles if self.trace else 0))
+        return ChipStatus(running=False, run=self._status)
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _run_once(self, execution: Execution) -> Trace:
+        vectors = execution.run(self._memory, self._changed)
+        slices, addresses, written = execution.linked.left_behind
+        self._memory[slices, addresses] = vectors[written]
+        self._defined[slices, addresses] = True
+        self._changed[slices, addresses] = True
+        return Trace(execution.linked, vectors)
 
     def _span(self, number: int, address: int, count: int) -> tuple[int, slice]:
         if not 0 <= number < len(self._memory):

@@ -92,22 +92,24 @@ class BridgedChip:
             ]
         )
 
-    def run(self) -> RunStatus:
-        """Start the program, once, and wait until every queue has halted.
+    def run(self, count: int = 1) -> RunStatus:
+        """Start the program, once, to run `count` times in a row, and wait until every queue has halted for the last.
 
         Raises:
-            DeviceError: when it goes on for longer than the `run_seconds` of the constructor; it is stopped then.
+            DeviceError: when it goes on for longer than `count` times the `run_seconds` of the constructor; it is
+                stopped then.
         """
         self._take_over()
         before = self._state()
         # A halted chip that takes this runs, whether its reply arrives or not.
-        self.line.deliver([Request(protocol.RUN)])
-        deadline, pause = time.monotonic() + self._run_seconds, 0.001
+        self.line.deliver([Request(protocol.RUN, (count,))])
+        seconds = count * self._run_seconds
+        deadline, pause = time.monotonic() + seconds, 0.001
         while (status := self._state()).running:
             if time.monotonic() > deadline:
                 self.line.ask([Request(protocol.RESET)])
                 raise DeviceError(
-                    f"the program on {self._wire.name} has not halted after {self._run_seconds:g} s: it was stopped"
+                    f"the program on {self._wire.name} has not halted after {seconds:g} s: it was stopped"
                 )
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -27,6 +27,7 @@ from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import instruction
 from openlpu.arch.program import Port, Program, Vector
+from openlpu.arch.timing import timing
 from openlpu.model.expand import expand
 from openlpu.model.golden import GoldenChip
 from openlpu.runtime.bridged_chip import BridgedChip
@@ -52,13 +53,15 @@ __all__ = [
 
 _VIRTUAL_BAUD = 10_000
 """What a virtual board may be down to on a busy machine, whatever the rate it was opened with."""
+_CYCLES = 1 << 8 * next(field.bytes for field in protocol.STATUS.reply_fields if field.name == "cycles")
+"""The first number of cycles that a chip cannot tell."""
 _UINT8_SHIFT = 128
 """What is subtracted from a uint8 value to hold it as int8."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outputs by name, in the shapes and types of their ports, and the cycles that the program took."""
+    """Outputs by name, in the shapes and types of their ports, and the cycles that all runs took."""
 
     outputs: dict[str, NDArray[Any]]
     cycles: int
@@ -111,18 +114,22 @@ class Device:
         self._stale = {place: program.image[place] for place in _written(program) if place in program.image}
         self.program = program
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> RunResult:
-        """Run the loaded program once.
+    def run(self, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
+        """Run the loaded program, `count` times in a row with no host in between; outputs are those of the last run.
+
+        Inputs and the program's image are as given at the beginning of the first run; each further one finds in SRAM
+        what the one before left there.
 
         Raises:
             InputError: when an input is missing, unknown, or of another type or shape than its port.
             DeviceFault: when the hardware found the program wrong in time.
-            DeviceError: when no program is loaded, the run did not take the cycles that the program says, or the memory
-                of the chip lost bits that ECC cannot restore.
+            DeviceError: when no program is loaded, it cannot run so often, the runs did not take the cycles that the
+                program says, or the memory of the chip lost bits that ECC cannot restore.
         """
         program = self.program
         if program is None:
             raise DeviceError("no program is loaded")
+        cycles = _cycles(program, count)
         names = [port.name for port in program.inputs]
         for name in inputs:
             if name not in names:
@@ -137,13 +144,11 @@ class Device:
             self.port.write_memory(number, address, words)
         for port, matrix in zip(program.inputs, stored, strict=True):
             self._write_matrix(port, matrix)
-        status = self.port.run()
+        status = self.port.run(count)
         if status.fault is not None:
             raise DeviceFault(program.name, status.fault)
-        if status.cycles != program.cycles:
-            raise DeviceError(
-                f"{program.name} took {status.cycles} cycles, but takes {program.cycles}: a broken device"
-            )
+        if status.cycles != cycles:
+            raise DeviceError(f"{program.name} took {status.cycles} cycles, but takes {cycles}: a broken device")
         outputs = {port.name: from_chip(port, self._read_matrix(port)) for port in program.outputs}
         if self.port.config.ecc and self.port.status().uncorrectable != before:
             raise DeviceError(f"{program.name}: ECC found words with two wrong bits: load the program and run it again")
@@ -305,6 +310,25 @@ _STORED: dict[str, type[np.int8] | type[np.int32]] = {
     "index": np.int8,
 }
 """What a port's elements are in SRAM."""
+
+
+def _cycles(program: Program, count: int) -> int:
+    """How long `count` runs of a program take. Raises DeviceError when it cannot run so often."""
+    if count < 1:
+        raise DeviceError(f"{program.name} runs once or more often, not {count} times")
+    fetching = [queue for queue, text in program.text.items() if any(i.spec.mnemonic == "ifetch" for i in text)]
+    if count > 1 and fetching:
+        raise DeviceError(
+            f"{program.name} fetches text while it runs ({', '.join(fetching)}), which stays in the chip: run it once "
+            "at a time"
+        )
+    cycles = timing(program.config).series(program.cycles, count)
+    if cycles >= _CYCLES:
+        raise DeviceError(
+            f"{count} runs of {program.name} take {cycles:,} cycles, but a chip counts to {_CYCLES - 1:,}: run it in "
+            "parts"
+        )
+    return cycles
 
 
 def _written(program: Program) -> list[tuple[int, int]]:

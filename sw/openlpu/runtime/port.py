@@ -38,11 +38,13 @@ class ChipPort(Protocol):
         """Write instruction words of a queue, from its word 0 on."""
         ...
 
-    def run(self) -> RunStatus:
-        """Release the barrier and wait until every queue has halted.
+    def run(self, count: int = 1) -> RunStatus:
+        """Run the text `count` times in a row, from the barrier until every queue has halted.
+
+        After a run with a fault there is no further one.
 
         Raises:
-            ValueError: when the device can tell that the text is no program that may run.
+            ValueError: when the device can tell that the text is no program that may run, or run so often.
         """
         ...
 

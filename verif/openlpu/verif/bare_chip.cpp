@@ -9,8 +9,8 @@
 //     m SLICE ADDRESS WORD    write a word of SRAM
 //     r SLICE ADDRESS         read a word of SRAM; answers WORD
 //     t QUEUE ADDRESS WORD    write a word of a queue's text
-//     g LIMIT                 run; answers CYCLES FAULT QUEUE CYCLE ILLEGAL FAULTS CORRECTED UNCORRECTABLE, or nothing but
-//                             a dot after LIMIT cycles
+//     g LIMIT RERUNS          run, and so many times more; answers CYCLES FAULT QUEUE CYCLE ILLEGAL FAULTS CORRECTED
+//                             UNCORRECTABLE, or nothing but a dot after LIMIT cycles
 
 #include <cstddef>
 #include <cstdint>
@@ -75,8 +75,9 @@ void tick(Vtop& chip) {
     chip.eval();
 }
 
-void run(Vtop& chip, std::uint64_t limit) {
+void run(Vtop& chip, std::uint64_t limit, std::uint64_t reruns) {
     const IData corrected_before = corrected(chip, 0), uncorrectable_before = uncorrectable(chip, 0);
+    chip.host_reruns = reruns;
     chip.host_start = 1;
     tick(chip);
     chip.host_start = 0;
@@ -105,8 +106,7 @@ int main(int, char** argv) {
     while (std::cin >> request) {
         std::uint64_t place = 0, address = 0;
         std::string word;
-        std::cin >> place;
-        if (request != 'g') std::cin >> address;
+        std::cin >> place >> address;
         if (request == 'm' || request == 't') std::cin >> word;
         switch (request) {
             case 'm':
@@ -132,7 +132,7 @@ int main(int, char** argv) {
                 chip.host_imem_we = 0;
                 break;
             case 'g':
-                run(chip, place);
+                run(chip, place, address);
                 break;
         }
         std::fflush(stdout);

@@ -58,9 +58,9 @@ class BareChip:
         for i, word in enumerate(words):
             self._send(f"t {queue} {i} {word:x}")
 
-    def run(self) -> RunStatus:
-        """Release the barrier and wait until every queue has halted."""
-        answer = self._ask(f"g {self._limit}")
+    def run(self, count: int = 1) -> RunStatus:
+        """Run `count` times in a row, each time from the barrier until every queue has halted."""
+        answer = self._ask(f"g {self._limit * count} {count - 1}")
         if answer == ".":
             raise RtlError(f"the program has not halted after {self._limit} cycles")
         cycles, fault, queue, fault_cycle, illegal, faults, corrected, uncorrectable = map(int, answer.split())

@@ -28,7 +28,7 @@ class Refusal(Exception):
 class BridgeModel:
     """A bridge in front of `chip`. A run goes on for `run_requests` further requests, whatever the chip takes.
 
-    `runs` counts the runs that were started.
+    `runs` counts the requests that started some.
     """
 
     def __init__(self, chip: ChipPort, *, run_requests: int = 0) -> None:
@@ -132,11 +132,13 @@ class BridgeModel:
         self.chip.write_text(queue, text[: address + len(words)])
         return b""
 
-    def _do_run(self) -> bytes:
+    def _do_run(self, count: int) -> bytes:
+        if count < 1:
+            raise Refusal(Outcome.OUT_OF_RANGE)
         self._require_halted()
         self.runs += 1
         self._running = self._run_requests
-        self._status = self.chip.run()
+        self._status = self.chip.run(count)
         return b""
 
     def _do_status(self) -> bytes:

@@ -18,6 +18,7 @@ from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import Instruction
 from openlpu.arch.program import Program, Vector
+from openlpu.arch.timing import timing
 from openlpu.model.link import cycles
 from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.driver import Device
@@ -139,11 +140,11 @@ def _access(chip: BridgedChip, memory: Vector, source: random.Random, result: Ca
             words = chip.read_memory(number, address, count)
             assert np.array_equal(words, memory[number, address : address + count]), f"read: {which}"
         case _:
-            memory[0, 0] = source.randrange(100)
+            memory[0, 0], runs = source.randrange(100), source.choice((1, 1, 2, 5))
             chip.write_memory(0, 0, memory[0, :1])
-            status = chip.run()
-            memory[0, 0] += 1
+            status = chip.run(runs)
+            memory[0, 0] += runs
             assert status.fault is None, f"run: {which}"
-            assert status.cycles == counter().cycles, f"run: {which}"
+            assert status.cycles == timing(CONFIG).series(counter().cycles, runs), f"run: {which}"
             assert np.array_equal(chip.read_memory(0, 0, 1), memory[0, :1]), f"run: {which}"
             result.runs += 1

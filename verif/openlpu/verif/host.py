@@ -21,7 +21,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, with_timeout
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.timing import timing
-from openlpu.hdl.chip import clock_delay, reset_cycles
+from openlpu.hdl.chip import reset_cycles
 from openlpu.hdl.errors import COUNT_DELAY
 
 ADDRESS = "OPENLPU_HOST_ADDRESS"
@@ -47,6 +47,7 @@ class Chip(Protocol):
     clk: LogicObject
     rst: LogicObject
     host_start: LogicObject
+    host_reruns: LogicArrayObject
     host_mem_en: LogicObject
     host_mem_we: LogicObject
     host_mem_slice: LogicArrayObject
@@ -101,7 +102,7 @@ class Host:
         self.checked: CheckedChip | None = dut if config.ecc else None
         self.read_latency = timing(config).host_read
         self.write_latency = timing(config).host_written
-        self.clock_delay = clock_delay(config)
+        self.clock_delay = timing(config).clock_delay
         self.reset_cycles = reset_cycles(config)
         self.hops = geometry(config).hops
         self.counted: Counts = (0, 0)
@@ -155,13 +156,13 @@ class Host:
             await RisingEdge(dut.clk)
         dut.host_imem_we.value = 0
 
-    async def run(self, limit: int, cycle: int = 0, flips: Sequence[Flip] = ()) -> Status | None:
-        """Run the program; None when it is not done after `limit` cycles.
+    async def run(self, limit: int, count: int, cycle: int = 0, flips: Sequence[Flip] = ()) -> Status | None:
+        """Run the program `count` times in a row; None when it is not done after `limit` cycles.
 
         In the middle of a cycle of the program bits are inverted, as by radiation. The chip's own clock is late: what
         is to be inverted in one of the first `clock_delay` cycles is inverted before the first.
         """
-        await self._start()
+        await self._start(count)
         if flips:
             # A word that was written last is still on its way, and so is the start.
             await ClockCycles(self.dut.clk, self.write_latency)
@@ -176,9 +177,9 @@ class Host:
             return None
         return await self._status()
 
-    async def trace(self, limit: int) -> tuple[Status, list[Snapshot]] | None:
-        """As `run`, with the stream registers of every program cycle."""
-        await self._start()
+    async def trace(self, limit: int, count: int) -> tuple[Status, list[Snapshot]] | None:
+        """As `run`, with the stream registers of every cycle from cycle 0 of the first run to the end of the last."""
+        await self._start(count)
         snapshots: list[Snapshot] = []
         waited = 0
         hops = [getattr(self.dut, f"hop{h}") for h in range(self.hops)]
@@ -211,8 +212,9 @@ class Host:
         await RisingEdge(self.dut.clk)
         return self.ended, totals
 
-    async def _start(self) -> None:
+    async def _start(self, count: int) -> None:
         self.counted = self._totals()
+        self.dut.host_reruns.value = count - 1
         self.dut.host_start.value = 1
         await RisingEdge(self.dut.clk)
         self.dut.host_start.value = 0

@@ -7,10 +7,14 @@ those that the vector should have), the SRAM words that the program wrote, and t
 difference names the cycle, the place, and the instruction that the golden model holds responsible.
 """
 
+from collections.abc import Sequence
+
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
 from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.program import Program
+from openlpu.arch.status import RunStatus
+from openlpu.arch.timing import timing
 from openlpu.model.golden import GoldenChip, Trace
 from openlpu.runtime.driver import Device
 from openlpu.verif.host import Snapshot
@@ -21,8 +25,8 @@ class Mismatch(AssertionError):
     """The two models differ; the message says where first."""
 
 
-def compare(program: Program, rtl: RtlChip) -> Trace:
-    """Run a program on both models; return the golden trace.
+def compare(program: Program, rtl: RtlChip, count: int = 1) -> Trace:
+    """Run a program on both models, `count` times in a row; return the golden trace of the last run.
 
     Raises:
         Mismatch: at the first difference.
@@ -30,12 +34,24 @@ def compare(program: Program, rtl: RtlChip) -> Trace:
     golden = GoldenChip(program.config)
     for port in (golden, rtl):
         Device(port).load(program)
-    expected = golden.run()
-    trace = golden.trace
-    assert trace is not None
-    status, snapshots = rtl.trace()
+    traces = []
+    for _ in range(count):
+        golden.run()
+        assert golden.trace is not None
+        traces.append(golden.trace)
+    times, cycles = timing(program.config), traces[-1].linked.cycles
+    expected = RunStatus(times.series(cycles, count))
+    status, snapshots = rtl.trace(count)
     if status != expected:
         raise Mismatch(f"{program.name}: the RTL ran {status}, the golden model {expected}")
+    for number, trace in enumerate(traces):
+        first = number * (cycles + times.rerun)
+        _compare_registers(program, trace, snapshots[first : first + cycles])
+    _compare_memory(program, golden, rtl, traces[-1])
+    return traces[-1]
+
+
+def _compare_registers(program: Program, trace: Trace, snapshots: Sequence[Snapshot]) -> None:
     for cycle, (registers, snapshot) in enumerate(zip(trace.registers(), snapshots, strict=True)):
         valid = {place: _stored(program.config, vector.tobytes()) for place, (vector, _) in registers.items()}
         seen = valid_registers(program.config, snapshot)
@@ -50,8 +66,6 @@ def compare(program: Program, rtl: RtlChip) -> Trace:
             f"{program.name}: cycle {cycle}, hop {hop}, stream {stream}: RTL has {_shown(seen.get((hop, stream)))}, "
             f"golden {_shown(valid.get((hop, stream)))} from {culprit}"
         )
-    _compare_memory(program, golden, rtl, trace)
-    return trace
 
 
 def valid_registers(config: ChipConfig, snapshot: Snapshot) -> dict[tuple[int, Stream], bytes]:

@@ -60,12 +60,13 @@ _LONGEST_TEXT = 8
 """Words that one `ifetch` brings, but for the ending that fetches as many as there can be."""
 
 
-def random_program(config: ChipConfig, seed: int, length: int = 120) -> Program:
+def random_program(config: ChipConfig, seed: int, length: int = 120, *, fetches: bool = True) -> Program:
     """A program of about `length` cycles, the same for the same arguments, that `openlpu.model.link.check` accepts.
 
-    Program number `seed` of the first `len(ENDINGS)` runs on for as long as its ending takes.
+    Program number `seed` of the first `len(ENDINGS)` runs on for as long as its ending takes. One without `fetches` may
+    run several times in a row, for its text stays as it is.
     """
-    return _Generator(config, seed, length).program()
+    return _Generator(config, seed, length, fetches).program()
 
 
 @dataclass
@@ -89,8 +90,8 @@ class _Fetch:
 
 
 class _Generator:
-    def __init__(self, config: ChipConfig, seed: int, length: int) -> None:
-        self.config, self.seed, self.length = config, seed, length
+    def __init__(self, config: ChipConfig, seed: int, length: int, may_fetch: bool) -> None:
+        self.config, self.seed, self.length, self.may_fetch = config, seed, length, may_fetch
         self.random = random.Random(seed)
         self.ending = ENDINGS[seed] if 0 <= seed < len(ENDINGS) else None
         self.around = WORDS_AROUND + (ENDING_WORDS if self.ending else 0)
@@ -143,7 +144,7 @@ class _Generator:
             self._advance(cycle)
             if self.random.random() < 0.3:
                 plans = [self._plan_weights, self._plan_word, self._plan_group]
-                if self.ending is None:  # It has the queues, and the text, to itself.
+                if self.may_fetch and self.ending is None:  # It has the queues, and the text, to itself.
                     plans.append(self._plan_fetch)
                 self.random.choice(plans)(cycle)
             queues = list(self.chip.queues)

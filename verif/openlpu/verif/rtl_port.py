@@ -45,7 +45,7 @@ class RtlChip:
     def __init__(self, config: ChipConfig, *, limit: int = 10_000_000) -> None:
         self._config = config
         self._limit = limit
-        """Cycles after which a run counts as hung."""
+        """Cycles after which one run counts as hung."""
         build = simulator.build(
             elaboration.verilog(config), top=generate.TOP, public=public(config), waivers=generate.LINT_WAIVERS
         )
@@ -78,16 +78,16 @@ class RtlChip:
         """Write instruction words of a queue, from its word 0 on."""
         self._ask("write_text", queue, list(words))
 
-    def run(self) -> RunStatus:
-        """Release the barrier and wait until every queue has halted."""
-        return run_status(self._config, self._finished(self._ask("run", self._limit)))
+    def run(self, count: int = 1) -> RunStatus:
+        """Run `count` times in a row, each time from the barrier until every queue has halted."""
+        return run_status(self._config, self._finished(self._ask("run", self._limit * count, count)))
 
     def run_upset(self, cycle: int, *flips: host.Flip) -> RunStatus:
         """As `run`, with bits of the design inverted in a cycle of the program, or before it if that is 0.
 
-        The first cycle after 0 that may be chosen is `hdl.chip.clock_delay` + 1.
+        The first cycle after 0 that may be chosen is `Timing.clock_delay` + 1.
         """
-        return run_status(self._config, self._finished(self._ask("run", self._limit, cycle, flips)))
+        return run_status(self._config, self._finished(self._ask("run", self._limit, 1, cycle, flips)))
 
     def errors(self, queue: int) -> tuple[int, int]:
         """On a chip with ECC, the vectors corrected and uncorrectable since the reset that a queue consumed.
@@ -97,9 +97,9 @@ class RtlChip:
         corrected, uncorrectable = self._ask("errors", queue)
         return corrected, uncorrectable
 
-    def trace(self) -> tuple[RunStatus, list[host.Snapshot]]:
-        """As `run`, with the stream registers of every program cycle."""
-        status, snapshots = self._finished(self._ask("trace", self._limit))
+    def trace(self, count: int = 1) -> tuple[RunStatus, list[host.Snapshot]]:
+        """As `run`, with the stream registers of every cycle from cycle 0 of the first run to the end of the last."""
+        status, snapshots = self._finished(self._ask("trace", self._limit * count, count))
         return run_status(self._config, status), snapshots
 
     def status(self) -> ChipStatus:
