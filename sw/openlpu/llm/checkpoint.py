@@ -163,8 +163,9 @@ def _json_object(path: Path, problems: list[str]) -> dict[str, Any] | None:
 def _shape(config: Mapping[str, Any], problems: list[str]) -> LlamaShape | None:
     """The shape, even of a network that is refused, as long as it can be told."""
     for field, value in _FIXED.items():
-        if config.get(field, value) != value:
+        if config.get(field) not in (None, value):
             problems.append(f"{field} {json.dumps(config[field])} is not supported, only {json.dumps(value)}")
+    rope = _rope(config, problems)
     known = len(problems)
 
     def number(field: str, default: float | None = None, fields: Mapping[str, Any] = config) -> float:
@@ -181,18 +182,23 @@ def _shape(config: Mapping[str, Any], problems: list[str]) -> LlamaShape | None:
             problems.append(f"config.json has {_what(field, value)}, but it must be a whole number")
         return int(value)
 
-    def ids(field: str) -> tuple[int, ...]:
+    def flag(field: str) -> bool:
+        value = config.get(field)
+        if value not in (None, False, True):
+            problems.append(f"config.json has {_what(field, value)}, but it must be true or false")
+        return value is True
+
+    def tokens(field: str) -> tuple[int, ...]:
         value = config.get(field)
         found = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(one, int) and 0 <= one < vocabulary for one in found):
-            problems.append(f"config.json has {_what(field, value)}, but the tokens are 0 to {vocabulary - 1}")
+        if not all(type(token) is int and token >= 0 for token in found):
+            problems.append(f"config.json has {_what(field, value)}, but it must be a token")
         return tuple(found)
 
-    vocabulary, hidden, heads = size("vocab_size"), size("hidden_size"), size("num_attention_heads")
-    rope = _rope(config, problems)
-    bos = ids("bos_token_id")
+    hidden, heads = size("hidden_size"), size("num_attention_heads")
+    bos = tokens("bos_token_id")
     shape = LlamaShape(
-        vocabulary=vocabulary,
+        vocabulary=size("vocab_size"),
         hidden=hidden,
         layers=size("num_hidden_layers"),
         heads=heads,
@@ -201,18 +207,21 @@ def _shape(config: Mapping[str, Any], problems: list[str]) -> LlamaShape | None:
         ffn=size("intermediate_size"),
         rope_theta=float(number("rope_theta", 10000.0, rope)),
         norm_epsilon=float(number("rms_norm_eps", 1e-6)),
-        tied=config.get("tie_word_embeddings") is True,
+        tied=flag("tie_word_embeddings"),
         context=size("max_position_embeddings", 2048),
-        eos=ids("eos_token_id"),
+        eos=tokens("eos_token_id"),
         bos=bos[0] if bos else None,
     )
     if len(problems) > known:
         return None
-    if config.get("head_dim") is None and hidden % heads:
-        problems.append(f"hidden_size {hidden} is no multiple of num_attention_heads {heads}, and there is no head_dim")
+    for token in (*shape.eos, *bos):
+        if token >= shape.vocabulary:
+            problems.append(f"config.json speaks of token {token}, but has a vocab_size of {shape.vocabulary}")
     if shape.heads % shape.kv_heads:
         problems.append(f"num_attention_heads {heads} is no multiple of num_key_value_heads {shape.kv_heads}")
-    if shape.head_size % 2:
+    if config.get("head_dim") is None and hidden % heads:
+        problems.append(f"hidden_size {hidden} is no multiple of num_attention_heads {heads}, and there is no head_dim")
+    elif shape.head_size % 2:
         problems.append(f"head_dim {shape.head_size} is odd, but rotary embedding turns pairs")
     return shape if len(problems) == known else None
 
@@ -222,10 +231,13 @@ def _rope(config: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     rope = {"rope_theta": config.get("rope_theta")}
     for field in ("rope_scaling", "rope_parameters"):
         found = config.get(field) or {}
-        kind = found.get("rope_type", found.get("type", "default")) if isinstance(found, dict) else found
+        if not isinstance(found, dict):
+            problems.append(f"config.json has {_what(field, found)}, but it must be an object")
+            continue
+        kind = found.get("rope_type", found.get("type", "default"))
         if kind != "default":
             problems.append(f"{field} of type {json.dumps(kind)} is not supported, only none")
-        elif found.get("rope_theta") is not None:
+        if found.get("rope_theta") is not None:
             rope["rope_theta"] = found["rope_theta"]
     return rope
 
