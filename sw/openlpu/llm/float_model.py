@@ -12,6 +12,7 @@ and the logits are `norm(x) @ output.T`.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,19 +27,19 @@ Floats: TypeAlias = NDArray[Any]
 Observer: TypeAlias = Callable[[str, Floats], None]
 """Is told the name and the value of an intermediate result, and must not change it. Row t belongs to token t:
 
-    layers.N.attention_residual  (tokens, hidden)             the residual stream in front of the norm
-    layers.N.attention_input     (tokens, hidden)             normalised: what q, k and v are products of
-    layers.N.q                   (tokens, heads, head_size)   turned
-    layers.N.k                   (tokens, kv_heads, head_size) turned
+    layers.N.attention_residual  (tokens, hidden)              the residual stream in front of the norm
+    layers.N.attention_input     (tokens, hidden)              normalised: what q, k and v are products of
+    layers.N.q                   (tokens, heads, head_size)    behind rotary embedding
+    layers.N.k                   (tokens, kv_heads, head_size) behind rotary embedding
     layers.N.v                   (tokens, kv_heads, head_size)
-    layers.N.attended            (tokens, heads * head_size)  what o is multiplied with
-    layers.N.ffn_residual        (tokens, hidden)             the residual stream in front of the norm
-    layers.N.ffn_input           (tokens, hidden)             normalised: what gate and up are products of
-    layers.N.gate                (tokens, ffn)                in front of silu
+    layers.N.attended            (tokens, heads * head_size)   what o is multiplied with
+    layers.N.ffn_residual        (tokens, hidden)              the residual stream in front of the norm
+    layers.N.ffn_input           (tokens, hidden)              normalised: what gate and up are products of
+    layers.N.gate                (tokens, ffn)                 in front of silu
     layers.N.up                  (tokens, ffn)
-    layers.N.ffn_product         (tokens, ffn)                silu(gate) * up: what down is multiplied with
-    final_residual               (tokens, hidden)             the residual stream in front of the norm
-    final_input                  (tokens, hidden)             normalised: what the logits are products of
+    layers.N.ffn_product         (tokens, ffn)                 silu(gate) * up: what down is multiplied with
+    final_residual               (tokens, hidden)              the residual stream in front of the norm
+    final_input                  (tokens, hidden)              normalised: what the logits are products of
 """
 
 
@@ -56,25 +57,22 @@ def forward(
     if not all(0 <= token < shape.vocabulary for token in tokens):
         raise ValueError(f"{checkpoint.name}: its tokens are 0 to {shape.vocabulary - 1}")
 
-    def see(name: str, value: Floats) -> None:
+    def see(place: str, name: str, value: Floats) -> None:
         if observe is not None:
-            observe(name, value)
+            observe(place + name, value)
 
     cosine, sine = rotations(shape, len(tokens))
     turns = cosine.astype(dtype), sine.astype(dtype)
     x: Floats = checkpoint.embedding[np.asarray(tokens, np.intp)].astype(dtype)
     for number, layer in enumerate(checkpoint.layers):
-
-        def see_layer(name: str, value: Floats, prefix: str = f"layers.{number}.") -> None:
-            see(prefix + name, value)
-
-        see_layer("attention_residual", x)
-        x = x + _attention(shape, layer, normalise(x, layer.attention_norm, shape.norm_epsilon), turns, see_layer)
-        see_layer("ffn_residual", x)
-        x = x + _feed_forward(layer, normalise(x, layer.ffn_norm, shape.norm_epsilon), see_layer)
-    see("final_residual", x)
+        here = partial(see, f"layers.{number}.")
+        here("attention_residual", x)
+        x = x + _attention(shape, layer, normalise(x, layer.attention_norm, shape.norm_epsilon), turns, here)
+        here("ffn_residual", x)
+        x = x + _feed_forward(layer, normalise(x, layer.ffn_norm, shape.norm_epsilon), here)
+    see("", "final_residual", x)
     x = normalise(x, checkpoint.final_norm, shape.norm_epsilon)
-    see("final_input", x)
+    see("", "final_input", x)
     return x @ checkpoint.output.T
 
 
