@@ -80,6 +80,12 @@ def test_presets_are_distinct_and_known_by_name() -> None:
         ({"slices_per_hop": 0}, "config field 'slices_per_hop': 0"),
         ({"weight_streams": 3}, "config field 'weight_streams': 3 does not divide lanes=4"),
         ({"weight_streams": 9}, "config field 'weight_streams': 9 is not a whole number in 1..8"),
+        ({"special_turns": 0}, "config field 'special_turns': 0 is not a whole number in 1..16"),
+        ({"special_turns": 3}, "config field 'special_turns': 3 does not divide lanes=4"),
+        (
+            {"special_turns": 2, "pipeline": {"alu_special": 1}},
+            "config field 'pipeline.alu_special': 1 cycle is too few where special_turns is 2",
+        ),
         ({"acc_depth": 0}, "config field 'acc_depth': 0"),
         ({"act_depth": 0}, "config field 'act_depth': 0"),
         (

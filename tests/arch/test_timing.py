@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openlpu.arch.config import ChipConfig, PipelineConfig
+from openlpu.arch.config import ChipConfig, OpClass, PipelineConfig
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1
@@ -126,6 +126,16 @@ def test_ecc_delays_text_and_host_by_the_corrector() -> None:
     assert (checked.fetch.skew, checked.fetch.state) == (plain.fetch.skew, (plain.fetch.state or 0) + 1)
     assert checked.host_written == plain.host_written + 1
     assert checked.host_read == plain.host_read + 2  # there, too, and back
+
+
+def test_lanes_that_take_turns_are_later_by_all_turns_but_one() -> None:
+    alu = next(number for number, alu in enumerate(NANO.alus) if OpClass.SPECIAL in alu.classes)
+    config = dataclasses.replace(NANO, special_turns=4)
+    for mnemonic in ("exp", "pass"):
+        before, now = row(NANO, f"vxm.alu{alu}", mnemonic), row(config, f"vxm.alu{alu}", mnemonic)
+        assert (now.skew, now.func, now.state) == (before.skew, (before.func or 0) + 3, (before.state or 0) + 3)
+    assert [timing(config).turns(BY_MNEMONIC[mnemonic]) for mnemonic in ("exp", "rsqrt", "fmul")] == [4, 4, 1]
+    assert row(config, "vxm.alu0", "iadd") == row(NANO, "vxm.alu0", "iadd")
 
 
 @ALL

@@ -2,6 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """Reservations in space-time, against a set of taken places and a search one cycle at a time."""
 
+import dataclasses
 import random
 
 from openlpu.arch.geometry import Direction, Stream, geometry
@@ -21,6 +22,8 @@ def random_flight(rng: random.Random) -> Flight:
         consumer = rng.randrange(chip.hops)
         direction = Direction.EAST if consumer >= producer.hop else Direction.WEST
         flight.ride(Stream(direction, rng.randrange(NANO.streams)), producer, consumer, rng.randrange(12))
+    if rng.random() < 0.3:
+        flight.hold("turns", rng.randrange(9), rng.randrange(2, 6))
     return flight
 
 
@@ -57,8 +60,18 @@ def test_departures_at_the_smallest_gap_do_not_meet() -> None:
         if flight.clashes or len({(entry.queue, entry.offset) for entry in flight.dispatches}) < len(flight.dispatches):
             assert flight.gap(count) is None
             continue
-        apart = [gap for gap in range(1, 17) if len(places(flight, 0, count, gap)) == count * len(flight.claims)]
+        apart = [gap for gap in range(1, 33) if len(places(flight, 0, count, gap)) == count * len(flight.claims)]
         assert flight.gap(count) == next(iter(apart), None), f"seed {seed}"
+
+
+def test_what_is_held_for_a_while_keeps_departures_apart() -> None:
+    flight = Flight()
+    flight.dispatch(geometry(NANO).queues[0], 0, instruction("nop", n=1))
+    assert flight.gap(100) == 1
+    held = dataclasses.replace(flight)
+    held.hold("turns", 3, 5)
+    assert held.gap(100) == held.reading_from(0).gap(100) == 5
+    assert held.gap(1) == 1
 
 
 def test_a_ride_passes_every_hop_a_cycle_apart() -> None:

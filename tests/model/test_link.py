@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.assembly import parse_instruction
+from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.geometry import Direction, Stream
 from openlpu.arch.isa import Instruction, instruction
 from openlpu.arch.presets import NANO, ULX3S
@@ -241,6 +242,29 @@ def test_in_flight_at_the_end(build: Build) -> None:
     check(build(schedule, halt=2, image={(0, 1): WORD}))
     message = only(build(schedule, halt=1, image={(0, 1): WORD}))
     assert message.endswith("still in flight until cycle 3, after the last halt in 1")
+
+
+@pytest.mark.parametrize(("later", "other"), [(4, "exp"), (5, "tanh"), (1, "pass")])
+def test_lanes_that_take_turns_take_their_time(later: int, other: str) -> None:
+    turns = dataclasses.replace(NANO, special_turns=4)
+    special = next(number for number, alu in enumerate(NANO.alus) if OpClass.SPECIAL in alu.classes)
+    name = f"vxm.alu{special}"
+
+    def text(gap: int) -> tuple[Instruction, ...]:
+        waits = (f"nop n={gap - 1}",) if gap > 1 else ()
+        lines = ("notify", "exp x=imm imm=0x1", *waits, f"{other} x=imm imm=0x1", "nop n=20", "halt")
+        return tuple(parse_instruction(line) for line in lines)
+
+    def timed(config: ChipConfig, gap: int) -> Program:
+        made = Program(name="test", config=config, text={name: text(gap)})
+        return dataclasses.replace(made, cycles=cycles(made))
+
+    check(timed(turns, later))
+    if other != "pass":
+        check(timed(NANO, 1))
+        message = only(timed(turns, 3))
+        assert message.startswith(f"cycle 3, {name}, '{other} ")
+        assert f"its unit takes 4 cycles, as lanes take turns, and is busy with cycle 0, {name}, 'exp" in message
 
 
 def test_cycles_must_be_as_predicted(copy: Program) -> None:

@@ -201,6 +201,9 @@ class ChipConfig:
     """Vectors in the activation buffer of a plane: activations that many weight tiles meet are sent there once."""
     alus: tuple[AluConfig, ...]
     """The VXM's arithmetic units, in chain order."""
+    special_turns: int = 1
+    """Lanes that share one unit for the class `special`, in each ALU that has it, and take turns: a divisor of `lanes`.
+    The ALU takes such an instruction only every so many cycles, and is deeper by one less than that."""
     mxm_transposes: bool = True
     """Whether weights may be loaded as columns of the array, too: every column then takes whole vectors."""
     sxm_reach: SxmReach = SxmReach.FULL
@@ -242,6 +245,7 @@ class ChipConfig:
             known = all(isinstance(distance, int) and 0 <= distance < len(self.alus) for distance in alu.chain)
             _require(known, "alus.chain", f"ALU {number} chains {list(alu.chain)}: not in 0..{len(self.alus) - 1}")
         whole("imem_words", 4, 1 << 16)
+        whole("special_turns", 1, 16)
         whole("c2c_links", 0, 16)
         whole("c2c_width", 1, 64)
         _require(
@@ -252,6 +256,7 @@ class ChipConfig:
             "weight_streams",
             f"{self.weight_streams} does not divide lanes={self.lanes}",
         )
+        self._check_special_turns()
         self._check_reach()
         for name in ("mxm_transposes", "sxm_permutes", "ecc"):
             value = getattr(self, name)
@@ -260,6 +265,15 @@ class ChipConfig:
             isinstance(self.clock_mhz, int | float) and self.clock_mhz > 0,
             "clock_mhz",
             f"{self.clock_mhz!r} is not a positive number",
+        )
+
+    def _check_special_turns(self) -> None:
+        turns = self.special_turns
+        _require(self.lanes % turns == 0, "special_turns", f"{turns} does not divide lanes={self.lanes}")
+        _require(
+            turns == 1 or self.pipeline.alu_special > 1,
+            "pipeline.alu_special",
+            f"1 cycle is too few where special_turns is {turns}: operands wait in a register for their turn",
         )
 
     def _check_reach(self) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.isa import INSTRUCTIONS, Spec
 
@@ -96,10 +96,7 @@ class Timing:
         wherever it goes; SRAM, hops."""
         self.host_read = self.host_arrives + 2 + self.correct
         """From a read on the host port to its word there: two registers and the corrector stand before it."""
-        self.alu_depth = tuple(
-            max((getattr(pipe, f"alu_{op_class}") for op_class in alu.classes), default=pipe.alu_pass)
-            for alu in config.alus
-        )
+        self.alu_depth = tuple(max(map(self._class_depth, alu.classes), default=pipe.alu_pass) for alu in config.alus)
         """Per ALU, from sampled operands to the result register: its deepest class, so that results never collide."""
 
     @functools.cached_property
@@ -139,6 +136,14 @@ class Timing:
     def host_asks(self, queue: Queue) -> int:
         """From a read on the host port until the slice whose read queue this is reads; words arrive equally late."""
         return self.host_written + 1 + self._deepest - queue.hop
+
+    def turns(self, spec: Spec) -> int:
+        """Cycles for which an ALU can take no further instruction of the same class, from one of these on."""
+        return self.config.special_turns if spec.op_class is OpClass.SPECIAL else 1
+
+    def _class_depth(self, op_class: OpClass) -> int:
+        depth: int = getattr(self.config.pipeline, f"alu_{op_class}")
+        return depth + self.config.special_turns - 1 if op_class is OpClass.SPECIAL else depth
 
     def _row(self, spec: Spec, queue: Queue) -> Latency:
         i, pipe = self.dispatch, self.config.pipeline

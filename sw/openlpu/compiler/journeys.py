@@ -94,6 +94,9 @@ class Router:
                 values["d"] = self.destination(landing.column)
             dispatch = sample - after(latency.skew)
             journey.flight.dispatch(queue, dispatch, instruction(place.step.mnemonic, **values))
+            turns = self.timing.turns(BY_MNEMONIC[place.step.mnemonic])
+            if turns > 1:
+                journey.flight.hold(f"{queue.name} turns", dispatch, turns)
             sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
             x = Operand(Format.ALU, place.alu)
         journey.results[column] = self.write(journey.flight, landing, self.alus[chain[-1].alu], leaves)

@@ -53,6 +53,8 @@ class Flight:
     registers: dict[tuple[Key, int], Queue] = field(default_factory=dict)
     """(timeline, diagonal) of every register passed, and whose production passes it."""
     rides: list[Ride] = field(default_factory=list)
+    held: list[tuple[Key, int]] = field(default_factory=list)
+    """(timeline, offset) of everything else that is taken for a cycle."""
     clashes: bool = False
     """Two productions meet in one register: no start helps."""
 
@@ -61,6 +63,10 @@ class Flight:
         entry = Dispatch(queue, offset, instruction, step)
         if entry not in self.dispatches:
             self.dispatches.append(entry)
+
+    def hold(self, key: Key, offset: int, cycles: int) -> None:
+        """Take what `key` stands for, so many cycles long."""
+        self.held += [(key, offset + cycle) for cycle in range(cycles)]
 
     def ride(self, stream: Stream, producer: Queue, consumer: int, arrival: int) -> int:
         """Occupy `stream` from a producer's hop to that of a consumer, to be there in cycle `arrival`.
@@ -87,6 +93,7 @@ class Flight:
             ],
             self.registers,
             self.rides,
+            self.held,
             self.clashes,
         )
         moved.__dict__["claims"] = self.claims
@@ -100,14 +107,14 @@ class Flight:
     def claims(self) -> tuple[tuple[Key, int], ...]:
         """Everything the flight occupies, as (timeline, position relative to the start). Read once it is complete."""
         queues = {(entry.queue.name, entry.offset) for entry in self.dispatches}
-        return (*queues, *self.registers)
+        return (*queues, *self.registers, *self.held)
 
     @functools.cached_property
     def earliest_start(self) -> int:
         """The first start at which nothing is dispatched before cycle 0."""
         return max(0, -min(entry.offset for entry in self.dispatches))
 
-    def gap(self, count: int, limit: int = 16) -> int | None:
+    def gap(self, count: int, limit: int = 32) -> int | None:
         """The smallest distance at which `count` departures do not meet; None when there is none up to `limit`."""
         slots = {(entry.queue.name, entry.offset) for entry in self.dispatches}
         if self.clashes or len(slots) != len(self.dispatches):

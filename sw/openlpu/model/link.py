@@ -171,6 +171,7 @@ class _Resolution:
         self._check_barrier()
         self._place()
         self._check_text_source()
+        self._check_turns()
         self._resolve()
 
     # Time and place of every event.
@@ -212,6 +213,22 @@ class _Resolution:
             self.violations.append(
                 loser.violation(f"two producers of {stream} at hop {loser.queue.hop}: also {self.dispatches[first]}")
             )
+
+    def _check_turns(self) -> None:
+        """Lanes that share a unit must all have had their turn before it is needed again."""
+        if self.config.special_turns == 1:
+            return
+        before: dict[str, Dispatch] = {}
+        for dispatch in self.dispatches:
+            turns = self.timing.turns(dispatch.instruction.spec)
+            if turns == 1:
+                continue
+            last = before.get(dispatch.queue.name)
+            if last is not None and dispatch.cycle - last.cycle < turns:
+                self.violations.append(
+                    dispatch.violation(f"its unit takes {turns} cycles, as lanes take turns, and is busy with {last}")
+                )
+            before[dispatch.queue.name] = dispatch
 
     def _check_text_source(self) -> None:
         for place, fetch in self.text.sources.items():
