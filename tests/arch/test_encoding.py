@@ -26,7 +26,7 @@ from openlpu.arch.isa import (
     for_kind,
     instruction,
 )
-from openlpu.arch.presets import LAB32, NANO, PRESETS, ULX3S
+from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 QUICK = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -34,6 +34,11 @@ QUICK = settings(max_examples=400, deadline=None, suppress_health_check=[HealthC
 
 def E(index: int) -> Stream:  # noqa: N802  # the letter of the assembly text
     return Stream(Direction.EAST, index)
+
+
+ONE_STREAM = dataclasses.replace(NANO, name="one_stream", weight_streams=1)
+THREE_STREAMS = dataclasses.replace(NANO, name="three_streams", lanes=9, weight_streams=3)
+DEALT = instruction("gather_dealt", a=0, n=0, m=E(0), d=E(1), p=0)
 
 
 @QUICK
@@ -206,6 +211,10 @@ def test_every_operand_of_nanos_alus() -> None:
             "the ALU takes no byte there",
         ),
         (ULX3S, "mxm_e0.weights", instruction("lwt", g=0), "the config has no 'mxm_transposes'"),
+        (ONE_STREAM, "mem_e0.read", DEALT, "the config has no 'dealt_windows'"),
+        (THREE_STREAMS, "mem_e0.read", DEALT, "the config has no 'dealt_windows'"),
+        (THREE_STREAMS, "mxm_e0.weights", instruction("repeat", n=1, step=3), "step=3: not in -2..2"),
+        (NANO, "mem_e0.read", dataclasses.replace(DEALT, values=(*DEALT.values[:-1], 4)), "p=4: not in 0..3"),
         (
             ULX3S,
             "vxm.alu0",
@@ -230,6 +239,22 @@ def test_what_a_queue_does_not_hold(config: ChipConfig, queue: str, inst: Instru
     with pytest.raises(EncodingError) as caught:
         encoding(config).encode(inst, geometry(config).by_name[queue])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("config", [NANO, ONE_STREAM, THREE_STREAMS, TSP1], ids=lambda config: config.name)
+def test_row_groups_are_advanced_around(config: ChipConfig) -> None:
+    codec, groups = encoding(config), config.row_groups
+    low, high = codec.limits(FieldKind.STRIDE, QueueKind.MXM_WEIGHTS)
+    assert (low, high) == (1 - groups, groups - 1)
+    for g, step in product({0, groups // 2, groups - 1}, range(low, high + 1)):
+        load, met = instruction("lw_iw", g=g), []
+        for k in range(groups):
+            met.append(codec.advanced(load, k * step).number("g"))
+            assert codec.advanced(codec.advanced(load, k * step), step) == codec.advanced(load, (k + 1) * step)
+        assert met == [(g + k * step) % groups for k in range(groups)]
+    read = instruction("read", a=config.mem_words - 1, d=E(1))
+    assert codec.advanced(read, 2) == read.advanced(2)
+    assert codec.advanced(instruction("iw"), 1) == instruction("iw")
 
 
 @ALL

@@ -88,11 +88,13 @@ IN: dict[str, list[tuple[str, dict[str, Value]]]] = {
     "mem_e1.read": [
         ("read", {"a": 3, "d": Stream(E, 1)}),
         ("gather", {"a": 8, "n": 2, "m": Stream(W, 3), "d": Stream(E, 0)}),
+        ("gather_dealt", {"a": 8, "n": 2, "m": Stream(W, 3), "d": Stream(E, 0), "p": 0}),
     ],
     "mem_e1.write": [
         ("write", {"a": 3, "s": Stream(W, 5)}),
         ("scatter", {"a": 8, "n": 2, "m": Stream(E, 3), "s": Stream(W, 0)}),
         ("scatter", {"a": 8, "n": 2, "m": Stream(E, 3), "s": Stream(E, 3)}),
+        ("scatter_dealt", {"a": 8, "n": 2, "m": Stream(E, 3), "s": Stream(W, 0), "p": 0}),
     ],
     "mxm_e0.weights": [("lw", {"g": 0}), ("iw", {}), ("lw_iw", {"g": 0}), ("lwt", {"g": 0}), ("lwt_iw", {"g": 0})],
     "mxm_e0.acts": [("abc", {"s": Stream(E, 6)}), ("abl", {"a": 1, "s": Stream(E, 0)}), ("abr", {"a": 1})],

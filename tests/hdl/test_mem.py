@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.sim import Simulator
 from tests.hdl.units import UnitBench, pack, unpack
 
@@ -22,6 +22,8 @@ from openlpu.hdl import mem
 from openlpu.hdl.mem import MemSlice, data_stream, word_stream
 from openlpu.hdl.ram import Ram
 
+DEEP = dataclasses.replace(NANO, mem_words=1 << 15)
+"""Windows with more words than a dealt table can have in a slice."""
 SLOW = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=3, sram=3))
 EAGER = dataclasses.replace(NANO, pipeline=PipelineConfig(dispatch=0))
 UNEVEN = dataclasses.replace(NANO, mem_words=37)
@@ -124,10 +126,13 @@ def test_host_access(config: ChipConfig) -> None:
     async def bench(ctx: Any) -> None:
         vectors = rng.integers(-128, 128, (min(config.mem_words, 100), config.lanes))
         last = instruction("write", a=0, s=write.consumes[-1])
+        # What the map's tap holds means another slice.
+        elsewhere = instruction("gather_dealt", a=0, n=1, m=read.consumes[0], d=read.produces[0], p=1)
         ctx.set(dut.write_issue.word, encoding(config).encode(last, write))
-        ctx.set(dut.write_issue.valid, 1)
+        ctx.set(dut.read_issue.word, encoding(config).encode(elsewhere, read))
+        ctx.set(Cat(dut.write_issue.valid, dut.read_issue.valid), 0b11)
         await ctx.tick()
-        ctx.set(dut.write_issue.valid, 0)
+        ctx.set(Cat(dut.write_issue.valid, dut.read_issue.valid), 0)
         await ctx.tick().repeat(timing(config).latency(last.spec, write).retire)
         # A vector comes one cycle after what says where it goes.
         for address in range(len(vectors) + 1):
@@ -156,9 +161,10 @@ def test_host_access(config: ChipConfig) -> None:
     simulator.run()
 
 
-@pytest.mark.parametrize("config", [*CONFIGS, UNEVEN], ids=[*IDS, "uneven"])
+@pytest.mark.parametrize("config", [*CONFIGS, UNEVEN, DEEP], ids=[*IDS, "uneven", "deep"])
 def test_windows(config: ChipConfig) -> None:
-    """Scatters of every window size among writes, then gathers among reads: with offsets beyond the window."""
+    """Scatters of every window size among writes, then gathers among reads: with offsets beyond the window, in tables
+    of one slice and in dealt ones."""
     rng = np.random.default_rng(11)
     read, write = (geometry(config).of_kind(kind)[SLICE] for kind in (QueueKind.MEM_READ, QueueKind.MEM_WRITE))
     scattering = timing(config).latency(BY_MNEMONIC["scatter"], write)
@@ -173,25 +179,39 @@ def test_windows(config: ChipConfig) -> None:
     def window(n: int) -> int:
         return int(rng.integers(config.mem_words >> n)) << n
 
-    def place(n: int, base: int, sampled: int, stream: Stream) -> int:
+    def place(dealt: dict[str, int], n: int, base: int, sampled: int, stream: Stream) -> int | None:
         offset = int(rng.integers(1 << 16))
+        if dealt and rng.integers(2):
+            offset = offset // config.weight_streams * config.weight_streams + dealt["p"]
         lane_map = rng.integers(-128, 128, config.lanes)
         lane_map[:2] = [offset & 255, offset >> 8]
         bench.put(sampled, stream, lane_map)
-        return base + offset % (1 << n)
+        if not dealt:
+            return base + offset % (1 << n)
+        row, place = divmod(offset, config.weight_streams)
+        return base + row % (1 << n) if place == dealt["p"] else None
+
+    def share() -> tuple[str, dict[str, int]]:
+        """What follows a mnemonic, and the field that goes with it: as often as not of a dealt table."""
+        if not config.dealt_windows or rng.integers(2):
+            return "", {}
+        return "_dealt", {"p": int(rng.integers(config.weight_streams))}
 
     writes = min(4 * config.mem_words, 200)
     for cycle in range(writes):
         n = int(rng.choice(sizes))
         lane_map, source = (write.consumes[i] for i in rng.permutation(len(write.consumes))[:2])
         base, vector = window(n), rng.integers(-128, 128, config.lanes)
+        address: int | None = base
         if cycle % 2:
-            bench.at(cycle, write, "scatter", a=base, n=n, m=lane_map, s=source)
-            base = place(n, base, cycle + scattering.skew, lane_map)
+            suffix, dealt = share()
+            bench.at(cycle, write, f"scatter{suffix}", a=base, n=n, m=lane_map, s=source, **dealt)
+            address = place(dealt, n, base, cycle + scattering.skew, lane_map)
         else:
             bench.at(cycle, write, "write", a=base, s=source)
         bench.put(cycle + scattering.skew, source, vector)
-        memory[base] = vector.tolist()
+        if address is not None:
+            memory[address] = vector.tolist()
     first, expected = writes + 8, {}
     for cycle in range(first, first + 150):
         n = int(rng.choice(sizes))
@@ -199,11 +219,13 @@ def test_windows(config: ChipConfig) -> None:
         target = read.produces[rng.integers(len(read.produces))]
         address = base = window(n)
         if cycle % 3:
-            bench.at(cycle, read, "gather", a=base, n=n, m=lane_map, d=target)
-            address = place(n, base, cycle + gathering.skew, lane_map)
+            suffix, dealt = share()
+            bench.at(cycle, read, f"gather{suffix}", a=base, n=n, m=lane_map, d=target, **dealt)
+            address = place(dealt, n, base, cycle + gathering.skew, lane_map)
         else:
             bench.at(cycle, read, "read", a=base, d=target)
-        expected[target, cycle + gathering.func] = memory.get(address, [0] * config.lanes)
+        found = None if address is None else memory.get(address)
+        expected[target, cycle + gathering.func] = found or [0] * config.lanes
     bench.run(first + 160)
     assert bench.produced == expected
     assert bench.empty == []

@@ -263,11 +263,13 @@ class Belt:
         mnemonic = inst.spec.mnemonic
         match queue.kind:
             case QueueKind.MEM_READ:
-                place = (queue.index, inst.number("a") + self.offset(queue, inst))
-                self.drive(t + row.func, queue, inst.stream("d"), self.sram[place].copy())
+                word = self.word(queue, inst)
+                found = np.zeros(LANES, np.int8) if word is None else self.sram[queue.index, word].copy()
+                self.drive(t + row.func, queue, inst.stream("d"), found)
             case QueueKind.MEM_WRITE:
-                place, vector = (queue.index, inst.number("a") + self.offset(queue, inst)), at(inst.stream("s"))
-                self.later[t + row.state].append(lambda: self.sram.__setitem__(place, vector))
+                word, vector = self.word(queue, inst), at(inst.stream("s"))
+                if word is not None:
+                    self.later[t + row.state].append(lambda: self.sram.__setitem__((queue.index, word), vector))
             case QueueKind.MXM_WEIGHTS if mnemonic == "iw":
                 install = self.shadow.copy()
                 self.later[t + row.state].append(lambda: setattr(self, "array", install))
@@ -339,11 +341,16 @@ class Belt:
                 moved = [source[p] if 0 <= p < LANES else 0 for p in places]
                 self.drive(t + row.func, queue, inst.stream("d"), np.array(moved, np.int8))
 
-    def offset(self, queue: Any, inst: Instruction) -> int:
-        if inst.spec.mnemonic not in ("gather", "scatter"):
-            return 0
+    def word(self, queue: Any, inst: Instruction) -> int | None:
+        if inst.spec.mnemonic in ("read", "write"):
+            return inst.number("a")
         low, high = (int(byte) & 0xFF for byte in self.registers[queue.hop, inst.stream("m")][:2])
-        return int((low | high << 8) % 2 ** inst.number("n"))
+        offset = low | high << 8
+        if inst.spec.mnemonic.endswith("dealt"):
+            if offset % 4 != inst.number("p"):  # nano has four weight streams
+                return None
+            offset //= 4
+        return inst.number("a") + offset % 2 ** inst.number("n")
 
     def drive_word(self, cycle: int, queue: Any, stream: Stream, word: Any) -> None:
         for plane in range(4):
@@ -408,9 +415,14 @@ def random_program(build: Build, seed: int) -> Program:
         size, m, s = int(rng.integers(4)), f"e{int(rng.integers(2))}", f"e{int(rng.integers(2, 4))}"
         put("mem_e0.read", t, f"read a={int(rng.integers(8))} d={m}")
         put("mem_e1.read", t, f"read a={int(rng.integers(8))} d={s}")
-        put("mem_e2.write", t + 3, f"scatter a=0 n={size} m={m} s={s}")
-        put("mem_e3.read", t + 3, f"gather a=0 n={size} m={m} d={stream(either())}")
-        put("mem_e2.read", t + 6 + int(rng.integers(3)), f"gather a=0 n={size} m={m} d={stream(either())}")
+
+        def windowed(mnemonic: str, size: int = size, m: str = m) -> str:
+            dealt = f"_dealt p={int(rng.integers(4))}" if rng.integers(2) else ""
+            return f"{mnemonic}{dealt} a=0 n={size} m={m}"
+
+        put("mem_e2.write", t + 3, f"{windowed('scatter')} s={s}")
+        put("mem_e3.read", t + 3, f"{windowed('gather')} d={stream(either())}")
+        put("mem_e2.read", t + 6 + int(rng.integers(3)), f"{windowed('gather')} d={stream(either())}")
     for t in rng.integers(4, length, 12).tolist():
         for plane in range(4):
             put(f"mem_e{plane}.read", t + plane // 2, f"read a={int(rng.integers(8))} d=e{plane}")
@@ -513,7 +525,8 @@ def test_random_programs_do_the_same_as_moving_every_register(build: Build) -> N
         executed += assert_as_on_the_belt(random_program(build, seed))
     print(executed)
     units = {"read", "write", "lw", "iw", "abc", "shift", "permute", "distribute", *BELT_ALU}
-    units |= {"gather", "scatter", "lw_iw", "lwt", "lwt_iw", "abl", "abr", "rotate", "transpose", "select"}
+    units |= {"gather", "scatter", "gather_dealt", "scatter_dealt"}
+    units |= {"lw_iw", "lwt", "lwt_iw", "abl", "abr", "rotate", "transpose", "select"}
     units |= {"acc_set", "acc_add", "acc_set_out", "acc_add_out", "acc_out"}
     assert units - set(executed) == set()
 

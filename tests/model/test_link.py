@@ -339,8 +339,8 @@ WINDOW = {(0, a): np.array([a, 0, 0, 0], np.int8) for a in range(8)}
 
 
 @pytest.mark.parametrize(("cycle", "found"), [(4, "old"), (5, "collision"), (6, "new")])
-@pytest.mark.parametrize("line", ["write a=2 s=e3", "scatter a=0 n=2 m=e3 s=e3"])
-@pytest.mark.parametrize("reader", ["read a=2 d=e0", "gather a=2 n=0 m=e3 d=e0"])
+@pytest.mark.parametrize("line", ["write a=2 s=e3", "scatter a=0 n=2 m=e3 s=e3", "scatter_dealt a=2 n=1 m=e3 s=e3 p=2"])
+@pytest.mark.parametrize("reader", ["read a=2 d=e0", "gather a=2 n=0 m=e3 d=e0", "gather_dealt a=2 n=0 m=e3 d=e0 p=2"])
 def test_accessing_a_word_around_its_change(build: Build, cycle: int, found: str, line: str, reader: str) -> None:
     # alu0 drives the same vector in every cycle; what changes word 2 dispatches in cycle 4.
     schedule = {
@@ -362,13 +362,39 @@ def test_accessing_a_word_around_its_change(build: Build, cycle: int, found: str
 
 
 @pytest.mark.parametrize(
-    ("queue", "line"), [("mem_e0.read", "gather a=4 n=2 m=e3 d=e0"), ("mem_e0.write", "scatter a=4 n=2 m=e3 s=e3")]
+    ("queue", "line"),
+    [
+        ("mem_e0.read", "gather a=4 n=2 m=e3 d=e0"),
+        ("mem_e0.read", "gather_dealt a=4 n=2 m=e3 d=e0 p=1"),
+        ("mem_e0.write", "scatter a=4 n=2 m=e3 s=e3"),
+        ("mem_e0.write", "scatter_dealt a=4 n=2 m=e3 s=e3 p=1"),
+    ],
 )
 def test_every_word_of_a_window_holds_something(build: Build, queue: str, line: str) -> None:
     schedule = {"vxm.alu0": {0: "pass x=imm d=e3.byte"}, queue: {4: line}}
     check(build(schedule, image=WINDOW))
     image = {place: word for place, word in WINDOW.items() if place != (0, 6)}
     assert "word 6 of mem_e0 holds nothing yet" in only(build(schedule, image=image))
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_dealt_table_is_in_one_slice_at_a_time(build: Build, place: int) -> None:
+    """Row 9 of the table, in slices that have four words of it each, is word 2 of the one in place 1."""
+    schedule = {
+        "vxm.alu0": {0: "pass x=imm d=e3.byte imm=0x9", 1: "repeat n=8 gap=1"},
+        "mem_e0.write": {4: f"scatter_dealt a=4 n=2 m=e3 s=e3 p={place}"},
+        "mem_e0.read": {4: f"gather_dealt a=4 n=2 m=e3 d=e0 p={place}", 9: "read a=6 d=e1"},
+    }
+    # Lane 1 of the index is 9, too: its words come around, and its rows in the same place.
+    chip = GoldenChip(NANO)
+    Device(chip).load(build(schedule, image=WINDOW))
+    chip.run()
+    assert chip.trace is not None
+    found = {
+        p.stream.index: chip.trace.vectors[p.vector].tolist() for p in chip.trace.productions if p.stream.index < 2
+    }
+    assert found == ({0: [6, 0, 0, 0], 1: [9] * 4} if place == 1 else {0: [0] * 4, 1: [6, 0, 0, 0]})
+    assert [write.address for write in chip.trace.writes] == [6] * (place == 1)
 
 
 def test_a_scatter_defines_nothing(build: Build) -> None:
@@ -411,6 +437,25 @@ def test_an_activation_buffer_word_never_loaded(build: Build) -> None:
         "mxm_e0.acts": {7: "abl a=1 s=e0", 8: "abr a=1", 9: "abr a=2"},
     }
     assert only(build(schedule, image=ROWS)).endswith("word 2 of the activation buffer of mxm_e0 holds nothing yet")
+
+
+def test_the_last_row_group_installs_and_the_first_follows_it(build: Build) -> None:
+    """Three tiles by one load and one REPEAT; each can be used as soon as its last group has been loaded."""
+    half, cycles_ = dataclasses.replace(NANO, weight_streams=2), range(16)
+    for at, good in ((7, False), (8, True), (9, True)):
+        schedule = {
+            **{f"mem_e{i}.read": dict.fromkeys(cycles_, f"read a=0 d=e{i}") for i in (0, 1)},
+            "mxm_e0.weights": {6: "lw_iw g=0", 7: "repeat n=5 gap=1 step=1"},
+            "mxm_e0.acts": {at: "abc s=e0"},
+        }
+        program = build(schedule, image=ROWS, config=half)
+        if good:
+            check(program)
+            loads = [d.instruction.number("g") for d in link(program).dispatches if d.queue.name == "mxm_e0.weights"]
+            assert loads == [0, 1] * 3
+            assert len(link(program).weights) == 3
+        else:
+            assert only(program).endswith("no weights are installed in mxm_e0 yet")
 
 
 @pytest.mark.parametrize("load", ["lw", "lwt"])

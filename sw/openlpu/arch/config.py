@@ -317,6 +317,12 @@ class ChipConfig:
         """Groups of `weight_streams` rows that make the weights of a plane: as many loads a tile."""
         return self.lanes // self.weight_streams
 
+    @property
+    def dealt_windows(self) -> bool:
+        """Whether slices can share a table as they share weights, row k in the one for weight stream k mod
+        `weight_streams`: there is more than one, and the bits of k tell which."""
+        return self.weight_streams > 1 and self.weight_streams & (self.weight_streams - 1) == 0
+
     @functools.cached_property
     def digest(self) -> str:
         """Identity of the chip: 16 hexadecimal digits over every field but the name."""

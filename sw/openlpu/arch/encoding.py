@@ -116,6 +116,8 @@ class Encoding:
                 return bits_for(config.imem_words)
             case FieldKind.WINDOW:
                 return bits_for(config.mem_words.bit_length())
+            case FieldKind.PLACE:
+                return bits_for(config.weight_streams)
             case FieldKind.ROW_GROUP:
                 return bits_for(config.row_groups)
             case FieldKind.STREAM | FieldKind.GROUP:
@@ -156,6 +158,8 @@ class Encoding:
                 return 0, config.imem_words - 1
             case FieldKind.WINDOW:
                 return 0, config.mem_words.bit_length() - 1
+            case FieldKind.PLACE:
+                return 0, config.weight_streams - 1
             case FieldKind.ROW_GROUP:
                 return 0, config.row_groups - 1
             case FieldKind.LANE:
@@ -288,7 +292,7 @@ class Encoding:
             raise EncodingError(f"{queue.name}: {instruction.spec.mnemonic}: {lack}")
         if queue.kind is QueueKind.VXM and not instruction.spec.control:
             self._check_alu(instruction, queue)
-        if any(f.kind is FieldKind.WINDOW for f in instruction.spec.fields):
+        if instruction.spec.has(FieldKind.WINDOW):
             self._check_window(instruction, queue)
 
     def _check_stream(self, value: Value, spec: Spec, f: Field, queue: Queue, where: str) -> None:

@@ -71,6 +71,7 @@ class FieldKind(enum.Enum):
     ACT_ADDRESS = "address in the activation buffer"
     TEXT_ADDRESS = "address in the queue's instruction memory"
     WINDOW = "binary logarithm of the words in a window of the MEM slice"
+    PLACE = "place of the MEM slice among the `weight_streams` that share a table"
     ROW_GROUP = "group of `weight_streams` rows of the weight buffer"
     STREAM = "stream that the unit reaches"
     GROUP = "first stream of an aligned group of four"
@@ -114,7 +115,7 @@ class Spec:
     op_class: OpClass | None = None
     """The ALU data path that executes it; None for other units, and for `pass`, which every ALU executes."""
     option: str | None = None
-    """The field of `ChipConfig` that says whether its queues have it; None if they always do."""
+    """The field or property of `ChipConfig` that says whether its queues have it; None if they always do."""
     arity: int = 0
     """VXM only: the number of source operands (1: `y` must be nothing)."""
     control: bool = False
@@ -214,6 +215,7 @@ _FROM = Field("s", FieldKind.STREAM)
 _TO = Field("d", FieldKind.STREAM)
 _MAP = Field("m", FieldKind.STREAM)
 _WINDOW = Field("n", FieldKind.WINDOW)
+_PLACE = Field("p", FieldKind.PLACE)
 _FROM_GROUP = Field("s", FieldKind.GROUP)
 _TO_GROUP = Field("d", FieldKind.GROUP)
 _ACC = Field("a", FieldKind.ACC_ADDRESS)
@@ -287,6 +289,19 @@ _MEM = (
         stride="a",
     ),
     Spec(
+        "gather_dealt",
+        _READ,
+        10,
+        (_ADDRESS, _WINDOW, _MAP, _TO, _PLACE),
+        "As gather, from a table dealt out to weight_streams slices. Where the offset on stream m modulo "
+        "weight_streams is p: word offset / weight_streams, rounded down and modulo 2^n, of the window onto stream d; "
+        "else zeros.",
+        consumes=("m",),
+        produces=("d",),
+        stride="a",
+        option="dealt_windows",
+    ),
+    Spec(
         "write",
         _WRITE,
         8,
@@ -304,6 +319,17 @@ _MEM = (
         "m, as for gather.",
         consumes=("m", "s"),
         stride="a",
+    ),
+    Spec(
+        "scatter_dealt",
+        _WRITE,
+        10,
+        (_ADDRESS, _WINDOW, _MAP, _FROM, _PLACE),
+        "As scatter, into a table dealt out as for gather_dealt. Where the offset on stream m modulo weight_streams is "
+        "not p, nothing is written.",
+        consumes=("m", "s"),
+        stride="a",
+        option="dealt_windows",
     ),
 )
 

@@ -40,9 +40,11 @@ class Multiplication:
 
 @dataclass(frozen=True)
 class Gather:
-    """Row r of `outputs` [rows] is the vector of `window` [words, rows] that the vector `maps[r]` picks."""
+    """Row r of `outputs` [rows] is the vector of `window` [words, rows] that the vector `maps[r]` picks, or zeros where
+    the share of the table, `shares` [2, rows] as `semantics.share` has it, is another one."""
 
     maps: Indices
+    shares: Indices
     window: Indices
     outputs: Indices
 
@@ -50,9 +52,10 @@ class Gather:
 @dataclass(frozen=True)
 class Scatter:
     """`outputs` [words, rows] are the vectors of `window` [words, rows], but for the one in each row that the vector
-    `maps[r]` picks: it is `sources[r]`."""
+    `maps[r]` picks, if the share of the table is not another one: it is `sources[r]`."""
 
     maps: Indices
+    shares: Indices
     sources: Indices
     window: Indices
     outputs: Indices

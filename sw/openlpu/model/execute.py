@@ -56,11 +56,13 @@ class Execution:
                     tables[known.result][outputs] = known.apply(*operands, *parameters)
                 case Multiplication():
                     words[step.outputs] = semantics.multiply(vectors[step.inputs], self._weights(number, step, vectors))
-                case Gather(maps, window, outputs):
-                    vectors[outputs] = vectors[_picked(window, vectors[maps])]
-                case Scatter(maps, sources, window, outputs):
+                case Gather(maps, shares, window, outputs):
+                    found, here = _picked(window, vectors[maps], shares)
+                    vectors[outputs] = np.where(here[:, np.newaxis], vectors[found], np.int8(0))
+                case Scatter(maps, shares, sources, window, outputs):
                     vectors[outputs] = vectors[window]
-                    vectors[_picked(outputs, vectors[maps])] = vectors[sources]
+                    found, here = _picked(outputs, vectors[maps], shares)
+                    vectors[found[here]] = vectors[sources[here]]
         return vectors
 
     def _weights(self, number: int, step: Multiplication, vectors: Vector) -> NDArray[np.float32]:
@@ -75,6 +77,7 @@ class Execution:
         return weights
 
 
-def _picked(window: Indices, maps: Vector) -> Indices:
-    """The numbers in `window` [words, rows] that each row's map picks."""
-    return window[semantics.offsets(maps) % len(window), np.arange(window.shape[1])]
+def _picked(window: Indices, maps: Vector, shares: Indices) -> tuple[Indices, NDArray[np.bool_]]:
+    """The numbers in `window` [words, rows] that each row's map picks, and whether they are in its share of a table."""
+    word, here = semantics.picked(maps, shares, len(window))
+    return window[word, np.arange(window.shape[1])], here

@@ -56,14 +56,18 @@ class Trace:
 
     @property
     def writes(self) -> tuple[SramWrite, ...]:
-        """Every SRAM write, in order of cycles, scatters with the word they found; its value is
+        """Every SRAM write, in order of cycles, scatters with the word they found, if any; its value is
         `vectors[write.vector]`."""
-        return tuple(write if write.map is None else self._found(write, write.map) for write in self.linked.writes)
+        return tuple(found for write in self.linked.writes for found in self._found(write))
 
-    def _found(self, scatter: SramWrite, lane_map: int) -> SramWrite:
-        offset = int(semantics.offsets(self.vectors[lane_map : lane_map + 1])[0])
-        words = 1 << scatter.dispatch.instruction.number("n")
-        return dataclasses.replace(scatter, address=scatter.address + offset % words, map=None)
+    def _found(self, write: SramWrite) -> Iterator[SramWrite]:
+        if write.map is None:
+            yield write
+            return
+        inst = write.dispatch.instruction
+        word = semantics.picked_word(self.linked.config, inst, self.vectors[write.map])
+        if word is not None:
+            yield dataclasses.replace(write, address=write.address + word, map=None)
 
     def registers(self) -> Iterator[dict[tuple[int, Stream], tuple[Vector, Dispatch]]]:
         """For each cycle of the program, the valid stream registers: (hop, stream) to value and producer."""

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.geometry import QueueKind, Stream, geometry
-from openlpu.arch.isa import Format, Instruction, Operand
+from openlpu.arch.isa import FieldKind, Format, Instruction, Operand
 from openlpu.arch.program import Program
 from openlpu.arch.timing import Latency, timing
 from openlpu.model.dataflow import Indices, LinkedProgram, Production, SramWrite
 from openlpu.model.expand import Dispatch, Expansion
 from openlpu.model.places import placement_problems, port_words
+from openlpu.model.semantics import share
 from openlpu.model.text import Contents, FollowedText, follow, follow_program
 from openlpu.model.traffic import Traffic
 from openlpu.model.values import Values
@@ -314,7 +315,9 @@ class _Resolution:
             return (self._sampled_word(dispatch, _window(dispatch)[0], cycle),)
         (lane_map,) = self._samples(dispatch, row)
         window = self._window_vectors(dispatch, cycle, self._sampled_word)
-        return (None if window is None or lane_map is None else self.values.gathered(lane_map, window),)
+        if window is None or lane_map is None:
+            return (None,)
+        return (self.values.gathered(lane_map, window, share(self.config, dispatch.instruction)),)
 
     def _write(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
         *maps, source = self._samples(dispatch, row)
@@ -327,7 +330,7 @@ class _Resolution:
         held = self._window_vectors(dispatch, cycle - 1, self._stands)
         if held is None or source is None or lane_map is None:
             return (None,) * len(window)
-        return self.values.scattered(lane_map, source, held)
+        return self.values.scattered(lane_map, source, held, share(self.config, dispatch.instruction))
 
     def _window_vectors(
         self, dispatch: Dispatch, cycle: int, find: Callable[[Dispatch, tuple[int, int], int], Value]
@@ -528,7 +531,7 @@ def _window(dispatch: Dispatch) -> Sequence[tuple[int, int]]:
     """The SRAM words that a MEM instruction may access, by (slice, address)."""
     inst = dispatch.instruction
     first = inst.number("a")
-    words = 1 << inst.number("n") if inst.spec.mnemonic in ("gather", "scatter") else 1
+    words = 1 << inst.number("n") if inst.spec.has(FieldKind.WINDOW) else 1
     return [(dispatch.queue.index, address) for address in range(first, first + words)]
 
 

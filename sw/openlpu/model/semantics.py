@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openlpu.arch import numerics
-from openlpu.arch.config import GROUP
+from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.isa import FieldKind, Instruction
 from openlpu.arch.numerics import Words
 from openlpu.arch.program import Vector
 
@@ -75,9 +76,29 @@ def multiply(activations: Vector, weights: NDArray[np.float32]) -> Words:
 
 
 def offsets(maps: Vector) -> NDArray[np.intp]:
-    """The word that each map [rows, lanes] picks in a window: lane 0 plus 256 times lane 1, unsigned."""
+    """The word of a table that each map [rows, lanes] picks: lane 0 plus 256 times lane 1, unsigned."""
     lowest = maps.view(np.uint8)[:, :2].astype(np.intp)
     return lowest[:, 0] + 256 * lowest[:, 1]
+
+
+def share(config: ChipConfig, inst: Instruction) -> tuple[int, int]:
+    """Which words of a table the window of a MEM instruction holds: of so many the one in that place."""
+    return (config.weight_streams, inst.number("p")) if inst.spec.has(FieldKind.PLACE) else (1, 0)
+
+
+def picked(maps: Vector, shares: NDArray[np.intp], words: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """By row, the word that a map [rows, lanes] picks in a window of so many, and whether its share [2, rows] of the
+    table has what the map means."""
+    found = offsets(maps)
+    every, place = shares
+    return found // every % words, found % every == place
+
+
+def picked_word(config: ChipConfig, inst: Instruction, lane_map: Vector) -> int | None:
+    """The word of its window that a MEM instruction takes with a map; None where that means another slice."""
+    shares = np.array([share(config, inst)], np.intp).T
+    (word,), (here,) = picked(lane_map[np.newaxis], shares, 1 << inst.number("n"))
+    return int(word) if here else None
 
 
 def shift(vector: Vector, n: int) -> Vector:

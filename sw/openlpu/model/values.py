@@ -92,13 +92,19 @@ class Values:
         self._emit(level, operation, parameter, operands, outputs)
         return outputs
 
-    def gathered(self, lane_map: int, window: tuple[int, ...]) -> int:
-        """The vector of a window that a map picks."""
-        return self.moved(_GATHER, (lane_map, *window), len(window))[0]
+    def gathered(self, lane_map: int, window: tuple[int, ...], share: tuple[int, int]) -> int:
+        """The vector that a map picks, of a window that holds a share of a table (`semantics.share`)."""
+        level = self._ready((lane_map, *window)) + 1
+        result = self._vector(level)
+        self._emit(level, _GATHER, len(window), (*share, lane_map, *window), (result,))
+        return result
 
-    def scattered(self, lane_map: int, source: int, window: tuple[int, ...]) -> tuple[int, ...]:
-        """The vectors of a window once the one that a map picks is replaced by `source`."""
-        return self.moved(_SCATTER, (lane_map, source, *window), len(window), len(window))
+    def scattered(self, lane_map: int, source: int, window: tuple[int, ...], share: tuple[int, int]) -> tuple[int, ...]:
+        """The vectors of a window that holds a share of a table, the one that a map picks replaced by `source`."""
+        level = self._ready((lane_map, source, *window)) + 1
+        results = tuple(self._vector(level) for _ in window)
+        self._emit(level, _SCATTER, len(window), (*share, lane_map, source, *window), results)
+        return results
 
     def install(self, vectors: tuple[int, ...], transposed: bool) -> int:
         """Number of an installed array: its rows, or its columns if transposed."""
@@ -172,11 +178,11 @@ class Values:
             inputs, outputs = np.array(given, np.intp).T, np.array(made, np.intp).T
             step: Step | Gather | Scatter
             if operation == _GATHER:
-                inputs, outputs = vectors[inputs], vectors[outputs]
-                step = Gather(inputs[0], inputs[1:], outputs[0])
+                operands, outputs = vectors[inputs[2:]], vectors[outputs]
+                step = Gather(operands[0], inputs[:2], operands[1:], outputs[0])
             elif operation == _SCATTER:
-                inputs, outputs = vectors[inputs], vectors[outputs]
-                step = Scatter(inputs[0], inputs[1], inputs[2:], outputs)
+                operands, outputs = vectors[inputs[2:]], vectors[outputs]
+                step = Scatter(operands[0], inputs[:2], operands[1], operands[2:], outputs)
             else:
                 inputs = numbers[OPERATIONS[operation].source][inputs]
                 outputs = numbers[OPERATIONS[operation].result][outputs]

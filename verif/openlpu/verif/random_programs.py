@@ -275,9 +275,9 @@ class _Generator:
                 self.sampled.add((place, inst.number("a"), cycle + (latency.skew or 0)))
             case "write":
                 self.written[place][inst.number("a")] = state
-            case "scatter":
+            case "scatter" | "scatter_dealt":
                 self.written[place] |= dict.fromkeys(_window(inst), state)
-            case "gather":
+            case "gather" | "gather_dealt":
                 self.sampled |= {(place, address, cycle + (latency.skew or 0)) for address in _window(inst)}
             case "lw" | "lwt" | "lw_iw" | "lwt_iw":
                 self._load(place, inst)
@@ -332,11 +332,11 @@ class _Generator:
             return False
         sample, state = cycle + (latency.skew or 0), cycle + (latency.state or 0)
         match mnemonic:
-            case "read" | "gather":
+            case "read" | "gather" | "gather_dealt":
                 return self._defined(queue, _window(inst), sample)
             case "write":
                 return self._writable(queue, _window(inst), cycle, state)
-            case "scatter":
+            case "scatter" | "scatter_dealt":
                 window = _window(inst)
                 return self._defined(queue, window, state) and self._writable(queue, window, cycle, state)
             case "iw":
@@ -403,7 +403,7 @@ class _Generator:
         """An instruction with operands that are there, as far as that depends on one field alone; None if none is."""
         if queue.kind is QueueKind.VXM:
             return self._computation(queue, cycle, spec)
-        windowed = any(f.kind is FieldKind.WINDOW for f in spec.fields)
+        windowed = spec.has(FieldKind.WINDOW)
         base, bits = self._random_window(queue) if windowed else (0, 0)
         values: dict[str, Value] = {"a": base, "n": bits} if windowed else {}
         for f in spec.fields:

@@ -88,7 +88,7 @@ class Exposure:
     def _by_units(self, expansion: Expansion) -> Iterator[tuple[Queue, Stream, int]]:
         for dispatch in expansion.dispatches:
             inst, queue = dispatch.instruction, dispatch.queue
-            loads = any(field.kind is FieldKind.ROW_GROUP for field in inst.spec.fields)
+            loads = inst.spec.has(FieldKind.ROW_GROUP)
             for stream in set(queue.consumes if loads else inst.samples):
                 yield queue, stream, self._sampled(dispatch)
 
@@ -100,15 +100,15 @@ class Exposure:
                 yield fetch.queue, fetch.instruction.stream("s"), cycle
 
     def _word_read(self, dispatch: Dispatch) -> Word | None:
-        """The SRAM word that a dispatch reads; None if it computes."""
+        """The SRAM word that a dispatch puts onto a stream; None if it computes, or its map means another slice."""
         inst, queue = dispatch.instruction, dispatch.queue
         if queue.kind is not QueueKind.MEM_READ:
             return None
-        offset = 0
-        if inst.spec.mnemonic == "gather":
-            lane_map, _ = self.registers[self._sampled(dispatch)][queue.hop, inst.stream("m")]
-            offset = int(semantics.offsets(lane_map[None])[0]) % (1 << inst.number("n"))
-        return queue.index, inst.number("a") + offset
+        if not inst.spec.has(FieldKind.WINDOW):
+            return queue.index, inst.number("a")
+        lane_map, _ = self.registers[self._sampled(dispatch)][queue.hop, inst.stream("m")]
+        offset = semantics.picked_word(self._config, inst, lane_map)
+        return None if offset is None else (queue.index, inst.number("a") + offset)
 
     def _sampled(self, dispatch: Dispatch) -> int:
         return dispatch.cycle + (self._timing.latency(dispatch.instruction.spec, dispatch.queue).skew or 0)
