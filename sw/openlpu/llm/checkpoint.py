@@ -110,7 +110,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     tensors = _tensors(directory, problems)
     tokenizer = _tokenizer(directory / "tokenizer.json", problems)
     if shape is not None and tensors is not None:
-        problems += _tensor_problems(_expected_tensors(shape), tensors)
+        problems += _tensor_problems(shape, tensors)
     if shape is not None and tokenizer is not None:
         problems += _token_problems(shape, tokenizer)
     if problems or shape is None or tensors is None or tokenizer is None:
@@ -292,8 +292,11 @@ def _expected_tensors(shape: LlamaShape) -> dict[str, tuple[int, ...]]:
     return expected
 
 
-def _tensor_problems(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Float32Array]) -> list[str]:
+def _tensor_problems(shape: LlamaShape, tensors: Mapping[str, Float32Array]) -> list[str]:
+    if shape.layers > len(tensors):  # most likely a slip of the pen; a list of what is missing might have no end
+        return [f"config.json has num_hidden_layers {shape.layers}, but the weights are {len(tensors)} tensors in all"]
     problems = []
+    expected = _expected_tensors(shape)
     if missing := [name for name in expected if name not in tensors]:
         problems.append(f"the weights lack {_listed(missing)}")
     # Tied checkpoints may hold their output matrix all the same; it is the embedding.
