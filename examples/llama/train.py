@@ -248,6 +248,29 @@ def batch_of(tokens: torch.Tensor, step: int) -> torch.Tensor:
     return tokens[starts + torch.arange(CONTEXT + 1)]
 
 
+def keep(weights: Weights, optimiser: torch.optim.Optimizer, history: list[Progress]) -> None:
+    """Write a checkpoint."""
+    CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "weights": {name: value.detach() for name, value in weights.items()},
+        "optimiser": optimiser.state_dict(),
+        "history": [(entry.step, entry.train_loss, entry.held_out_loss) for entry in history],
+    }
+    torch.save(state, CHECKPOINT)
+
+
+def restore(weights: Weights, optimiser: torch.optim.Optimizer) -> list[Progress]:
+    """Read the checkpoint, if there is one, into weights and optimiser; what was found until then."""
+    if not CHECKPOINT.exists():
+        return []
+    state = torch.load(CHECKPOINT, weights_only=True)
+    with torch.no_grad():
+        for name, value in weights.items():
+            value.copy_(state["weights"][name])
+    optimiser.load_state_dict(state["optimiser"])
+    return [Progress(*values) for values in state["history"]]
+
+
 def train(tokens: torch.Tensor, held_out: torch.Tensor, steps: int) -> tuple[Weights, list[Progress]]:
     """Train from the last checkpoint, or from the start."""
     weights = {name: value.requires_grad_() for name, value in initial_weights().items()}
@@ -255,17 +278,10 @@ def train(tokens: torch.Tensor, held_out: torch.Tensor, steps: int) -> tuple[Wei
     norms = [value for value in weights.values() if value.ndim == 1]
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": norms, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.95))
-    history: list[Progress] = []
-    first = 0
-    if CHECKPOINT.exists():
-        state = torch.load(CHECKPOINT, weights_only=True)
-        with torch.no_grad():
-            for name, value in weights.items():
-                value.copy_(state["weights"][name])
-        optimiser.load_state_dict(state["optimiser"])
-        history = [Progress(*values) for values in state["history"]]
-        first = history[-1].step
-    start, total = time.monotonic(), 0.0
+    history = restore(weights, optimiser)
+    first = history[-1].step if history else 0
+    start = time.monotonic()
+    losses: list[float] = []
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = rate(step, steps)
@@ -274,23 +290,17 @@ def train(tokens: torch.Tensor, held_out: torch.Tensor, steps: int) -> tuple[Wei
         current.backward()
         torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
         optimiser.step()
-        total += current.item()
+        losses.append(current.item())
         done = step + 1
         if done % EVALUATE_EVERY == 0 or done == steps:
-            batches = done - (history[-1].step if history else 0)
-            history.append(Progress(done, total / batches, mean_loss(weights, held_out)))
-            total = 0.0
-            state = {
-                "weights": {name: value.detach() for name, value in weights.items()},
-                "optimiser": optimiser.state_dict(),
-                "history": [(entry.step, entry.train_loss, entry.held_out_loss) for entry in history],
-            }
-            CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, CHECKPOINT)
-            seconds = (time.monotonic() - start) / (done - first)
+            now = Progress(done, sum(losses) / len(losses), mean_loss(weights, held_out))
+            history.append(now)
+            losses.clear()
+            keep(weights, optimiser, history)
+            pace = (time.monotonic() - start) / (done - first)
             print(
-                f"step {done} of {steps}: loss {history[-1].train_loss:.4f}, held out {history[-1].held_out_loss:.4f},"
-                f" {seconds * 1000:.0f} ms a step",
+                f"step {done} of {steps}: loss {now.train_loss:.4f}, held out {now.held_out_loss:.4f},"
+                f" {pace * 1000:.0f} ms a step",
                 flush=True,
             )
     return {name: value.detach() for name, value in weights.items()}, history
