@@ -380,7 +380,7 @@ def test_no_truncated_file_of_weights_is_read(draft: Draft, tmp_path: Path) -> N
         assert problem.startswith("model.safetensors is damaged, or no safetensors file: ")
 
 
-@pytest.mark.parametrize("value", [None, True, 0, -1, 1.5, 3, 10**9, "silu", [], [1], {}, {"type": "default"}])
+@pytest.mark.parametrize("value", [None, True, 0, -1, 0.5, 1.5, 3, 10**9, "silu", [], [1], {}, {"type": "default"}])
 def test_no_value_in_a_config_is_a_bug(draft: Draft, tmp_path: Path, value: object) -> None:
     draft.write(tmp_path)
     for name in (*draft.config, "hidden_act", "attention_bias", "rope_parameters"):

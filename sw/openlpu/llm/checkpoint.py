@@ -180,11 +180,11 @@ def _shape(config: Mapping[str, Any], problems: list[str]) -> LlamaShape | None:
         value = number(field, default)
         if value != int(value):
             problems.append(f"config.json has {_what(field, value)}, but it must be a whole number")
-        return int(value)
+        return max(int(value), 1)
 
     def flag(field: str) -> bool:
         value = config.get(field)
-        if value not in (None, False, True):
+        if value is not None and not isinstance(value, bool):
             problems.append(f"config.json has {_what(field, value)}, but it must be true or false")
         return value is True
 
