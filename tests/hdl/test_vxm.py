@@ -71,7 +71,18 @@ DEEP = dataclasses.replace(
     ),
     pipeline=PipelineConfig(dispatch=2, alu_int=4, alu_i2f=7, alu_f2i=6, alu_fadd=9, alu_fmul=5, alu_special=5),
 )
-CONFIGS = pytest.mark.parametrize("config", [NANO, SHALLOW, DEEP], ids=lambda config: config.name)
+TURNS = dataclasses.replace(
+    NANO,
+    name="turns",
+    lanes=6,
+    weight_streams=2,
+    alus=(*NANO.alus[:-1], AluConfig(classes=(SPECIAL, INT))),
+    special_turns=3,
+    pipeline=PipelineConfig(alu_special=2),
+)
+SHARED = dataclasses.replace(TURNS, name="shared", alus=DEEP.alus, special_turns=2, pipeline=DEEP.pipeline)
+"""As deep as another class."""
+CONFIGS = pytest.mark.parametrize("config", [NANO, SHALLOW, DEEP, TURNS, SHARED], ids=lambda config: config.name)
 
 MEANING: Mapping[str, Callable[[Words, Words], Words]] = {
     "pass": lambda x, y: x,
@@ -143,6 +154,22 @@ def row(config: ChipConfig, alu: int) -> Latency:
 def operations(config: ChipConfig, alu: int) -> list[Spec]:
     classes = (None, *config.alus[alu].classes)
     return [spec for spec in SPECS if spec.op_class in classes]
+
+
+class Turns:
+    """Which operations an ALU may begin when, as lanes take turns."""
+
+    def __init__(self, config: ChipConfig, alu: int) -> None:
+        self._all = operations(config, alu)
+        self._turns = config.special_turns
+        self._free = 0
+
+    def choose(self, rng: np.random.Generator, cycle: int) -> Spec:
+        choices = [spec for spec in self._all if spec.op_class is not SPECIAL or cycle >= self._free]
+        spec = choices[rng.integers(len(choices))]
+        if spec.op_class is SPECIAL:
+            self._free = cycle + self._turns
+        return spec
 
 
 def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Words:
@@ -285,10 +312,10 @@ def test_every_operation_with_an_operand_pair_every_cycle(config: ChipConfig) ->
         alu = config.alus[queue.index]
         if not (alu.writes and WORD in alu.x and WORD in alu.y):
             continue
-        choices = operations(config, queue.index)
-        met |= {spec.mnemonic for spec in choices}
+        turns = Turns(config, queue.index)
+        met |= {spec.mnemonic for spec in operations(config, queue.index)}
         for cycle in range(rounds):
-            spec = choices[rng.integers(len(choices))]
+            spec = turns.choose(rng, cycle)
             sources = {"x": Operand(Format.WORD, firsts[0])}
             if spec.arity == 2:
                 sources["y"] = Operand(Format.WORD, firsts[1])
@@ -324,7 +351,7 @@ def test_random_programs(config: ChipConfig) -> None:
                 if rng.integers(4) == 0:
                     del taps[cycle, Stream(direction, index + int(rng.integers(GROUP)))]
     for queue in queues(config):
-        choices = operations(config, queue.index)
+        turns = Turns(config, queue.index)
         places = [Operand(Format.BYTE, stream) for stream in queue.produces]
         places += [Operand(Format.WORD, stream) for stream in queue.produces if stream.index % GROUP == 0]
         if {stream.direction for stream in queue.produces} == set(Direction):
@@ -335,7 +362,7 @@ def test_random_programs(config: ChipConfig) -> None:
         for cycle in range(rounds):
             if rng.integers(8) == 0:
                 continue
-            spec = choices[rng.integers(len(choices))]
+            spec = turns.choose(rng, cycle)
             x = random_operand(rng, config, queue, "x")
             y = random_operand(rng, config, queue, "y") if spec.arity == 2 else NOTHING
             imm = int(draw(rng, (1,)).view(np.uint32)[0]) if IMMEDIATE in (x, y) else 0

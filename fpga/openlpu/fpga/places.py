@@ -18,7 +18,7 @@ from .device import Device
 
 __all__ = ["place_blocks"]
 
-_LANE = re.compile(r"\.(?:lane|sram|accumulator)(\d+)\.")
+_LANE = re.compile(r"\.(?:lane|sram|accumulator)(\d+)[._]")
 _COLUMNS = re.compile(r"\.dot_products(\d+)\.")
 
 

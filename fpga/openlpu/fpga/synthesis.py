@@ -83,7 +83,7 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[Share]:
         raise ValueError(
             f"config '{config.name}': pipeline.multiply is {config.pipeline.multiply}, and an ECP5's multipliers take 1"
         )
-    inferred = config.lanes * sum(_inferred(alu.classes) for alu in config.alus)
+    inferred = sum(_inferred(config, alu.classes) for alu in config.alus)
     if inferred > dsp:
         raise ValueError(f"config '{config.name}': its ALUs need {inferred} multipliers, and the device has {dsp}")
     columns = [*dot_product_columns(config)] * (config.mxm_planes * config.hemispheres)
@@ -169,10 +169,11 @@ def area(cells: Mapping[str, int]) -> Area:
     )
 
 
-def _inferred(classes: Collection[OpClass]) -> int:
-    """How many multipliers Yosys finds in one lane of an ALU."""
+def _inferred(config: ChipConfig, classes: Collection[OpClass]) -> int:
+    """How many multipliers Yosys finds in all lanes of an ALU, and in the units that they share."""
     products = 4 if OpClass.IMUL in classes else 2 if OpClass.FMUL in classes else 0
-    return products + (6 if OpClass.SPECIAL in classes else 0)
+    special = 6 if OpClass.SPECIAL in classes else 0
+    return config.lanes * products + config.lanes // config.special_turns * special
 
 
 def _instances(cells: Mapping[str, Mapping[str, int]], top: str) -> Counter[str]:

@@ -147,10 +147,14 @@ class LaneAlu(SharedComponent):
     must be 0. The first register holds the operands, whose multiplexers are long, unless it is the only one. `o` is
     chosen from the registers behind the last of the `depth` clock edges. Nothing is reset: whatever enters leaves.
 
+    Without a unit of its own for special functions it has ports to one: `special_x`, the operand from the first
+    register, and `special_o`, the result in the cycle in which it is to be at `o`.
+
     Parameters
     ----------
     classes : the operation classes that it computes; `pass` comes with any
     depth : cycles from operands to result, at least 1
+    special_elsewhere : class `special` is computed elsewhere; then `depth` is at least 2
 
     Raises
     ------
@@ -162,17 +166,21 @@ class LaneAlu(SharedComponent):
     y: Signal
     control: data.View
     o: Signal
+    special_x: Signal
+    special_o: Signal
 
-    def __init__(self, *, classes: Sequence[OpClass], depth: int) -> None:
+    def __init__(self, *, classes: Sequence[OpClass], depth: int, special_elsewhere: bool = False) -> None:
         if depth < 1:
             raise ValueError(f"LaneAlu: depth must be at least 1 cycle, not {depth!r}")
         self._depth = depth
         self._operations = _operations(classes)
         self._layout = control_layout(classes)
+        self._elsewhere = ("special",) if special_elsewhere else ()
         super().__init__(
-            {"x": In(32), "y": In(32), "control": In(self._layout), "o": Out(32)},
-            like=(frozenset(classes), depth),
-            module_name="_".join(("lane_alu", *sorted(classes), str(depth))),
+            {"x": In(32), "y": In(32), "control": In(self._layout), "o": Out(32)}
+            | ({"special_x": Out(32), "special_o": In(32)} if special_elsewhere else {}),
+            like=(frozenset(classes), depth, special_elsewhere),
+            module_name="_".join(("lane_alu", *sorted(classes), str(depth), *("turns" for _ in self._elsewhere))),
         )
 
     def body(self) -> Module:
@@ -185,6 +193,11 @@ class LaneAlu(SharedComponent):
             m.d.sync += [x.eq(self.x), y.eq(self.y), control.eq(self.control)]
         results, chosen = [], []
         for name in self._layout.members:
+            if name in self._elsewhere:
+                m.d.comb += self.special_x.eq(x)
+                chosen.append(delayed(m, f"{name}_chosen", control[name].chosen, self._depth - 1))
+                results.append(self.special_o)
+                continue
             m.submodules[name] = unit = _UNITS[name](depth=max(self._depth - 1, 1))
             settings = control[name]
             tied = {port: self._tied(name, port, settings[port]) for port, _ in settings.shape() if port != "chosen"}

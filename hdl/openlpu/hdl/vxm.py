@@ -22,6 +22,7 @@ from .alu import operation
 from .decode import part, queue_ports
 from .dispatch import Dispatch, relay_registers
 from .signals import delayed, relayed, select
+from .special_turns import SpecialTurns, takes_turns
 from .vxm_lane import VxmLane, alu_layout, operand_streams
 
 __all__ = ["Vxm"]
@@ -64,8 +65,10 @@ class Vxm(wiring.Component):
     def _elaborate_lanes(self, m: Module, controls: list[Signal]) -> None:
         """Give every lane its bytes of the streams, and collect what it makes."""
         relays = relayed(m, "vxm", "control", Cat(controls), self._config.lanes, relay_registers(self._config))
+        lanes: list[Any] = []
         for i, told in enumerate(relays):
             m.submodules[f"lane{i}"] = lane = VxmLane(config=self._config)
+            lanes.append(lane)
             first = 0
             for queue, control in zip(self._queues, controls, strict=True):
                 name = part(queue)
@@ -79,6 +82,24 @@ class Vxm(wiring.Component):
                         getattr(lane, f"{name}_o").word_select(position % GROUP, 8)
                     )
 
+        for queue in self._queues:
+            if takes_turns(self._config, queue):
+                for i in range(0, len(lanes), self._config.special_turns):
+                    self._elaborate_turns(m, queue, i, lanes[i:][: self._config.special_turns])
+
+    def _elaborate_turns(self, m: Module, queue: Queue, number: int, lanes: list[Any]) -> None:
+        """The unit for special functions that lanes from `number` on share."""
+        name = part(queue)
+        unit = SpecialTurns(config=self._config, queue=queue)
+        m.submodules[f"lane{number}_{name}_special"] = unit
+        told = getattr(lanes[0], f"{name}_control")
+        m.d.comb += [unit.begins.eq(told.begins), unit.op.eq(told.operation.special.op)]
+        for turn, lane in enumerate(lanes):
+            m.d.comb += [
+                unit.x[turn].eq(getattr(lane, f"{name}_special_x")),
+                getattr(lane, f"{name}_special_o").eq(unit.o[turn]),
+            ]
+
     def _elaborate_control(self, m: Module, queue: Queue, dispatch: Dispatch) -> Value:
         """What the lanes are told of an instruction."""
         config, instruction = self._config, dispatch.instruction
@@ -90,6 +111,8 @@ class Vxm(wiring.Component):
             control.operation.as_value().eq(select([instruction.is_(mnemonic) for mnemonic in mnemonics], operations)),
             control.narrow.eq(byte.any()),
         ]
+        if takes_turns(config, queue):
+            m.d.comb += control.begins.eq(dispatch.ahead & control.operation.special.chosen)
         for source in ("x", "y"):
             byte, word, chained = self._operand(queue, dispatch, source)
             choice = control[source]

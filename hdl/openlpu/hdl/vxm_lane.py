@@ -22,6 +22,7 @@ from .decode import part
 from .dispatch import local_registers
 from .shared import SharedComponent
 from .signals import delayed, named, select
+from .special_turns import takes_turns
 
 __all__ = ["VxmLane", "alu_layout", "operand_streams"]
 
@@ -41,6 +42,7 @@ def alu_layout(config: ChipConfig, queue: Queue) -> data.StructLayout:
     `x`, `y` : the operand, see below.
     `operation` : of `control_layout`.
     `narrow` : what goes to streams is the nearest int8.
+    `begins` : there is an instruction, and it computes a special function; only where lanes take turns.
 
     Of an operand, one bit a choice:
     `grouped` : the groups of streams that it is, or is one of.
@@ -54,6 +56,7 @@ def alu_layout(config: ChipConfig, queue: Queue) -> data.StructLayout:
             **{source: _operand_layout(config, queue, source) for source in ("x", "y")},
             "operation": control_layout(config.alus[queue.index].classes),
             "narrow": 1,
+            "begins": int(takes_turns(config, queue)),
         }
     )
 
@@ -79,6 +82,7 @@ class VxmLane(SharedComponent):
 
     `{alu}_control` : an `alu_layout`, one register in front of the operands, if there is any behind the decoder.
     `{alu}_streams` : the lane's bytes of the streams that the ALU consumes, if any.
+    `{alu}_special_x`, `{alu}_special_o` : those of its `LaneAlu`, if lanes take turns.
     `{alu}_o` : what the ALU gives to streams, if it may: its result, `PipelineConfig.outputs` cycles later.
     """
 
@@ -92,6 +96,9 @@ class VxmLane(SharedComponent):
                 ports[f"{part(queue)}_streams"] = In(8 * len(queue.consumes))
             if queue.produces:
                 ports[f"{part(queue)}_o"] = Out(8 * _BYTES)
+            if takes_turns(config, queue):
+                ports[f"{part(queue)}_special_x"] = Out(8 * _BYTES)
+                ports[f"{part(queue)}_special_o"] = In(8 * _BYTES)
         super().__init__(ports, like=(), module_name="vxm_lane")
 
     def body(self) -> Module:
@@ -107,13 +114,19 @@ class VxmLane(SharedComponent):
         registered = delayed(m, f"{name}_control", given.as_value(), local_registers(self._config))
         control = data.View(alu_layout(self._config, queue), registered)
         depth = timing(self._config).alu_depth[queue.index]
-        m.submodules[name] = alu = LaneAlu(classes=self._config.alus[queue.index].classes, depth=depth)
+        classes, turns = self._config.alus[queue.index].classes, takes_turns(self._config, queue)
+        m.submodules[name] = alu = LaneAlu(classes=classes, depth=depth, special_elsewhere=turns)
         m.d.comb += [
             alu.x.eq(self._operand(m, queue, "x", control.x, results)),
             alu.y.eq(self._operand(m, queue, "y", control.y, results)),
             alu.control.eq(control.operation),
             results[queue.index].eq(alu.o),
         ]
+        if turns:
+            m.d.comb += [
+                getattr(self, f"{name}_special_x").eq(alu.special_x),
+                alu.special_o.eq(getattr(self, f"{name}_special_o")),
+            ]
         if queue.produces:
             narrow = delayed(m, f"{name}_narrow", control.narrow, depth)
             nearest = _saturated(alu.o)
