@@ -13,9 +13,10 @@ MIRRORED = dataclasses.replace(
     hemispheres=2,
     mxm_planes=2,
     weight_streams=2,
+    special_turns=4,
     pipeline=PipelineConfig(dispatch=0, sram=2, multiply=2, tree_levels=1),
 )
-"""Two hemispheres with two planes each, no dispatch registers, deep memories and arrays."""
+"""Two hemispheres with two planes each, no dispatch registers, deep memories and arrays, lanes that take turns."""
 
 UNEVEN = dataclasses.replace(
     NANO,

@@ -2,6 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """Random chips, small enough to be built in a minute or so: every field that has RTL, as nobody would combine them."""
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from typing import TypeVar
@@ -19,7 +20,7 @@ def random_config(seed: int) -> ChipConfig:
     rng = random.Random(seed)
     lanes, streams = rng.choice(_LANES), GROUP * rng.choice((1, 1, 1, 2))
     mem_slices, alus = rng.randint(1, _MOST_SLICES), _random_alus(rng)
-    return ChipConfig(
+    config = ChipConfig(
         name=f"random_{seed}",
         lanes=lanes,
         streams=streams,
@@ -39,6 +40,13 @@ def random_config(seed: int) -> ChipConfig:
         ecc=seed % 2 == 0,
         clock_mhz=100.0,
     )
+    return dataclasses.replace(config, special_turns=_random_turns(seed, config))
+
+
+def _random_turns(seed: int, config: ChipConfig) -> int:
+    """How many lanes share a unit for special functions, where they can."""
+    possible = [n for n in range(1, config.lanes + 1) if config.lanes % n == 0]
+    return 1 if config.pipeline.alu_special == 1 else random.Random(seed).choice(possible)
 
 
 def _random_table(seed: int, streams: int, mem_slices: int) -> tuple[tuple[int, ...], ...] | None:

@@ -138,6 +138,8 @@ class _Generator:
         self.accumulators: set[tuple[int, int]] = set()
         self.results: set[tuple[int, int]] = set()
         """(ALU, cycle) of every result."""
+        self.turns_end: dict[int, int] = {}
+        """By ALU, the cycle from which its lanes may take turns again."""
 
     def program(self) -> Program:
         for cycle in range(self.length):
@@ -241,6 +243,7 @@ class _Generator:
     def _begin_habit(self, queue: Queue, cycle: int, inst: Instruction) -> None:
         _, widest = self.encoding.limits(FieldKind.GAP, queue.kind)
         gap = self.random.choice((1, 1, 1, 1, 2, 3, self.random.randint(1, widest), widest))
+        gap = max(gap, self.timing.turns(inst.spec))
         left = 1 if gap > 3 else self.random.choice((1, 1, 2, 3, 8))
         step = 0
         if inst.spec.stride is not None:
@@ -293,6 +296,8 @@ class _Generator:
                 self.accumulators.add((place, inst.number("a")))
         if queue.kind is QueueKind.VXM and not inst.spec.control:
             self.results.add((place, state))
+            if self.timing.turns(inst.spec) > 1:
+                self.turns_end[place] = cycle + self.timing.turns(inst.spec)
 
     def _load(self, plane: int, inst: Instruction) -> None:
         """Note a group of the shadow buffer; an array of rows and columns mixed is never installed."""
@@ -354,6 +359,8 @@ class _Generator:
                 held_already = mnemonic.startswith("acc_set") or (queue.index, inst.number("a")) in self.accumulators
                 return held_already and (mnemonic == "acc_out" or (queue.index, sample) in self.sums)
             case _ if queue.kind is QueueKind.VXM:
+                if self.timing.turns(inst.spec) > 1 and cycle < self.turns_end.get(queue.index, 0):
+                    return False
                 chained = [o.place for o in (inst.operand("x"), inst.operand("y")) if o.format is Format.ALU]
                 return all((alu, sample) in self.results for alu in chained)
             case _:
