@@ -70,6 +70,11 @@ def test_a_vector_is_as_good_as_its_worst_word(lanes: int) -> None:
     assert code.decode(stored ^ lost ^ others) == (stored ^ lost, Verdict.UNCORRECTABLE)
 
 
+def test_a_vector_of_zeros_has_check_bits_of_zeros() -> None:
+    """A MEM slice makes such vectors without an encoder."""
+    assert vector_code(dataclasses.replace(NANO, ecc=True)).encode(0) == 0
+
+
 def test_without_ecc_a_vector_is_stored_as_it_is() -> None:
     code = vector_code(NANO)
     assert (code.bits, code.check_bits, code.words) == (8 * NANO.lanes, 0, ())

@@ -249,8 +249,11 @@ class _Generator:
         if inst.spec.stride is not None:
             unit = 1 << inst.number("n") if inst.spec.has(FieldKind.WINDOW) else 1
             low, high = self.encoding.limits(inst.spec.kind_of(inst.spec.stride), queue.kind)
-            target = self._number(low, high) // unit * unit
-            step = self.random.choice((0, unit, -unit, target - inst.number(inst.spec.stride)))
+            address = inst.number(inst.spec.stride)
+            target, farthest = self._number(low, high) // unit * unit, (high + 1) // unit * unit - unit
+            # From end to end is as far as a step goes.
+            ends = farthest if address == low else low
+            step = self.random.choice((0, unit, -unit, target - address, ends - address))
         self.habits[queue.name] = _Habit(inst, cycle + gap, gap, step, left)
 
     def _again(self, queue: Queue, cycle: int, habit: _Habit) -> None:
