@@ -31,6 +31,7 @@ from openlpu.runtime.driver import open_device
 
 ROOMY_NANO = dataclasses.replace(NANO, mem_words=2048, imem_words=4096)
 CONFIGS = (ROOMY_NANO, ULX3S, LAB32)
+THREE_GROUPS = dataclasses.replace(ROOMY_NANO, name="three_groups", lanes=6, weight_streams=2, act_depth=16)
 
 
 def random_requantise(rng: np.random.Generator, lanes: int, scale: float) -> Requantise:
@@ -120,9 +121,10 @@ def test_raw_sums_are_int32() -> None:
         np.testing.assert_array_equal(found, values.astype(np.int64) @ weights.astype(np.int64))
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_text_unrolls_to_the_schedule(config: ChipConfig) -> None:
-    kernels = lower(gemm(12, 20, 10, seed=1), config)
+@pytest.mark.parametrize("rows", [1, 12])
+@pytest.mark.parametrize("config", [*CONFIGS, THREE_GROUPS], ids=lambda config: config.name)
+def test_text_unrolls_to_the_schedule(config: ChipConfig, rows: int) -> None:
+    kernels = lower(gemm(rows, 20, 10, seed=1), config)
     scheduled = schedule(kernels, Placement(kernels, config), config)
     text = assemble(scheduled.dispatches, scheduled.cycles, config)
     unrolled = {}
@@ -134,6 +136,19 @@ def test_text_unrolls_to_the_schedule(config: ChipConfig) -> None:
         for name, runs in scheduled.dispatches.items()
     }
     assert unrolled == scheduled_pairs
+
+
+@pytest.mark.parametrize(
+    ("config", "size"), [(ULX3S, 64), (LAB32, 320), (THREE_GROUPS, 64)], ids=lambda value: getattr(value, "name", None)
+)
+def test_tiles_that_flow_without_a_gap_share_a_word_of_text(config: ChipConfig, size: int) -> None:
+    """A product of one row does nothing but load weights, most of the time without a stop."""
+    program = compile_graph(gemm(1, size, size, seed=1), config)
+    for queue in geometry(config).of_kind(QueueKind.MXM_WEIGHTS):
+        text = program.text[queue.name]
+        groups = [d.instruction.number("g") for d in expand(config, queue, text).dispatches]
+        assert groups == [*range(config.row_groups)] * (len(groups) // config.row_groups)
+        assert 2 * len(text) < len(groups), text
 
 
 def test_no_word_is_given_to_two_things() -> None:

@@ -11,6 +11,7 @@ import dataclasses
 import pytest
 from amaranth.hdl import Module, Value
 
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import NANO
 from openlpu.hdl.icu import InstructionQueue
@@ -19,6 +20,8 @@ from openlpu.verif.formal.prover import Mode, Proof, Verdict, prove
 from openlpu.verif.formal.queues import QueueLaws
 
 CONFIG = dataclasses.replace(NANO, imem_words=8)
+AROUND = dataclasses.replace(CONFIG, lanes=6, weight_streams=2)
+"""Three row groups, so that an address which comes around is no matter of bits alone."""
 QUEUES = geometry(CONFIG).by_name
 QUEUE = QUEUES["mxm_e0.accs"]
 ONE_OF_A_KIND = {queue.kind: queue.name for queue in QUEUES.values()}.values()
@@ -30,14 +33,18 @@ def ask(laws: QueueLaws, mode: Mode, depth: int) -> Proof:
     return prove(laws, laws.inputs, mode=mode, depth=depth, watched=laws.watched, chosen=laws.chosen, cut=laws.cut)
 
 
-def assert_proven(name: str) -> None:
-    proof = ask(QueueLaws(CONFIG, QUEUES[name]), Mode.UNBOUNDED, 2)
+def assert_proven(name: str, config: ChipConfig = CONFIG) -> None:
+    proof = ask(QueueLaws(config, geometry(config).by_name[name]), Mode.UNBOUNDED, 2)
     assert proof.verdict is Verdict.PROVEN, proof.log
 
 
 @pytest.mark.parametrize("name", ["mxm_e0.accs", "mem_e0.read"])
 def test_every_instruction_is_dispatched_in_its_cycle(name: str) -> None:
     assert_proven(name)
+
+
+def test_row_groups_come_around() -> None:
+    assert_proven("mxm_e0.weights", AROUND)
 
 
 @pytest.mark.regress
@@ -63,6 +70,18 @@ class LongerNops(QueueLaws):
 class RepeatsInPlace(QueueLaws):
     def advanced(self, m: Module, word: Value, step: Value) -> Value:
         return word
+
+
+class StraightQueue(InstructionQueue):
+    """A queue that goes on behind the last row group."""
+
+    def _around(self, group: Value) -> Value:
+        return group
+
+
+def test_a_queue_whose_row_groups_do_not_come_around_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "InstructionQueue", StraightQueue)
+    assert_refuted(QueueLaws(AROUND, geometry(AROUND).by_name["mxm_e0.weights"], inductive=False))
 
 
 @pytest.mark.parametrize("laws", [LongerNops, RepeatsInPlace])

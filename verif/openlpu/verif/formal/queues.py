@@ -15,6 +15,7 @@ from amaranth.hdl import Array, Assert, Assume, Cat, Elaboratable, Module, Mux, 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import bits_for, encoding
 from openlpu.arch.geometry import Queue
+from openlpu.arch.isa import FieldKind
 from openlpu.hdl.decode import Decoder
 from openlpu.hdl.icu import InstructionQueue, notify_registers, release_registers
 from openlpu.hdl.shared import ports_of
@@ -110,7 +111,8 @@ class QueueLaws(Elaboratable):
         return n
 
     def advanced(self, m: Module, word: Value, step: Value) -> Value:
-        """A unit instruction with its address moved by a step; as it is, if it has none."""
+        """A unit instruction with its address moved by a step, a row group modulo their number; as it is, if it has
+        none."""
         moved = Signal(len(word), name="moved")
         m.d.comb += moved.eq(word)
         decoder = self._decoder(word)
@@ -118,9 +120,12 @@ class QueueLaws(Elaboratable):
             if spec.stride is not None:
                 slot = decoder.slot(spec.mnemonic, spec.stride)
                 end = slot.lsb + slot.width
-                address = (word[slot.lsb : end] + step)[: slot.width]
+                address = word[slot.lsb : end] + step
+                if slot.field.kind is FieldKind.ROW_GROUP:
+                    # No step takes away as much as there are groups.
+                    address = (address + self._config.row_groups).as_unsigned() % self._config.row_groups
                 with m.If(decoder.is_(spec.mnemonic)):
-                    m.d.comb += moved.eq(Cat(word[: slot.lsb], address, word[end:]))
+                    m.d.comb += moved.eq(Cat(word[: slot.lsb], address[: slot.width], word[end:]))
         return moved
 
     def _specification(self, m: Module, phase: Signal, place: Signal, now: Value) -> None:
