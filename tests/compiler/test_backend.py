@@ -155,7 +155,7 @@ def test_no_word_is_given_to_two_things() -> None:
     kernels = lower(gemm(3, 40, 20, 0), ULX3S)
     placement = Placement(kernels, ULX3S)
     scheduled = schedule(kernels, placement, ULX3S)
-    verify_words(scheduled.dispatches, placement.image, ULX3S)
+    verify_words(scheduled.dispatches, placement.image, set(), ULX3S)
     queue, run = next(
         (q, r) for q in geometry(ULX3S).of_kind(QueueKind.MEM_WRITE) for r in scheduled.dispatches.get(q.name, ())
     )
@@ -164,7 +164,7 @@ def test_no_word_is_given_to_two_things() -> None:
         ({queue.name: [run]}, {(queue.index, run.instruction.number("a")): np.zeros(16, np.int8)}),
     ):
         with pytest.raises(InternalCompilerError, match=f"of {queue.unit} is given to two things"):
-            verify_words(dispatches, image, ULX3S)
+            verify_words(dispatches, image, set(), ULX3S)
 
 
 def test_a_vector_in_the_wrong_place_is_noticed() -> None:

@@ -83,7 +83,9 @@ class Program:
     text: dict[str, tuple[Instruction, ...]]
     """Instructions of each queue by name. A queue that is missing takes no part: it halts at once."""
     image: dict[tuple[int, int], Vector] = field(default_factory=dict)
-    """Constant words by (MEM slice number, address): weights, biases, lane maps."""
+    """Words by (MEM slice number, address) that stand there when a program is loaded: weights, biases, first states."""
+    kept: frozenset[tuple[int, int]] = frozenset()
+    """Of them those that the program keeps for its next run: as it leaves them, not as they were."""
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
     cycles: int = 0

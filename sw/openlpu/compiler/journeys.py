@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
-from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, Format, Operand, Value, instruction
+from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, Format, Instruction, Operand, Value, instruction
 from openlpu.arch.program import Column
 from openlpu.arch.timing import Latency, timing
 from openlpu.compiler.chain import Placed
-from openlpu.compiler.kernels import BufferOperand, Immediate, LaneConstants, Step, Target
+from openlpu.compiler.kernels import BufferOperand, Immediate, Kernel, LaneConstants, Step
 from openlpu.compiler.place import Placement
 from openlpu.compiler.timeline import Flight
 
@@ -44,11 +44,24 @@ class Journey:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What chooses the word that a slice writes: an index, stored in the slice, into its window of 2**`window` words.
+
+    Where the window is one of several that rows are dealt out to, `place` is the slice's among them.
+    """
+
+    indices: str
+    window: int
+    place: int | None
+
+
+@dataclass(frozen=True)
 class Landing:
-    """Where a result goes: a column, and the rows of it that departures fill one after the other."""
+    """Where a result goes: a column, and the rows of it that departures fill one after the other, or one chosen row."""
 
     column: Column
     rows: Rows
+    choice: Choice | None = None
 
 
 class Router:
@@ -65,11 +78,13 @@ class Router:
         """The timing table's row."""
         return self.timing.latency(BY_MNEMONIC[mnemonic], queue)
 
-    def landing(self, buffer: str, column: int, target: Target, first: int = 0) -> Landing:
-        """Where the results of a kernel go, from its row number `first` on."""
-        place = self.placement.buffers[buffer][column]
+    def landing(self, kernel: Kernel, column: int, count: int, first: int = 0) -> Landing:
+        """Where the results of a kernel that computes `count` rows go, from its row number `first` on."""
+        target = kernel.target
+        stacked, number = (column, 0) if target.stacked else (0, column)
+        place = self.placement.buffers[kernel.output][number]
         place = place if target.byte is None else place.byte(target.byte)
-        return Landing(place, Rows(target.first_row + target.row_step * first, target.row_step))
+        return Landing(place, Rows(target.first_row + target.row_step * (stacked * count + first), target.row_step))
 
     def chain(
         self,
@@ -99,7 +114,7 @@ class Router:
                 journey.flight.hold(f"{queue.name} turns", dispatch, turns)
             sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
             x = Operand(Format.ALU, place.alu)
-        journey.results[column] = self.write(journey.flight, landing, self.alus[chain[-1].alu], leaves)
+        journey.results[column] = self.write(journey, landing, self.alus[chain[-1].alu], leaves)
 
     def second_operand(self, journey: Journey, step: Step, column: int, rows: Rows, sample: int) -> dict[str, Value]:
         """The fields that bring in a step's operand `y`, read from SRAM in time where it lives there."""
@@ -202,13 +217,13 @@ class Router:
         flight.dispatch(queue, dispatch, instruction("read", a=address, d=stream), step)
         return dispatch + after(latency.skew)
 
-    def write(self, flight: Flight, landing: Landing, producer: Queue, leaves: int) -> int:
+    def write(self, journey: Journey, landing: Landing, producer: Queue, leaves: int) -> int:
         """Write an ALU's result, on the landing's streams from cycle `leaves`, into its rows, and those of its copies.
 
         Returns the time from which it may be read.
         """
         finished = []
-        target, rows = landing.column, landing.rows
+        flight, target, rows = journey.flight, landing.column, landing.rows
         for slices in target.places:
             for index, mem_slice in zip(self.placement.streams(target), slices, strict=True):
                 queue = self.mem_write[mem_slice]
@@ -217,9 +232,28 @@ class Router:
                 arrival = leaves + self.geometry.hops_between(stream, producer.hop, queue.hop)
                 flight.ride(stream, producer, queue.hop, arrival)
                 dispatch = arrival - after(latency.skew)
-                flight.dispatch(queue, dispatch, instruction("write", a=target.base + rows.first, s=stream), rows.step)
+                if landing.choice is None:
+                    written = instruction("write", a=target.base + rows.first, s=stream)
+                else:
+                    written = self.scatter(journey, mem_slice, landing.choice, target.base, stream, arrival)
+                flight.dispatch(queue, dispatch, written, rows.step)
                 finished.append(dispatch + after(latency.state))
         return max(finished)
+
+    def scatter(
+        self, journey: Journey, mem_slice: int, choice: Choice, base: int, stream: Stream, arrival: int
+    ) -> Instruction:
+        """Bring the index to the slice in cycle `arrival`, and the instruction that writes where it says."""
+        # It rides the other way, where no result comes.
+        index = Stream(WEST if stream.direction is EAST else EAST, stream.index)
+        (beside,) = self.placement.buffers[choice.indices]
+        hop = self.mem_write[mem_slice].hop
+        read_at = self.read(journey.flight, mem_slice, beside.base, index, hop, arrival, 0)
+        journey.awaits.append((choice.indices, 0, Rows(0, 0), read_at))
+        window: dict[str, Value] = {"a": base, "n": choice.window, "m": index, "s": stream}
+        if choice.place is None:
+            return instruction("scatter", **window)
+        return instruction("scatter_dealt", **window, p=choice.place)
 
 
 def after(cycles: int | None) -> int:

@@ -105,14 +105,28 @@ class Target:
     row_step: int = 1
     rows: int | None = None
     byte: int | None = None
+    stacked: int = 0
+    """So many columns of a product, if not 0, lie in the one column of the output, each below the one before. The chain
+    behind it meets rows of buffers as if they had been there from the beginning."""
+    indices: str | None = None
+    """A buffer with an index: the one row that the kernel computes goes to the row of a state that it says."""
 
     def count(self, buffer: Buffer) -> int:
-        """How many rows."""
-        return buffer.rows if self.rows is None else self.rows
+        """How many rows a kernel computes."""
+        if self.indices is not None:
+            return 1
+        return buffer.rows // max(self.stacked, 1) if self.rows is None else self.rows
+
+    def cols(self, buffer: Buffer) -> int:
+        """How many columns of elements a kernel computes."""
+        return buffer.cols * max(self.stacked, 1)
 
     def members(self, buffer: Buffer) -> slice:
-        """Which rows."""
-        return slice(self.first_row, self.first_row + self.row_step * self.count(buffer), self.row_step)
+        """Which rows of the output it fills, or may fill."""
+        if self.indices is not None:
+            return slice(0, buffer.rows, 1)
+        filled = self.count(buffer) * max(self.stacked, 1)
+        return slice(self.first_row, self.first_row + self.row_step * filled, self.row_step)
 
 
 EVERYTHING = Target()
@@ -178,6 +192,10 @@ class KernelGraph:
     outputs: tuple[tuple[Port, BufferOperand], ...]
     constants: Mapping[str, Content] = field(default_factory=dict)
     """Buffers that no kernel fills, and what they hold: of the buffer's shape, int8, or int32 patterns."""
+    states: Mapping[str, Content] = field(default_factory=dict)
+    """Buffers that keep what they hold from one run of the program to the next, and what that is before the first. The
+    last kernel that reads one may be followed by one that fills it anew; a kernel that writes where an index says comes
+    before all that read."""
 
     @functools.cached_property
     def _by_name(self) -> dict[str, Buffer]:
@@ -203,6 +221,12 @@ class KernelGraph:
         views = (view for kernel in self.kernels for view in views_of(kernel))
         return {view.name: view.indices for view in views if view.indices is not None}
 
+    @functools.cached_property
+    def scattered(self) -> dict[str, str]:
+        """The buffers that take rows where an index says, and the buffer of that index."""
+        targets = ((kernel.output, kernel.target.indices) for kernel in self.kernels)
+        return {output: indices for output, indices in targets if indices is not None}
+
     @property
     def _terms(self) -> Iterator[Term]:
         return (term for kernel in self.kernels if isinstance(kernel, MatMulKernel) for term in kernel.terms)
@@ -218,8 +242,9 @@ class KernelGraph:
         yield f"kernels {self.name}"
         for port, name in self.inputs:
             yield f"  input  {port.name} = {self._buffer_text(name)}"
-        for name, content in self.constants.items():
-            yield f"  constant {self._buffer_text(name)} = {_array_text(content)}"
+        for kind, contents in (("constant", self.constants), ("state", self.states)):
+            for name, content in contents.items():
+                yield f"  {kind} {self._buffer_text(name)} = {_array_text(content)}"
         for kernel in self.kernels:
             head = f"  {self._buffer_text(kernel.output)}{_target_text(kernel.target)} = "
             if isinstance(kernel, VectorKernel):
@@ -246,22 +271,24 @@ class _Verifier:
     def __init__(self, graph: KernelGraph) -> None:
         self.graph = graph
         self.there = {b.name: np.zeros((b.rows, GROUP if b.wide else 1), np.bool_) for b in graph.buffers}
-        for name in [*(name for _, name in graph.inputs), *graph.constants]:
+        for name in [*(name for _, name in graph.inputs), *graph.constants, *graph.states]:
             self.there[name][:] = True
 
     def run(self) -> None:
-        for name, content in self.graph.constants.items():
+        for name, content in {**self.graph.constants, **self.graph.states}.items():
             buffer = self.graph.buffer(name)
-            _require(content.shape == (buffer.rows, buffer.cols), f"constant {name!r} is {content.shape}")
+            _require(content.shape == (buffer.rows, buffer.cols), f"the content of {name!r} is {content.shape}")
         for kernel in self.graph.kernels:
             where = f"kernel {kernel.output!r}"
             target, rows = self.graph.buffer(kernel.output), kernel.target.count(self.graph.buffer(kernel.output))
-            for view in views_of(kernel):
+            for view in kernel.sources:
                 self.reads(view, rows, where)
+            for view in views_of(kernel)[len(kernel.sources) :]:
+                self.reads(view, rows * max(kernel.target.stacked, 1), where)
             views = list(views_of(kernel))
             if isinstance(kernel, MatMulKernel):
                 for term in kernel.terms:
-                    self.multiplies(term, target, where)
+                    self.multiplies(term, kernel.target.cols(target), where)
                 views = views[len(kernel.terms) :]
             for view in views:
                 same = view.column is not None or self.graph.buffer(view.name).cols == target.cols
@@ -272,7 +299,8 @@ class _Verifier:
                 if isinstance(step.y, BufferOperand):
                     _require(self.graph.buffer(step.y.name).wide, f"{where} combines with int8 %{step.y.name}")
                 if isinstance(step.y, LaneConstants):
-                    _require(step.y.values.shape == (target.cols,), f"{where}: constants {step.y.name!r} do not fit")
+                    fit = step.y.values.shape == (target.cols,) and not kernel.target.stacked
+                    _require(fit, f"{where}: constants {step.y.name!r} do not fit")
             self.writes(kernel, target, where)
         for _, view in self.graph.outputs:
             _require(bool(self.there[view.name].all()), "an output is never computed")
@@ -287,7 +315,7 @@ class _Verifier:
         wanted = self.there[name][view.first_row + view.row_step * np.arange(rows)]
         _require(bool(wanted.all()), f"{where} reads %{name} before it is there")
 
-    def multiplies(self, term: Term, target: Buffer, where: str) -> None:
+    def multiplies(self, term: Term, cols: int, where: str) -> None:
         source = self.graph.buffer(term.rows.name)
         _require(not source.wide or term.rows.byte is not None, f"{where} multiplies a buffer that is not int8")
         match term.weights:
@@ -298,15 +326,19 @@ class _Verifier:
                 shapes = {(factor.cols, factor.rows) if transposed else (factor.rows, factor.cols)}
             case matrices:
                 shapes = {weights.shape for weights in matrices}
-        _require(shapes == {(source.cols, target.cols)}, f"{where} has weights of shapes {shapes}")
+        _require(shapes == {(source.cols, cols)}, f"{where} has weights of shapes {shapes}")
 
     def writes(self, kernel: Kernel, target: Buffer, where: str) -> None:
         _require(kernel.target.byte is None or target.wide, f"{where} writes a byte of int8 elements")
-        last = kernel.target.first_row + kernel.target.row_step * (kernel.target.count(target) - 1)
-        _require(last < target.rows, f"{where} writes beyond its last row")
+        members = kernel.target.members(target)
+        _require(members.stop - members.step < target.rows, f"{where} writes beyond its last row")
+        stacks = isinstance(kernel, MatMulKernel) or not kernel.target.stacked
+        _require(stacks, f"{where} stacks columns of no product")
         which = slice(None) if kernel.target.byte is None else kernel.target.byte
-        written = self.there[target.name][kernel.target.members(target), which]
-        _require(not written.any(), f"{where} is computed twice")
+        written = self.there[target.name][members, which]
+        state = target.name in self.graph.states
+        _require(state or kernel.target.indices is None, f"{where} writes by an index, but %{target.name} is no state")
+        _require(state or not written.any(), f"{where} is computed twice")
         written[:] = True
 
 
@@ -340,6 +372,8 @@ def _target_text(target: Target) -> str:
     if target == EVERYTHING:
         return ""
     rows = "" if target.rows is None else f" rows {target.first_row} by {target.row_step}, {target.rows} of them"
+    rows += f" stacked by {target.stacked}" if target.stacked else ""
+    rows += "" if target.indices is None else f" at %{target.indices}"
     return rows + ("" if target.byte is None else f" byte {target.byte}")
 
 

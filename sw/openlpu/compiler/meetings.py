@@ -9,7 +9,7 @@ SRAM, where no word is used twice, it is enough that no word is written twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
@@ -44,14 +44,25 @@ def verify_meetings(linked: LinkedProgram, rides: Iterable[tuple[Ride, int, int]
 
 
 def verify_words(
-    dispatches: Mapping[str, Sequence[Run]], image: Mapping[tuple[int, int], Vector], config: ChipConfig
+    dispatches: Mapping[str, Sequence[Run]],
+    image: Mapping[tuple[int, int], Vector],
+    shared: Set[tuple[int, int]],
+    config: ChipConfig,
 ) -> None:
-    """Raise InternalCompilerError, naming the word, when two results, or a result and a constant, share one."""
+    """Raise InternalCompilerError, naming the word, when two results, or a result and a constant, share one.
+
+    Those that are `shared` may be: of states, and of what comes after one another. (The scheduler has nothing written
+    there before everybody has read what was there.) What an index chooses is a word of a state.
+    """
     filled = set(image)
     for queue in geometry(config).of_kind(QueueKind.MEM_WRITE):
         for run in dispatches.get(queue.name, ()):
+            if run.instruction.spec.mnemonic != "write":
+                continue
             for _, write in run.unrolled():
                 word = queue.index, write.number("a")
+                if word in shared:
+                    continue
                 if word in filled:
                     raise InternalCompilerError(f"placement: word {word[1]} of {queue.unit} is given to two things")
                 filled.add(word)

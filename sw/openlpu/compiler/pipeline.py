@@ -10,6 +10,7 @@ consumer it was meant for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from openlpu.arch.assembly import format_instruction
@@ -18,8 +19,8 @@ from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Port, Program
 from openlpu.compiler import graph as ir
 from openlpu.compiler.assemble import assemble
-from openlpu.compiler.bounds import lower_bounds, useful_macs
-from openlpu.compiler.kernels import BufferOperand
+from openlpu.compiler.bounds import Bounds, lower_bounds, useful_macs
+from openlpu.compiler.kernels import BufferOperand, KernelGraph
 from openlpu.compiler.lower import lower
 from openlpu.compiler.meetings import verify_meetings, verify_words
 from openlpu.compiler.onnx_import import import_onnx
@@ -49,25 +50,57 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
     dump = dump or (lambda name, text_of: None)
     graph.verify()
     dump("graph", graph.__str__)
-    kernels = lower(graph, config)
+    bounds = lower_bounds(graph, config)
+
+    def ports(kernels: KernelGraph, placement: Placement) -> Ports:
+        return Ports(
+            tuple(_port(port, graph, placement, BufferOperand(name)) for port, name in kernels.inputs),
+            tuple(_port(port, graph, placement, view) for port, view in kernels.outputs),
+        )
+
+    return compile_kernels(lower(graph, config), config, ports, bounds, useful_macs(graph), dump)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where inputs and outputs of a program live."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def compile_kernels(
+    kernels: KernelGraph,
+    config: ChipConfig,
+    ports: Callable[[KernelGraph, Placement], Ports],
+    bounds: Bounds,
+    macs: int,
+    dump: Dump,
+) -> Program:
+    """Compile what is lowered already; `ports` finds inputs and outputs in a placement.
+
+    Raises:
+        CompileError: when it does not fit.
+    """
     kernels.verify()
     dump("kernels", kernels.__str__)
     placement = Placement(kernels, config)
     dump("placement", placement.__str__)
     scheduled = schedule(kernels, placement, config)
     dump("schedule", lambda: _schedule_text(scheduled, config))
-    verify_words(scheduled.dispatches, placement.image, config)
+    verify_words(scheduled.dispatches, placement.image, placement.kept | placement.words.shared, config)
     text = assemble(scheduled.dispatches, scheduled.cycles, config)
-    bounds = lower_bounds(graph, config)
+    places = ports(kernels, placement)
     program = Program(
-        name=graph.name,
+        name=kernels.name,
         config=config,
         text=text,
         image=placement.image,
-        inputs=tuple(_port(port, graph, placement, BufferOperand(name)) for port, name in kernels.inputs),
-        outputs=tuple(_port(port, graph, placement, view) for port, view in kernels.outputs),
+        kept=frozenset(placement.kept),
+        inputs=places.inputs,
+        outputs=places.outputs,
         cycles=scheduled.cycles,
-        macs=useful_macs(graph),
+        macs=macs,
         resource_bound=bounds.resources[bounds.busiest],
         resource_name=bounds.busiest,
         chain_bound=bounds.chain,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernels import Buffer, Content, Factor, KernelGraph, LaneConstants, MatMulKernel, views_of
+from openlpu.compiler.words import Words
 
 
 class _Zone(enum.Enum):
@@ -80,9 +81,12 @@ class Placement:
         self.config = config
         first = (config.hemispheres - 1) * config.mem_slices
         self._slices = range(first, first + config.mem_slices)
-        self._used = [0] * (config.hemispheres * config.mem_slices)
-        """Words given away in each slice of the chip."""
+        self.words = Words(config.hemispheres * config.mem_slices, config.mem_words)
+        self.before: dict[str, frozenset[str]] = {}
+        """By buffer: those whose words it has taken over, when nothing needed them any more."""
         self.image: dict[tuple[int, int], Vector] = {}
+        self.kept: set[tuple[int, int]] = set()
+        """Words of states, which the image holds as they are at first."""
         self.planes = self._planes()
         """Eastern planes first."""
         self._zones = self._zones_of_slices()
@@ -102,7 +106,7 @@ class Placement:
         self.stripes: dict[tuple[str, int], tuple[Stripe, ...]] = {}
         """By name of a factor and column number: where its rows lie."""
         self.windows: dict[str, int] = {}
-        """By name of a table whose rows are looked up: the binary logarithm of the words in its window."""
+        """By name of what indices choose rows of: the binary logarithm of the words in the window of a slice."""
         self._graph = graph
         self._company: dict[str, set[str]] = {buffer.name: set() for buffer in graph.buffers}
         """By buffer: the others that the same kernels read."""
@@ -111,24 +115,47 @@ class Placement:
             for name in read:
                 self._company[name] |= read - {name}
         products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
+        lane_constants = {
+            step.y.name: -(-len(step.y.values) // config.lanes)
+            for kernel in graph.kernels
+            for step in kernel.chain
+            if isinstance(step.y, LaneConstants)
+        }
+        self.words.reserved = -(-sum(lane_constants.values()) * GROUP // config.mem_slices)
+        # What is chosen from lies aligned, which costs least at the beginning, and the largest first.
+        chosen = {**graph.indexed, **graph.scattered}
+        for table in sorted(chosen, key=lambda name: -graph.buffer(name).rows):
+            if table in graph.factors:
+                self._place_cache(graph.buffer(table), products)
+            else:
+                self._place_table(graph.buffer(table))
         for number, product in products:
             self._place_weights(number, product)
-        computed = {kernel.output for kernel in graph.kernels}
+        self._computed = {kernel.output for kernel in graph.kernels}
         # What indices choose from has to lie aligned, and its indices beside it.
-        looked_up = {*graph.indexed, *graph.indexed.values()}
-        for table in graph.indexed:
-            self._place_table(graph.buffer(table))
-        for indices in dict.fromkeys(graph.indexed.values()):
-            tables = [table for table, chosen_by in graph.indexed.items() if chosen_by == indices]
-            self._place_indices(graph.buffer(indices), [c for table in tables for c in self.buffers[table]])
-        for buffer in graph.buffers:
+        for indices in dict.fromkeys(chosen.values()):
+            self._place_indices(graph.buffer(indices), [table for table, by in chosen.items() if by == indices])
+        lifetimes = _Lifetimes(graph)
+        # What is there from the beginning needs fresh words, so it comes first.
+        lasting = {*graph.constants, *graph.states, *(name for _, name in graph.inputs)}
+        for buffer in sorted(graph.buffers, key=lambda buffer: buffer.name not in lasting):
+            if buffer.name in self.buffers:
+                continue
+            for name in lifetimes.over(buffer.name, self.buffers):
+                for column in self.buffers[name]:
+                    self.words.give_back(tuple(itertools.chain(*column.places)), column.base, graph.buffer(name).rows)
             if buffer.name in graph.factors:
                 self._place_factor(buffer, products)
-            elif buffer.name not in looked_up:
+            else:
                 mirrored = config.hemispheres == 2 and buffer.name in graph.multiplied
-                self._place_buffer(buffer, _Zone.NEAR if buffer.name in computed else _Zone.FAR, mirrored)
+                self._place_buffer(buffer, _Zone.NEAR if buffer.name in self._computed else _Zone.FAR, mirrored)
         for name, content in graph.constants.items():
             self._fill(self.buffers[name], content)
+        constant = {*self.image}
+        for name, content in graph.states.items():
+            if name not in graph.factors:
+                self._fill(self.buffers[name], content)
+        self.kept |= self.image.keys() - constant
         for kernel in graph.kernels:
             for step in kernel.chain:
                 if isinstance(step.y, LaneConstants) and (step.y.name, 0) not in self.constants:
@@ -149,7 +176,8 @@ class Placement:
         return range(stream, stream + 1)
 
     def __str__(self) -> str:
-        lines = [f"placement, {max(self._used)} of {self.config.mem_words} words in the fullest slice"]
+        fullest = self.words.fullest(range(self.config.hemispheres * self.config.mem_slices))
+        lines = [f"placement, {fullest} of {self.config.mem_words} words in the fullest slice"]
         for name, columns in self.buffers.items():
             lines += [
                 f"  %{name} column {i}: slices {' and '.join(str(list(s)) for s in c.places)} from {c.base}"
@@ -213,24 +241,24 @@ class Placement:
             any({*home} & {*column.slices} for column in self.buffers.get(other, ()))
             for other in self._company[buffer.name]
         )
-        fullest = self._fullest(everywhere)
-        return fullest + words > self.config.mem_words, _Zone.FEEDER in zones, crowd, zones != {zone}, fullest
+        room = self.words.fresh(everywhere, words) is not None
+        fullest = self.words.fullest(everywhere)
+        return not room, _Zone.FEEDER in zones, crowd, zones != {zone}, fullest
 
-    def _allocate(self, slices: Sequence[int], words: int, what: str) -> int:
-        """`words` words at one address in all of `slices`."""
-        base = self._fullest(slices)
-        if base + words > self.config.mem_words:
-            raise CompileError(
-                f"no room in SRAM for {what}: it takes words {base}..{base + words - 1} of MEM slices "
-                f"{min(slices)}..{max(slices)}, config '{self.config.name}' has {self.config.mem_words} words a slice; "
-                f"use a smaller network or a config with more mem_words or mem_slices"
-            )
-        for s in slices:
-            self._used[s] = base + words
+    def _allocate(self, slices: Sequence[int], words: int, what: str, *, align: int = 1, last: bool = False) -> int:
+        """Fresh words at one address, a multiple of `align`, in all of `slices`."""
+        base = self.words.fresh(slices, words, align, last=last)
+        if base is None:
+            raise self._no_room(slices, words, what)
+        self.words.take(what, slices, base, words)
         return base
 
-    def _fullest(self, slices: Sequence[int]) -> int:
-        return max(self._used[s] for s in slices)
+    def _no_room(self, slices: Sequence[int], words: int, what: str) -> CompileError:
+        return CompileError(
+            f"no room in SRAM for {what}: it takes {words} words of MEM slices {min(slices)}..{max(slices)}, of which "
+            f"{self.words.fullest(slices)} are given away, and config '{self.config.name}' has {self.config.mem_words} "
+            f"words a slice; use a smaller network or a config with more mem_words or mem_slices"
+        )
 
     def _groups(self, what: str) -> list[tuple[int, ...]]:
         """The aligned groups of slices that hold 32-bit elements: each reaches its stream of a group."""
@@ -267,9 +295,20 @@ class Placement:
                 ((home, *copies(home)) for home in homes),
                 key=lambda places: self._rank(buffer, places[0], tuple(itertools.chain(*places)), buffer.rows, zone),
             )
-            base = self._allocate(tuple(itertools.chain(*places)), buffer.rows, what)
-            columns.append(Column(places[0], base, places[1:]))
+            columns.append(Column(places[0], self._settle(buffer, tuple(itertools.chain(*places)), what), places[1:]))
         self.buffers[buffer.name] = tuple(columns)
+
+    def _settle(self, buffer: Buffer, slices: Sequence[int], what: str) -> int:
+        """Words for a column of a buffer: fresh ones, or else some that nobody needs any more."""
+        base = self.words.fresh(slices, buffer.rows)
+        if base is None and buffer.name in self._computed and buffer.name not in self._graph.states:
+            base = self.words.vacated(slices, buffer.rows)
+        if base is None:
+            raise self._no_room(slices, buffer.rows, what)
+        self.before[buffer.name] = self.before.get(buffer.name, frozenset()) | self.words.take(
+            buffer.name, slices, base, buffer.rows
+        )
+        return base
 
     def _place_table(self, table: Buffer) -> None:
         """A table whose rows are looked up: every column in a window of its own."""
@@ -280,8 +319,7 @@ class Placement:
         columns = []
         for _ in range(-(-table.cols // self.config.lanes)):
             home = min(homes, key=lambda home: self._rank(table, home, home, 2 * window, _Zone.FAR))
-            start = self._fullest(home)
-            base = self._allocate(home, -start % window + window, what) + -start % window
+            base = self._allocate(home, window, what, align=window)
             columns.append(Column(home, base))
             for mem_slice in home:
                 # The rest of a window must hold something: an index might point there.
@@ -289,12 +327,48 @@ class Placement:
                     self.image[mem_slice, address] = np.zeros(self.config.lanes, np.int8)
         self.buffers[table.name] = tuple(columns)
 
-    def _place_indices(self, indices: Buffer, columns: Sequence[Column]) -> None:
-        """Indices: a copy in every slice of what they choose from."""
-        slices = sorted({mem_slice for column in columns for mem_slice in column.slices})
+    def _place_indices(self, indices: Buffer, tables: Sequence[str]) -> None:
+        """Indices: a copy in every slice of what they choose from. Who computes them writes one after the other."""
+        columns = {mem_slice for table in tables for column in self.buffers[table] for mem_slice in column.slices}
+        dealt = {stripe.mem_slice for table in tables for stripe in self.stripes.get((table, 0), ())}
+        slices = sorted(columns | dealt)
         base = self._allocate(slices, indices.rows, f"'{indices.name}'")
         first, *copies = ((mem_slice,) for mem_slice in slices)
         self.buffers[indices.name] = (Column(first, base, tuple(copies)),)
+        if indices.name in self._computed:
+            self.stripes[indices.name, 0] = tuple(Stripe(number, base, 0, 1, indices.rows) for number in slices)
+
+    def _place_cache(self, cache: Buffer, products: Sequence[tuple[int, MatMulKernel]]) -> None:
+        """A factor that takes rows where an index says: every column of it in one window of each feeder of a plane."""
+        lanes, width = self.config.lanes, self.config.weight_streams
+        if len(self.planes) != 1:
+            raise CompileError(
+                f"'{cache.name}': config '{self.config.name}' has several planes; a cache needs just one"
+            )
+        plane, content = self.planes[0], self._graph.states[cache.name]
+        words = -(-cache.rows // lanes) * lanes // width
+        self.windows[cache.name] = (words - 1).bit_length()
+        window = 1 << self.windows[cache.name]
+        for across in range(-(-cache.cols // lanes)):
+            what = f"'{cache.name}' ({cache.rows} x {cache.cols})"
+            base = self._allocate(plane.feeders, window, what, align=window)
+            part = _padded(content.astype(np.int8), lanes)[:, across * lanes : (across + 1) * lanes]
+            for place, feeder in enumerate(plane.feeders):
+                for word in range(window):
+                    row = word * width + place
+                    held = part[row] if row < len(part) else np.zeros(lanes, np.int8)
+                    self.image[feeder, base + word] = held.copy()
+                    self.kept.add((feeder, base + word))
+            self.stripes[cache.name, across] = tuple(
+                Stripe(feeder, base, place, width, words) for place, feeder in enumerate(plane.feeders)
+            )
+            for number, product in products:
+                for i, term in enumerate(product.terms):
+                    if isinstance(term.weights, Factor) and term.weights.name == cache.name:
+                        for down in range(words * width // lanes):
+                            inner, output = (across, down) if term.weights.transposed else (down, across)
+                            self.weights[number, output, Inner(i, 0, inner)] = base + down * lanes // width
+        self.buffers[cache.name] = tuple(Column((), 0) for _ in range(-(-cache.cols // lanes)))
 
     def _fill(self, columns: Sequence[Column], content: Content) -> None:
         """Put constants where a buffer lies, and its copies."""
@@ -321,12 +395,21 @@ class Placement:
         for i, row in enumerate(padded.reshape(count, lanes)):
             slices = min(
                 groups,
-                key=lambda group: (bool({*group} & {*avoid.slices}), holders[group], self._fullest(group)),
+                key=lambda group: (
+                    self.words.fresh(group, 1, last=True) is None,
+                    bool({*group} & {*avoid.slices}),
+                    holders[group],
+                    self.words.fullest(group),
+                ),
             )
             holders[slices] += 1
-            column = Column(slices, self._allocate(slices, 1, f"'{constants.name}'"))
+            column = Column(slices, self._allocate(slices, 1, f"'{constants.name}'", last=True))
             self.constants[constants.name, i] = column
             self._fill((column,), row[None])
+
+    def outputs(self, kernel: MatMulKernel) -> int:
+        """How many columns of `lanes` lanes a product has."""
+        return -(-kernel.target.cols(self._graph.buffer(kernel.output)) // self.config.lanes)
 
     def turn(self, kernel: int, column: int) -> int:
         """Whose turn it is: the position in `planes` of the one that computes an output column of a kernel."""
@@ -334,7 +417,7 @@ class Placement:
 
     def _place_weights(self, number: int, kernel: MatMulKernel) -> None:
         lanes, what = self.config.lanes, f"the weights of '{kernel.output}'"
-        outputs = -(-self._graph.buffer(kernel.output).cols // lanes)
+        outputs = self.outputs(kernel)
         # Planes take turns from kernel to kernel; but all that multiply by one factor take its tiles from one plane.
         shared = any(isinstance(term.weights, Factor) for term in kernel.terms)
         self._first_turn[number] = 0 if shared else self._next_turn
@@ -404,6 +487,30 @@ class Placement:
         for column, placed in stripes.items():
             self.stripes[buffer.name, column] = tuple(placed)
         self.buffers[buffer.name] = tuple(Column((), 0) for _ in range(broad))
+
+
+class _Lifetimes:
+    """When the buffers of a graph are needed for the last time."""
+
+    def __init__(self, graph: KernelGraph) -> None:
+        self._first_write: dict[str, int] = {}
+        self._last_use: dict[str, int] = {}
+        for number, kernel in enumerate(graph.kernels):
+            self._first_write.setdefault(kernel.output, number)
+            for name in (kernel.output, *(view.name for view in views_of(kernel))):
+                self._last_use[name] = number
+        # What is there before the program or after it, or lies as weights do, is nobody else's.
+        lasting = {name for _, name in graph.inputs} | {view.name for _, view in graph.outputs}
+        lasting |= {*graph.constants, *graph.states, *graph.factors, *graph.indexed, *graph.indexed.values()}
+        lasting |= {*graph.scattered.values()}
+        self._passing = {name for name in self._last_use if name not in lasting}
+
+    def over(self, buffer: str, placed: Container[str]) -> list[str]:
+        """Of the buffers `placed`, each told once: those that nothing needs any more when `buffer` is written first."""
+        now = self._first_write.get(buffer, 0)
+        done = [name for name in sorted(self._passing) if name in placed and self._last_use[name] < now]
+        self._passing.difference_update(done)
+        return done
 
 
 def _padded(matrix: npt.NDArray[np.int8], lanes: int) -> npt.NDArray[np.int8]:

@@ -12,6 +12,7 @@ behind the MXM run at the rate of the rows, so a result goes from accumulator to
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,11 +26,14 @@ from openlpu.arch.program import Column
 from openlpu.arch.timing import timing
 from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.journeys import Journey, Landing, Router, Rows, after
+from openlpu.compiler.journeys import Choice, Journey, Landing, Router, Rows, after
 from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Step, VectorKernel
 from openlpu.compiler.place import Placement, Plane, Stripe
 from openlpu.compiler.tiles import Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
+
+_SLOWEST_ROW, _SLOWEST_COLUMN = 32, 256
+"""Cycles from one row, or one column of stacked ones, to the next, at most."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,12 @@ class _Scheduler:
         """By steps, and how many are wanted: the disjoint ways through the VXM."""
         self.loads: dict[tuple[_PlaneState, str, int], tuple[Flight, int]] = {}
         """Of each plane and instruction the load of a group from word 0: all others differ in their addresses only."""
-        self.computed: set[str] = set()
-        """Buffers whose kernels have been scheduled."""
+        self.computed = {*graph.states} - {*graph.scattered}
+        """Buffers whose kernels have been scheduled, or need not be."""
+        self.read_until = {buffer.name: -1 for buffer in graph.buffers}
+        """By buffer: the last cycle so far in which a read samples it."""
+        self.done = -1
+        """Which kernel has been scheduled last."""
         self.next_word = 0
         """Where the activation buffers have been filled up to."""
 
@@ -118,11 +126,16 @@ class _Scheduler:
             self.load_next(plane)
         for number, kernel in enumerate(self.graph.kernels):
             match kernel:
+                case MatMulKernel() if number in self.tiles.regular:
+                    self.flow(number, kernel)
                 case MatMulKernel() if self.tiles.replays(kernel):
                     self.replay(number, kernel)
                 case MatMulKernel():
                     self.stream(number, kernel)
-                case VectorKernel() if kernel.output in self.graph.factors:
+                case VectorKernel() if kernel.target.indices is not None:
+                    for column in range(self.tiles.columns(kernel.output)):
+                        self.scatter(kernel, column, kernel.target.indices)
+                case VectorKernel() if (kernel.output, 0) in self.placement.stripes:
                     for column in range(self.tiles.columns(kernel.output)):
                         for stripe in self.placement.stripes[kernel.output, column]:
                             self.lay_out(kernel, column, stripe)
@@ -130,6 +143,7 @@ class _Scheduler:
                     for column in range(self.tiles.columns(kernel.output)):
                         self.stream_vectors(kernel, column)
             self.computed.add(kernel.output)
+            self.done = number
 
     # Weights
 
@@ -139,7 +153,8 @@ class _Scheduler:
         if tile is None:
             return
         factor = tile.term.weights
-        if isinstance(factor, Factor) and factor.name not in self.computed:
+        others = any(self.done < number < tile.number for number in self.tiles.regular)
+        if others or (isinstance(factor, Factor) and factor.name not in self.computed):
             plane.postponed = tile
         else:
             self.load(plane, tile)
@@ -183,10 +198,13 @@ class _Scheduler:
 
     def depart_loads(self, journey: Journey, count: int, earliest: int) -> int:
         """Load weights as early as the whole tile is in SRAM; return the start."""
-        if journey.loads is not None:
-            factor, column, row, offset = journey.loads
-            earliest = max(earliest, int(self.ready[factor, column][row : row + self.config.lanes].max()) - offset)
-        return self.depart(journey.flight, count, 1, earliest)
+        if journey.loads is None:
+            return self.depart(journey.flight, count, 1, earliest)
+        factor, column, row, offset = journey.loads
+        ready = int(self.ready[factor, column][row : row + self.config.lanes].max())
+        start = self.depart(journey.flight, count, 1, max(earliest, ready - offset))
+        self.read_until[factor] = max(self.read_until[factor], start + offset + count - 1)
+        return start
 
     def may_install(self, plane: _PlaneState, mnemonic: str) -> int:
         """The first cycle in which the rows of the tile before have used the old weights by the time the new ones
@@ -242,6 +260,104 @@ class _Scheduler:
                 self.send([(plane, tile)], max(self.may_use(plane, "lw_iw"), int(plane.buffered[words].max())), first)
                 plane.unused[words] = plane.last_rows + 1
 
+    # Columns that are all alike: the whole product in one flow, and its text as short as can be
+
+    def flow(self, number: int, kernel: MatMulKernel) -> None:
+        """Multiply replayed rows by all tiles of a kernel, every output column as the one before."""
+        (plane,) = self.planes
+        columns, rows, tiles = (
+            self.placement.outputs(kernel),
+            self.tiles.rows(kernel),
+            self.tiles.of_column(number, kernel),
+        )
+        sources = list(dict.fromkeys((tile.inner.term, tile.inner.input_column) for tile in tiles))
+        base = self.take_words(rows * len(sources))
+        words = [base + rows * sources.index((tile.inner.term, tile.inner.input_column)) for tile in tiles]
+        for word, tile in dict(zip(words, tiles, strict=True)).items():
+            self.fill_buffers([plane], tile, word)
+        flowing = functools.partial(self.flowing, number, plane, tiles, words)
+        journey = self.best(kernel, columns, 1, 0, flowing, limit=_SLOWEST_COLUMN)
+        flight = journey.flight
+        loads = sorted(entry.offset for entry in flight.dispatches if entry.queue == plane.weights)
+        replays = [entry for entry in flight.dispatches if entry.queue == plane.acts]
+        stands = after(self.router.latency(plane.weights, "lw_iw").state)
+        earliest = max(
+            plane.installed + 1 - loads[0],
+            plane.last_rows + self.timing.weights_used - stands + 1 - loads[self.tiles.groups - 1],
+            *(int(plane.buffered[entry.instruction.number("a")]) - entry.offset for entry in replays),
+        )
+        start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, earliest), limit=_SLOWEST_COLUMN)
+        end = start + gap * (columns - 1)
+        plane.installed, plane.last_rows = end + loads[-1], end + flight.latest(plane.acts)
+        plane.unused[base : base + rows * len(sources)] = plane.last_rows + 1
+        for row in range(rows):
+            self.written(journey, kernel, row, start, gap, columns)
+
+    def flowing(
+        self,
+        number: int,
+        plane: _PlaneState,
+        tiles: list[Tile],
+        words: list[int],
+        chains: list[tuple[Placed, ...]],
+    ) -> Iterator[Journey]:
+        """An output column: tiles stream into the array, meet the words of their rows, and sums go on to the VXM.
+
+        It starts as the first row meets the last tile.
+        """
+        groups, rows = self.tiles.groups, tiles[0].rows
+        ahead = after(self.router.latency(plane.weights, "lw_iw").state) - self.timing.weights_used
+        bases = [self.placement.weights[number, 0, tile.inner] for tile in tiles]
+        loads: list[tuple[int, int]] = []
+        """(position of a tile, when its first group is loaded); equal tiles are loaded once."""
+        meets: list[int] = []
+        for position, base in enumerate(bases):
+            meet = meets[-1] + rows if meets else groups - 1 + ahead
+            if position == 0 or base != bases[position - 1]:
+                # The shadow buffer is free behind one install; the next may not take the array from the rows before.
+                load = max(loads[-1][1] + groups, meet - ahead - groups + 1) if loads else 0
+                loads.append((position, load))
+                meet = load + groups - 1 + ahead
+            meets.append(meet)
+        # Rows may meet a tile a little later, as long as the next is not installed.
+        slacks = range(groups if rows == 1 else 1)
+        for chain, group, slack in itertools.product(chains, range(self.config.streams // GROUP), slacks):
+            journey = Journey()
+            for position, load in loads:
+                at = load - meets[-1] - slack
+                self.load_whole(journey, plane, tiles[position], bases[position], at, len(tiles) * groups)
+            for tile, word, meet in zip(tiles, words, meets, strict=True):
+                for row in range(rows):
+                    offset = meet - meets[-1] + row
+                    journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
+                    if tile.last:
+                        out, mine = Stream(plane.inward, GROUP * group), dataclasses.replace(tile, first_row=row)
+                        self.emit(journey, plane, mine, offset, out, chain, step=0, acc=row)
+                    else:
+                        mnemonic = "acc_set" if tile.first else "acc_add"
+                        at = offset + self.acc_offset(plane, mnemonic)
+                        journey.flight.dispatch(plane.accs, at, instruction(mnemonic, a=row))
+            yield journey
+
+    def load_whole(self, journey: Journey, plane: _PlaneState, tile: Tile, base: int, offset: int, step: int) -> None:
+        """Load and install a tile, group after group from `offset` on; the next departure's lies `step` further."""
+        factor = tile.term.weights
+        mnemonic = "lwt_iw" if isinstance(factor, Factor) and factor.transposed else "lw_iw"
+        for group in range(self.tiles.groups):
+            journey.flight.dispatch(plane.weights, offset + group, instruction(mnemonic, g=group))
+            arrival = offset + group + after(self.router.latency(plane.weights, mnemonic).skew)
+            read_at = [
+                self.router.read(journey.flight, feeder, base + group, stream, plane.weights.hop, arrival, step)
+                for stream, feeder in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
+            ]
+            if isinstance(factor, Factor):
+                down, across = tile.inner.input_column, tile.output_column
+                if factor.transposed:
+                    down, across = across, down
+                rows = range(down * self.config.lanes, (down + 1) * self.config.lanes)
+                present = [row for row in rows if row < len(self.ready[factor.name, across])]
+                journey.awaits += [(factor.name, across, Rows(row, 0), min(read_at)) for row in present]
+
     def take_words(self, count: int) -> int:
         """The first of `count` words of every activation buffer; the longer unused, the better."""
         first = self.next_word if self.next_word + count <= self.config.act_depth else 0
@@ -283,14 +399,15 @@ class _Scheduler:
                 mnemonic = "acc_set" if member.first else "acc_add"
                 offset = self.acc_offset(plane, mnemonic)
                 journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0), step=1)
-        start, gap = self.depart_rows(journey, tile.rows, earliest)
+        start, gap = self.depart_rows(journey, tile.rows, self.vacant(tile.kernel, journey, earliest))
         for plane, _ in tiles:
             plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
-        self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows)
+        self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows, stacked=tile.output_column)
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
-        rows, landing = self.tiles.rows(kernel), self.router.landing(kernel.output, column, kernel.target)
+        rows = self.tiles.rows(kernel)
+        landing = self.router.landing(kernel, column, rows)
         journey = self.best(
             kernel,
             rows,
@@ -298,11 +415,11 @@ class _Scheduler:
             0,
             lambda chains: (self.vector_row(kernel, column, chain, Rows(0, 1), landing) for chain in chains),
         )
-        start, gap = self.depart_rows(journey, rows, 0)
+        start, gap = self.depart_rows(journey, rows, self.vacant(kernel, journey, 0))
         self.written(journey, kernel, 0, start, gap, rows)
 
     def lay_out(self, kernel: VectorKernel, column: int, stripe: Stripe) -> None:
-        """Stream the rows of one stripe of a factor through the VXM."""
+        """Stream the rows of one stripe, of a factor or of indices, through the VXM."""
         rows = Rows(stripe.first, stripe.step)
         landing = Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 1))
         journey = self.best(
@@ -312,9 +429,31 @@ class _Scheduler:
             0,
             lambda chains: (self.vector_row(kernel, column, chain, rows, landing) for chain in chains),
         )
-        start, gap = self.depart_rows(journey, stripe.count, 0)
+        start, gap = self.depart_rows(journey, stripe.count, self.vacant(kernel, journey, 0))
         members = slice(stripe.first, stripe.first + stripe.step * stripe.count, stripe.step)
-        self.ready[kernel.output, column][members] = start + journey.results[column] + gap * np.arange(stripe.count)
+        written = start + journey.results[column] + gap * np.arange(stripe.count)
+        # Of a row that lies in several stripes the last counts.
+        self.ready[kernel.output, column][members] = np.maximum(self.ready[kernel.output, column][members], written)
+
+    def scatter(self, kernel: VectorKernel, column: int, indices: str) -> None:
+        """Stream one row through the VXM to wherever an index says: to each slice where that may be, in turn."""
+        window = self.placement.windows[kernel.output]
+        dealt = [
+            Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 0), Choice(indices, window, stripe.first))
+            for stripe in self.placement.stripes.get((kernel.output, column), ())
+        ]
+        landings = dealt or [
+            Landing(self.placement.buffers[kernel.output][column], Rows(0, 0), Choice(indices, window, None))
+        ]
+        for landing in landings:
+
+            def going(chains: list[tuple[Placed, ...]], landing: Landing = landing) -> Iterator[Journey]:
+                return (self.vector_row(kernel, column, chain, Rows(0, 1), landing) for chain in chains)
+
+            journey = self.best(kernel, 1, len(self.planes), 0, going)
+            start, _ = self.depart_rows(journey, 1, self.vacant(kernel, journey, 0))
+            ready = self.ready[kernel.output, column]
+            np.maximum(ready, start + journey.results[column], out=ready)
 
     def best(
         self,
@@ -323,6 +462,7 @@ class _Scheduler:
         most: int,
         earliest: int,
         journeys: Callable[[list[tuple[Placed, ...]]], Iterable[Journey]],
+        limit: int = _SLOWEST_ROW,
     ) -> Journey:
         """Of the journeys by up to `most` disjoint chains whose rows can follow one another, the one that ends first.
 
@@ -338,7 +478,7 @@ class _Scheduler:
             found: Journey | None = None
             ends = 0
             for journey in journeys(chains):
-                gap = journey.flight.gap(rows)
+                gap = journey.flight.gap(rows, limit)
                 if gap is None:
                     continue
                 ready = self.awaited(journey, rows, gap, earliest)
@@ -369,18 +509,38 @@ class _Scheduler:
                 turn, chain = divmod(first_chain + number, len(chains))
                 group = GROUP * ((first_group + spacing * number) % count)
                 self.multiply(journey, plane, tile, turn, word)
-                mnemonic = "acc_set_out" if tile.first else "acc_add_out"
-                offset = turn + self.acc_offset(plane, mnemonic)
-                out = Stream(plane.inward, group)
-                journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0, d=out), step=1)
-                leaves = offset + after(self.router.latency(plane.accs, mnemonic).func)
-                arrival = leaves + self.geometry.hops_between(out, plane.accs.hop, self.geometry.vxm_hop)
-                for stream in out.planes:
-                    journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
-                x, column, first = Operand(Format.WORD, out), tile.output_column, tile.first_row
-                landing = self.router.landing(tile.kernel.output, column, tile.kernel.target, first)
-                self.router.chain(journey, chains[chain], column, Rows(first, 1), x, arrival, landing)
+                self.emit(journey, plane, tile, turn, Stream(plane.inward, group), chains[chain], step=1)
             yield journey
+
+    def emit(
+        self,
+        journey: Journey,
+        plane: _PlaneState,
+        tile: Tile,
+        offset: int,
+        out: Stream,
+        chain: tuple[Placed, ...],
+        *,
+        step: int,
+        acc: int = 0,
+    ) -> None:
+        """A row that has met the last tile `offset` cycles after the start, from accumulator `acc` through the VXM.
+
+        The accumulator of the next departure is `step` further.
+        """
+        mnemonic = "acc_set_out" if tile.first else "acc_add_out"
+        offset += self.acc_offset(plane, mnemonic)
+        journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=acc, d=out), step=step)
+        leaves = offset + after(self.router.latency(plane.accs, mnemonic).func)
+        arrival = leaves + self.geometry.hops_between(out, plane.accs.hop, self.geometry.vxm_hop)
+        for stream in out.planes:
+            journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
+        total = self.tiles.rows(tile.kernel)
+        landing = self.router.landing(tile.kernel, tile.output_column, total, tile.first_row)
+        column, rows = tile.output_column, Rows(tile.first_row, 1)
+        if tile.kernel.target.stacked:
+            column, rows = 0, Rows(tile.output_column * total + tile.first_row, 1)
+        self.router.chain(journey, chain, column, rows, Operand(Format.WORD, out), arrival, landing)
 
     def vector_row(
         self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, landing: Landing
@@ -429,11 +589,25 @@ class _Scheduler:
             earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
         return earliest
 
-    def depart_rows(self, journey: Journey, rows: int, earliest: int) -> tuple[int, int]:
+    def depart_rows(self, journey: Journey, rows: int, earliest: int, limit: int = _SLOWEST_ROW) -> tuple[int, int]:
         """Send `rows` rows as early as their data allow; return the start of the first and the gap between them."""
-        gap = journey.flight.gap(rows)
+        gap = journey.flight.gap(rows, limit)
         assert gap is not None, "an accumulating row meets the next one"
-        return self.depart(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest)), gap
+        start = self.depart(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest))
+        for buffer, _, _, offset in journey.awaits:
+            self.read_until[buffer] = max(self.read_until[buffer], start + offset + gap * (rows - 1))
+        return start, gap
+
+    def vacant(self, kernel: Kernel, journey: Journey, earliest: int) -> int:
+        """The first start, not before `earliest`, at which nothing that reads what the output held before is behind its
+        first result."""
+        tenants = {*self.placement.before.get(kernel.output, ())}
+        if kernel.output in self.graph.states:
+            tenants.add(kernel.output)
+        if not tenants or not journey.results:
+            return earliest
+        last = max(self.read_until[name] for name in tenants)
+        return max(earliest, last + 1 - min(journey.results.values()))
 
     def depart(self, flight: Flight, count: int, gap: int, ready: int) -> int:
         """Reserve and record `count` departures at the earliest start not before `ready`; return that start."""
@@ -447,10 +621,15 @@ class _Scheduler:
             self.end = max(self.end, run.last + retire)
         return start
 
-    def written(self, journey: Journey, kernel: Kernel, first: int, start: int, gap: int, count: int) -> None:
-        """Note from when on the rows that a journey writes, `count` from the kernel's row `first` on, may be read."""
-        rows = kernel.target.first_row + kernel.target.row_step * (first + np.arange(count))
+    def written(
+        self, journey: Journey, kernel: Kernel, first: int, start: int, gap: int, count: int, stacked: int = 0
+    ) -> None:
+        """Note from when on the rows that a journey writes, `count` from the kernel's row `first` on, may be read; of
+        an output whose columns are stacked, those of column `stacked`."""
+        total = self.tiles.rows(kernel)
         for column, finished in journey.results.items():
+            rows = self.router.landing(kernel, stacked if kernel.target.stacked else column, total, first).rows
             # Of bytes the last one counts.
             ready = self.ready[kernel.output, column]
-            ready[rows] = np.maximum(ready[rows], start + finished + gap * np.arange(count))
+            which = rows.first + rows.step * np.arange(count)
+            ready[which] = np.maximum(ready[which], start + finished + gap * np.arange(count))

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,7 +62,7 @@ class Tiles:
 
     def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
-        rows, outputs, replayed = self.rows(kernel), self.columns(kernel.output), self.replays(kernel)
+        rows, outputs, replayed = self.rows(kernel), self.placement.outputs(kernel), self.replays(kernel)
         for first_row in range(0, rows, self.config.acc_depth):
             for round_number, inners in enumerate(self.placement.tiles[number]):
                 first_output = round_number * len(self.placement.planes)
@@ -84,9 +86,35 @@ class Tiles:
                         for output in members
                     ]
 
+    @functools.cached_property
+    def regular(self) -> frozenset[int]:
+        """The replayed kernels of one plane whose output columns are all alike, stacked or only one: the way is the same
+        for each."""
+        products = ((i, kernel) for i, kernel in enumerate(self.graph.kernels) if isinstance(kernel, MatMulKernel))
+        one = len(self.placement.planes) == 1
+        return frozenset(i for i, kernel in products if one and self.replays(kernel) and self._alike(i, kernel))
+
+    def _alike(self, number: int, kernel: MatMulKernel) -> bool:
+        columns, rounds = self.placement.outputs(kernel), self.placement.tiles[number]
+        if columns == 1:
+            return True
+        if not kernel.target.stacked or self.rows(kernel) > 1 or len({*rounds}) > 1:
+            return False
+        places = [self.placement.weights[number, column, inner] for column in range(columns) for inner in rounds[0]]
+        return places == list(range(places[0], places[0] + len(places) * self.groups, self.groups))
+
+    def of_column(self, number: int, kernel: MatMulKernel) -> list[Tile]:
+        """The tiles of the first output column of a regular kernel, equal ones next to each other."""
+        every = (tile for step in self.steps(number, kernel) for _, tile in step)
+        tiles = [tile for tile in every if tile.output_column == 0]
+        tiles.sort(key=lambda tile: self.placement.weights[number, 0, tile.inner])
+        last = len(tiles) - 1
+        return [dataclasses.replace(tile, first=i == 0, last=i == last) for i, tile in enumerate(tiles)]
+
     def of_plane(self, plane: int) -> Iterator[Tile]:
-        """The tiles of one plane, over all kernels."""
-        products = (entry for entry in enumerate(self.graph.kernels) if isinstance(entry[1], MatMulKernel))
+        """The tiles of one plane, over all kernels but the regular ones."""
+        kernels = enumerate(self.graph.kernels)
+        products = ((number, kernel) for number, kernel in kernels if number not in self.regular)
         return (
             tile
             for index, kernel in products

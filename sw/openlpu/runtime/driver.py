@@ -111,7 +111,8 @@ class Device:
             self.port.write_text(number, [codec.encode(inst, queue) for inst in text])
         for (number, address), words in image_runs(program.image):
             self.port.write_memory(number, address, words)
-        self._stale = {place: program.image[place] for place in _written(program) if place in program.image}
+        spoilt = {*_written(program)} - program.kept
+        self._stale = {place: program.image[place] for place in sorted(spoilt) if place in program.image}
         self.program = program
 
     def run(self, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:

@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ from openlpu.runtime.driver import image_runs
 
 SUFFIX = ".lpu"
 MAGIC = b"\x89LPU\r\n\x1a\n"
-VERSION = 2
+VERSION = 3
 _PREFIX = struct.Struct("<8sIIQ")
 _HASH_BYTES = hashlib.sha256().digest_size
-_STRUCTURED = ("config", "text", "image", "inputs", "outputs")
+_STRUCTURED = ("config", "text", "image", "kept", "inputs", "outputs")
 """Fields of a program that have a form of their own in the file; all others are plain values in the header."""
 
 
@@ -102,6 +103,7 @@ def to_bytes(program: Program) -> bytes:
         "digest": program.config.digest,
         "text": texts,
         "image": blocks,
+        "kept": _runs(program.kept),
         "inputs": [dataclasses.asdict(port) for port in program.inputs],
         "outputs": [dataclasses.asdict(port) for port in program.outputs],
         "program": {f.name: getattr(program, f.name) for f in _plain_fields()},
@@ -172,10 +174,22 @@ def _program(header: dict[str, Any], body: bytes) -> Program:
         config=config,
         text=text,
         image=image,
+        kept=frozenset((number, address + row) for number, address, count in header["kept"] for row in range(count)),
         inputs=tuple(_port(values) for values in header["inputs"]),
         outputs=tuple(_port(values) for values in header["outputs"]),
         **{f.name: plain[f.name] for f in _plain_fields()},
     )
+
+
+def _runs(words: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Words as (slice number, first address, how many in a row)."""
+    runs: list[list[int]] = []
+    for number, address in sorted(words):
+        if runs and runs[-1][0] == number and sum(runs[-1][1:]) == address:
+            runs[-1][2] += 1
+        else:
+            runs.append([number, address, 1])
+    return runs
 
 
 def _port(values: dict[str, Any]) -> Port:

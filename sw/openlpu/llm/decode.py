@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""One token of a Llama as kernels: what the chip runs again and again, its state in SRAM.
+
+A vector of the network is a matrix of `lanes` columns: element e stands in row e div lanes, lane e mod lanes, and a
+head has rows of its own. Products stack their columns into such rows. A run of the kernels
+
+1. looks up the embedding of the token, and cosines and sines of its position;
+2. for every layer puts keys and values of the position into the caches, which lie as weights lie, and attends to all
+   positions up to this one: the others get so large a negative score that their weight is 0;
+3. finds the largest logit, the first of equals, and leaves its token and the next position where the next run finds
+   them, and the token in the history.
+
+How often the caches have been filled makes no difference to the time: a run is as long as its `context` asks for.
+
+Norms. The sum of squares of a vector is a product with ones, which leaves it in every lane at once: squares become
+whole numbers of 15 bits, and a whole number two signed bytes.
+
+Softmax. Scores less their maximum become powers, and these int8; their sum is once more a product with ones, and its
+reciprocal is what the weighted values are multiplied with. So the weights add up to one as the chip sees them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.numerics import to_bits
+from openlpu.compiler.chain import split_chain
+from openlpu.compiler.errors import CompileError
+from openlpu.compiler.graph import INT8_MAX, Port
+from openlpu.compiler.kernels import (
+    Buffer,
+    BufferOperand,
+    Content,
+    Factor,
+    Immediate,
+    Kernel,
+    KernelGraph,
+    LaneConstants,
+    MatMulKernel,
+    Operand,
+    Step,
+    Target,
+    Term,
+    VectorKernel,
+)
+from openlpu.llm.float_model import rotations
+from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix, QuantisedNorm
+
+TOKEN, POSITION, HISTORY, LOGITS = "token", "position", "history", "logits"
+"""Ports: the token to go on from and its position, inputs that every run leaves for the next; the tokens found, by the
+positions that they follow; the logits of the last run."""
+
+_HIDDEN_SCORE = -(1 << 30)
+"""Added to the sums of positions that are not there yet."""
+_BYTE = 256
+_SPLIT = (1 + 2.0**-20) / _BYTE
+"""Times a whole number below 2**15: its upper byte, halves rounded up, where the lower byte is the signed one."""
+_SQUARE_ROOM = 1.5
+"""How much larger than in calibration an element in front of a norm may be."""
+_LARGEST_SQUARE = 32_500
+_TABLE = 16
+"""Rows of the table of small angles; larger ones are multiples of so many positions."""
+_WHOLE = Immediate(0)
+
+
+def decode_kernels(model: QuantisedLlama, context: int, config: ChipConfig) -> KernelGraph:
+    """The kernels of one token, for positions 0 to `context` - 1.
+
+    Raises:
+        CompileError: when the network does not suit the chip.
+    """
+    return _Decoder(model, context, config).graph()
+
+
+def _float(value: float) -> Immediate:
+    return Immediate(int(to_bits(np.array(value, np.float32))))
+
+
+def _patterns(values: npt.ArrayLike) -> npt.NDArray[np.int32]:
+    return to_bits(np.asarray(values, np.float32))
+
+
+class _Decoder:
+    def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig) -> None:
+        self.model, self.shape, self.context, self.lanes = model, model.shape, context, config.lanes
+        self.config = config
+        self.buffers: list[Buffer] = []
+        self.kernels: list[Kernel] = []
+        self.constants: dict[str, Content] = {}
+        self.states: dict[str, Content] = {}
+        if self.shape.head_size > self.lanes:
+            raise CompileError(
+                f"{model.name}: heads of {self.shape.head_size} elements are wider than the {self.lanes} lanes of "
+                f"config '{config.name}'"
+            )
+        if context % self.lanes:
+            raise CompileError(f"{model.name}: a context of {context} is no multiple of {self.lanes} lanes")
+
+    def graph(self) -> KernelGraph:
+        shape = self.shape
+        self.state(TOKEN, np.zeros((1, self.lanes), np.int32))
+        self.state(POSITION, np.zeros((1, self.lanes), np.int32))
+        self.state(HISTORY, np.zeros((self.context, self.lanes), np.int8))
+        self.positions()
+        x, y = self.embed(self.model.layers[0].attention_norm)
+        norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
+        for number, (layer, next_norm) in enumerate(zip(self.model.layers, norms, strict=True)):
+            name = f"layer{number}"
+            attended = self.attention(name, layer, x, y)
+            x, y = self.add(f"{name}.middle", x, attended, layer.ffn_norm)
+            x, y = self.add(f"{name}.end", x, self.feed_forward(name, layer, x, y), next_norm)
+        self.choose(self.logits(x, y))
+        self.vector(POSITION, BufferOperand(POSITION), [Step("fadd", _float(1.0))])
+        outside = (
+            (Port(HISTORY, HISTORY, "int8", (self.context, 2)), BufferOperand(HISTORY)),
+            (Port(LOGITS, LOGITS, "float32", (self.blocks(shape.vocabulary), self.lanes)), BufferOperand(LOGITS)),
+        )
+        inside = (
+            (Port(TOKEN, TOKEN, "int32", (1, 2)), TOKEN),
+            (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),
+        )
+        return KernelGraph(
+            f"{self.model.name}, a token of {self.context}",
+            tuple(self.buffers),
+            tuple(self.kernels),
+            inside,
+            outside,
+            self.constants,
+            self.states,
+        )
+
+    # Buffers
+
+    def buffer(self, name: str, rows: int, *, wide: bool = True, cols: int | None = None) -> str:
+        self.buffers.append(Buffer(name, rows, self.lanes if cols is None else cols, wide))
+        return name
+
+    def constant(self, name: str, content: Content) -> str:
+        rows, cols = content.shape
+        self.constants[name] = content
+        return self.buffer(name, rows, wide=content.dtype == np.int32, cols=cols)
+
+    def state(self, name: str, content: Content) -> str:
+        rows, cols = content.shape
+        self.states[name] = content
+        return self.buffer(name, rows, wide=content.dtype == np.int32, cols=cols)
+
+    def blocks(self, elements: int) -> int:
+        """Rows that so many elements fill."""
+        return -(-elements // self.lanes)
+
+    # Kernels
+
+    def vector(
+        self, output: str, source: BufferOperand, steps: Sequence[Step], target: Target | None = None
+    ) -> BufferOperand:
+        """`output = steps(source)` in one pass, or in several with buffers between them."""
+        target = target or Target()
+        parts = split_chain(steps, self.config)
+        if parts is None:
+            raise CompileError(
+                f"'{output}': the VXM of config '{self.config.name}' cannot execute "
+                f"{', '.join(dict.fromkeys(step.mnemonic for step in steps))} from stream to stream"
+            )
+        for i, part in enumerate(parts[:-1]):
+            between = self.buffer(f"{output}.part{i}", target.count(self._buffer(output)))
+            self.kernels.append(VectorKernel(between, source, part))
+            source = BufferOperand(between)
+        self.kernels.append(VectorKernel(output, source, parts[-1], target))
+        return BufferOperand(output)
+
+    def made(
+        self, output: str, source: BufferOperand, steps: Sequence[Step], *, rows: int, wide: bool = True
+    ) -> BufferOperand:
+        """`vector` into a buffer of its own."""
+        return self.vector(self.buffer(output, rows, wide=wide), source, steps)
+
+    def _buffer(self, name: str) -> Buffer:
+        return next(buffer for buffer in reversed(self.buffers) if buffer.name == name)
+
+    def stacked(
+        self, output: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], steps: Sequence[Step]
+    ) -> BufferOperand:
+        """The product of rows, one after the other a vector, with `codes` (elements, outputs), both in blocks."""
+        columns = codes.shape[1] // self.lanes
+        terms = tuple(Term(view, (codes[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(inputs))
+        self.buffer(output, columns)
+        self.kernels.append(MatMulKernel(output, terms, tuple(steps), Target(stacked=columns)))
+        return BufferOperand(output)
+
+    def rows(self, name: str, count: int) -> list[BufferOperand]:
+        """The rows of a buffer, each a part of one vector."""
+        return [BufferOperand(name, first_row=row, row_step=0) for row in range(count)]
+
+    def per_row(self, name: str, values: npt.NDArray[np.floating[Any]]) -> Operand:
+        """Constants for a vector in blocks."""
+        return BufferOperand(self.constant(name, _patterns(values).reshape(-1, self.lanes)))
+
+    def per_lane(self, name: str, values: npt.NDArray[np.float32]) -> Operand:
+        return LaneConstants(name, _patterns(values))
+
+    # Parts of the network
+
+    def positions(self) -> None:
+        """Indices, angles and hidden scores of the position."""
+        lanes = self.lanes
+        here = BufferOperand(POSITION)
+        self.index("token.index", BufferOperand(TOKEN, byte=0))
+        self.index("position.index", self.as_index("position.word", here, 0.0, 1.0))
+        self.index("position.high", self.as_index("position.tables", here, 0.5 - _TABLE / 2, 1 / _TABLE))
+        cosine, sine = rotations(self.shape, self.context)
+        sign = np.where(np.arange(self.shape.head_size) < self.shape.head_size // 2, -1.0, 1.0)
+        multiples = range(0, self.context, _TABLE)
+        tables = {
+            "cosine.high": np.tile(cosine[multiples], 2),
+            "sine.high": np.tile(sine[multiples], 2) * sign,
+            "cosine.low": np.tile(cosine[:_TABLE], 2),
+            "sine.low": np.tile(sine[:_TABLE], 2) * sign,
+        }
+        for name, table in tables.items():
+            padded = np.zeros((len(table), lanes))
+            padded[:, : self.shape.head_size] = table
+            self.constant(name, _patterns(padded))
+
+        def angle(name: str) -> BufferOperand:
+            index = "position.high" if name.endswith("high") else "position.index"
+            return BufferOperand(name, indices=index, row_step=0)
+
+        def product(name: str, a: str, b: str) -> BufferOperand:
+            low = self.made(f"{name}.low", angle(b), [], rows=1)
+            return self.made(name, angle(a), [Step("fmul", low)], rows=1)
+
+        # The angle of the position is the sum of a large and a small one.
+        cc, ss = product("angle.cc", "cosine.high", "cosine.low"), product("angle.ss", "sine.high", "sine.low")
+        sc, cs = product("angle.sc", "sine.high", "cosine.low"), product("angle.cs", "cosine.high", "sine.low")
+        self.made("cosine", cc, [Step("fsub", ss)], rows=1)
+        self.made("sine", sc, [Step("fadd", cs)], rows=1)
+        later = Step("flt", LaneConstants("position.numbers", _patterns(np.arange(self.context))))
+        self.buffer("later", 1, cols=self.context)
+        self.vector("later", BufferOperand(POSITION, column=0), [later])
+        self.buffer("hidden", 1, cols=self.context)
+        self.vector("hidden", BufferOperand("later"), [Step("and", Immediate(_HIDDEN_SCORE))])
+
+    def as_index(self, name: str, source: BufferOperand, shift: float, scale: float) -> BufferOperand:
+        """A float, moved and scaled, as an index: its bytes are bytes 0 of lanes 0 and 1."""
+        shifts, scales = np.zeros(self.lanes), np.zeros(self.lanes)
+        shifts[:2] = shift, shift - (_BYTE - 1) / 2 / scale
+        scales[:2] = scale, scale / _BYTE
+        steps = [
+            Step("fadd", self.per_lane(f"{name}.shift", shifts.astype(np.float32))),
+            Step("fmul", self.per_lane(f"{name}.scale", scales.astype(np.float32))),
+            Step("f2i", _WHOLE),
+        ]
+        self.made(name, source, steps, rows=1)
+        return BufferOperand(name, byte=0)
+
+    def index(self, name: str, source: BufferOperand) -> None:
+        """Copies of an index beside everything that it chooses from."""
+        self.vector(self.buffer(name, 1, wide=False), source, [])
+
+    def embed(self, norm: QuantisedNorm) -> tuple[BufferOperand, BufferOperand]:
+        """The hidden vector of the token, and the same for the norm that follows."""
+        embedding, lanes = self.model.embedding, self.lanes
+        blocks = self.blocks(self.shape.hidden)
+        codes = np.zeros((self.shape.vocabulary, blocks * lanes), np.int8)
+        codes[:, : self.shape.hidden] = embedding.codes
+        scales = np.zeros(blocks * lanes, np.float32)
+        scales[: self.shape.hidden] = embedding.scales
+        for name, factor in (("x", 1.0), ("x.normal", self.norm_scale(norm))):
+            self.buffer(f"embedded.{name}", blocks)
+            for block in range(blocks):
+                span = slice(block * lanes, (block + 1) * lanes)
+                table = f"embedding{block}"
+                if table not in self.constants:
+                    self.constant(table, codes[:, span])
+                scale = self.per_lane(f"embedded.{name}.scale{block}", (scales[span] * factor).astype(np.float32))
+                looked_up = BufferOperand(table, indices="token.index")
+                steps = [Step("i2f", _WHOLE), Step("fmul", scale)]
+                self.vector(f"embedded.{name}", looked_up, steps, Target(first_row=block, rows=1))
+        return BufferOperand("embedded.x"), BufferOperand("embedded.x.normal")
+
+    def norm_scale(self, norm: QuantisedNorm) -> float:
+        """What the elements in front of a norm are multiplied with, for their squares to be whole numbers."""
+        return math.sqrt(_LARGEST_SQUARE) / (norm.largest * _SQUARE_ROOM)
+
+    def normalised(self, name: str, norm: QuantisedNorm, x: BufferOperand, y: BufferOperand) -> list[BufferOperand]:
+        """x / rms(x) as int8, where y is x by `norm_scale`."""
+        blocks, lanes, scale = self.blocks(self.shape.hidden), self.lanes, self.norm_scale(norm)
+        self.made(f"{name}.squares", y, [Step("fmul", y), Step("f2i", _WHOLE)], rows=blocks)
+        upper = [Step("i2f", _WHOLE), Step("fmul", _float(_SPLIT)), Step("f2i", _WHOLE)]
+        self.made(f"{name}.upper", BufferOperand(f"{name}.squares"), upper, rows=blocks, wide=False)
+        terms = []
+        for row in range(blocks):
+            lower = BufferOperand(f"{name}.squares", first_row=row, row_step=0, byte=0)
+            terms.append(Term(lower, _times(1, lanes)))
+            terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0), _times(_BYTE, lanes)))
+        hidden = self.shape.hidden
+        epsilon = round(hidden * scale**2 * self.shape.norm_epsilon)
+        steps = [
+            Step("i2f", Immediate(epsilon)),
+            Step("rsqrt"),
+            Step("fmul", _float(scale * math.sqrt(hidden) / norm.output)),
+        ]
+        self.product(self.buffer(f"{name}.factor", 1), terms, steps)
+        factor = BufferOperand(f"{name}.factor", row_step=0)
+        self.made(f"{name}.input", x, [Step("fmul", factor), Step("f2i", _WHOLE)], rows=blocks, wide=False)
+        return self.rows(f"{name}.input", blocks)
+
+    def product(self, output: str, terms: Sequence[Term], steps: Sequence[Step], target: Target | None = None) -> None:
+        parts = split_chain(steps, self.config, from_sram=False)
+        if parts is None or len(parts) > 1:
+            raise CompileError(
+                f"'{output}': the VXM of config '{self.config.name}' cannot execute "
+                f"{', '.join(step.mnemonic for step in steps)} behind a product in one pass"
+            )
+        self.kernels.append(MatMulKernel(output, tuple(terms), parts[0], target or Target()))
+
+    def attention(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
+        shape, lanes, size = self.shape, self.lanes, self.shape.head_size
+        heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
+        inputs = self.normalised(f"{name}.attention", layer.attention_norm, x, y)
+        turns = size != lanes
+        parts = [(layer.q, layer.query, heads), (layer.k, layer.key, kv_heads)]
+        blocks = [self.by_heads(matrix, scale, count) for matrix, scale, count in parts]
+        if turns:
+            blocks += [self.by_heads(matrix, scale, count, turned=True) for matrix, scale, count in parts]
+        blocks.append(self.by_heads(layer.v, layer.value, kv_heads))
+        codes = np.concatenate([codes for codes, _ in blocks], axis=1)
+        scales = np.concatenate([scales for _, scales in blocks]) * layer.attention_norm.output
+        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
+        qkv = self.stacked(f"{name}.qkv", inputs, self.padded(codes), steps).name
+        values = (heads + kv_heads) * (2 if turns else 1)
+        for head in range(kv_heads):
+            self.cache(f"{name}.values{head}", BufferOperand(qkv, first_row=values + head), [Step("f2i", _WHOLE)])
+        by_cosine = [Step("fmul", BufferOperand("cosine", row_step=0))]
+        by_sine = [Step("fmul", BufferOperand("sine", row_step=0))]
+        straight = self.made(f"{name}.straight", BufferOperand(qkv), by_cosine, rows=heads + kv_heads)
+        other = BufferOperand(qkv, first_row=heads + kv_heads) if turns else BufferOperand(qkv, rotate=size // 2)
+        turned = self.made(f"{name}.turned", other, by_sine, rows=heads + kv_heads)
+        for head in range(kv_heads):
+            row = heads + head
+            both = [Step("fadd", BufferOperand(turned.name, first_row=row)), Step("f2i", _WHOLE)]
+            self.cache(f"{name}.keys{head}", BufferOperand(straight.name, first_row=row), both)
+        both = [Step("fadd", turned), Step("f2i", _WHOLE)]
+        self.made(f"{name}.queries", straight, both, rows=heads, wide=False)
+        score = layer.query * layer.key / math.sqrt(size)
+        scores = self.buffer(f"{name}.scores", heads, cols=self.context)
+        steps = [Step("i2f", BufferOperand("hidden", row_step=0)), Step("fmul", _float(score))]
+        for head in range(kv_heads):
+            queries = BufferOperand(f"{name}.queries", first_row=head * group)
+            terms = [Term(queries, Factor(f"{name}.keys{head}", transposed=True))]
+            self.product(scores, terms, steps, Target(first_row=head * group, rows=group))
+        largest = self.largest_lane(f"{name}.largest", self.largest_column(f"{name}.largest", scores, heads), heads)
+        weights = self.buffer(f"{name}.weights", heads, wide=False, cols=self.context)
+        less = BufferOperand(largest.name, column=0)
+        powers = [Step("fsub", less), Step("exp"), Step("fmul", _float(INT8_MAX)), Step("f2i", _WHOLE)]
+        self.vector(weights, BufferOperand(scores), powers)
+        self.buffer(f"{name}.share", heads)
+        attended = self.buffer(f"{name}.attended", heads, wide=False)
+        ones = np.ones((self.context, lanes), np.int8)
+        for head in range(kv_heads):
+            members = Target(first_row=head * group, rows=group)
+            mine = BufferOperand(weights, first_row=head * group)
+            share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", _float(1.0))]
+            self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
+            by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
+            average = [Step("i2f", _WHOLE), by_share, Step("f2i", _WHOLE)]
+            self.product(attended, [Term(mine, Factor(f"{name}.values{head}"))], average, members)
+        by_row = np.zeros((heads * lanes, shape.hidden), np.int8)
+        by_row.reshape(heads, lanes, -1)[:, :size] = layer.o.codes.T.reshape(heads, size, -1)
+        return self.scaled(f"{name}.o", self.rows(attended, heads), by_row, layer.o.scales * np.float32(layer.value))
+
+    def scaled(
+        self, name: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> BufferOperand:
+        """A product and its scales, one for each output."""
+        wide = np.zeros((len(inputs) * self.lanes, self.blocks(codes.shape[1]) * self.lanes), np.int8)
+        wide[: len(codes), : codes.shape[1]] = codes
+        factors = np.zeros(wide.shape[1], np.float32)
+        factors[: len(scales)] = scales
+        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.scale", factors))]
+        return self.stacked(name, inputs, wide, steps)
+
+    def padded(self, codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """Weights (inputs, outputs) with rows of zeros for what is missing of the last block."""
+        wide = np.zeros((self.blocks(len(codes)) * self.lanes, codes.shape[1]), np.int8)
+        wide[: len(codes)] = codes
+        return wide
+
+    def by_heads(
+        self, matrix: QuantisedMatrix, scale: float, heads: int, *, turned: bool = False
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+        """Weights (inputs, outputs) and scales with a block for every head, in units of `scale`; of turned ones the
+        halves of a head have changed places."""
+        size, lanes = self.shape.head_size, self.lanes
+        codes = np.zeros((matrix.codes.shape[1], heads, lanes), np.int8)
+        codes[..., :size] = matrix.codes.T.reshape(-1, heads, size)
+        scales = np.zeros((heads, lanes), np.float32)
+        scales[:, :size] = matrix.scales.reshape(heads, size) / scale
+        if turned:
+            half = np.roll(np.arange(size), size // 2)
+            codes[..., :size], scales[:, :size] = codes[..., half], scales[:, half]
+        return codes.reshape(len(codes), -1), scales.reshape(-1)
+
+    def cache(self, name: str, source: BufferOperand, steps: Sequence[Step]) -> None:
+        """Put a row into the cache of a head, at the position."""
+        self.state(name, np.zeros((self.context, self.lanes), np.int8))
+        self.vector(name, source, steps, Target(indices="position.index"))
+
+    def largest_column(self, name: str, source: str, rows: int) -> BufferOperand:
+        """The largest of the columns of a buffer, lane by lane."""
+        columns = [BufferOperand(source, column=i) for i in range(self.blocks(self._buffer(source).cols))]
+        level = 0
+        while len(columns) > 1:
+            half = -(-len(columns) // 2)
+            merged = [
+                self.made(f"{name}.columns{level}.{i}", columns[i], [Step("fmax", columns[-half + i])], rows=rows)
+                for i in range(half)
+            ]
+            columns = [BufferOperand(view.name, column=0) for view in merged]
+            level += 1
+        return columns[0]
+
+    def largest_row(self, name: str, source: str, rows: int) -> BufferOperand:
+        """The largest of the rows of a buffer, lane by lane."""
+        level = 0
+        while rows > 1:
+            half = -(-rows // 2)
+            others = BufferOperand(source, first_row=rows - half)
+            source = self.made(f"{name}.rows{level}", BufferOperand(source), [Step("fmax", others)], rows=half).name
+            rows, level = half, level + 1
+        return BufferOperand(source)
+
+    def largest_lane(self, name: str, view: BufferOperand, rows: int) -> BufferOperand:
+        """The largest lane of every row, in all of them."""
+        distance = 1
+        while distance < self.lanes:
+            turned = BufferOperand(view.name, column=view.column, rotate=distance)
+            view = self.made(f"{name}.lanes{distance}", view, [Step("fmax", turned)], rows=rows)
+            distance *= 2
+        return view
+
+    def add(
+        self, name: str, x: BufferOperand, addend: BufferOperand, norm: QuantisedNorm
+    ) -> tuple[BufferOperand, BufferOperand]:
+        """The hidden vector with what a part of the network adds, and the same for the norm that follows."""
+        blocks, sum_ = self.blocks(self.shape.hidden), Step("fadd", addend)
+        scaled = [sum_, Step("fmul", _float(self.norm_scale(norm)))]
+        y = self.made(f"{name}.normal", x, scaled, rows=blocks)
+        return self.made(name, x, [sum_], rows=blocks), y
+
+    def feed_forward(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
+        inputs = self.normalised(f"{name}.ffn", layer.ffn_norm, x, y)
+        scale, blocks = layer.ffn_norm.output, self.blocks(self.shape.ffn)
+        # silu(g) = g / (1 + exp(-g)): both factors are taken with the opposite sign.
+        gate = self.scaled(f"{name}.gate", inputs, layer.gate.codes.T, layer.gate.scales * np.float32(-scale))
+        powers = self.made(f"{name}.powers", gate, [Step("exp")], rows=blocks)
+        factor = np.float32(-scale / layer.ffn_product)
+        up = self.scaled(f"{name}.up", inputs, layer.up.codes.T, layer.up.scales * factor)
+        both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
+        steps = [Step("fadd", _float(1.0)), Step("recip"), Step("fmul", both), Step("f2i", _WHOLE)]
+        self.made(f"{name}.product", powers, steps, rows=blocks, wide=False)
+        scales = layer.down.scales * np.float32(layer.ffn_product)
+        return self.scaled(f"{name}.down", self.rows(f"{name}.product", blocks), layer.down.codes.T, scales)
+
+    def logits(self, x: BufferOperand, y: BufferOperand) -> str:
+        inputs = self.normalised("final", self.model.final_norm, x, y)
+        vocabulary, rows = self.shape.vocabulary, self.blocks(self.shape.vocabulary)
+        codes = np.zeros((len(inputs) * self.lanes, rows * self.lanes), np.int8)
+        codes[: self.shape.hidden, :vocabulary] = self.model.output.codes.T
+        scales = np.ones(rows * self.lanes, np.float32)
+        scales[:vocabulary] = self.model.output.scales * np.float32(self.model.final_norm.output)
+        beyond: Operand = _WHOLE
+        if vocabulary % self.lanes:
+            outside = np.where(np.arange(rows * self.lanes) < vocabulary, 0, _HIDDEN_SCORE)
+            beyond = BufferOperand(self.constant(f"{LOGITS}.outside", outside.astype(np.int32).reshape(rows, -1)))
+        steps = [Step("i2f", beyond), Step("fmul", self.per_row(f"{LOGITS}.scale", scales))]
+        return self.stacked(LOGITS, inputs, codes, steps).name
+
+    def choose(self, logits: str) -> None:
+        """The first token with the largest logit, as the next one and into the history."""
+        rows, vocabulary, lanes = self.blocks(self.shape.vocabulary), self.shape.vocabulary, self.lanes
+        most = self.largest_lane("most", self.largest_row("most", logits, rows), 1)
+        found = self.made(
+            "found", BufferOperand(logits), [Step("feq", BufferOperand(most.name, row_step=0))], rows=rows
+        )
+        # The further in front, the larger; none is 0.
+        places = np.maximum(vocabulary - np.arange(rows * lanes), 0).reshape(rows, lanes)
+        step = Step("and", BufferOperand(self.constant("places", _patterns(places))))
+        self.made("candidates", found, [step], rows=rows)
+        first = self.largest_lane("first", self.largest_row("first", "candidates", rows), 1)
+        self.as_index("chosen", first, -float(vocabulary), -1.0)
+        self.vector(HISTORY, BufferOperand("chosen", byte=0), [], Target(indices="position.index"))
+        self.vector(TOKEN, BufferOperand("chosen"), [])
+
+
+def _times(factor: int, lanes: int) -> tuple[npt.NDArray[np.int8], ...]:
+    """Matrices whose products add up to `factor` times the sum of all lanes."""
+    parts = []
+    while factor:
+        parts.append(min(factor, INT8_MAX))
+        factor -= parts[-1]
+    return tuple(np.full((lanes, lanes), part, np.int8) for part in parts)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Text from a chip: a device with a Llama's program, its caches filled token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openlpu.arch.program import Port
+from openlpu.compiler.graph import Float32Array, Int8Array
+from openlpu.llm.decode import HISTORY, LOGITS, POSITION, TOKEN
+from openlpu.runtime.driver import Device, InputError, RunResult
+
+_BYTE = 256
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Tokens that the chip chose, and the cycles that it took for all of them."""
+
+    tokens: list[int]
+    cycles: int
+
+
+class Session:
+    """One sequence of tokens on a device that has loaded a program of `openlpu.llm.program.compile_llama`.
+
+    The chip is fed one token a run, at positions from 0 on, and answers each with logits; or it goes on by itself.
+    """
+
+    def __init__(self, device: Device) -> None:
+        if device.program is None:
+            raise InputError("a session needs a device with a program")
+        self.device = device
+        self.position = 0
+        """Of the next token."""
+        ports = {port.name: port for port in (*device.program.inputs, *device.program.outputs)}
+        self._position: Port = ports[POSITION]
+        self.context = ports[HISTORY].rows
+        """Positions that the program is made for."""
+        self._next = 0
+
+    def feed(self, tokens: Sequence[int]) -> Float32Array:
+        """Give the chip tokens, one a run; the logits behind each of them, (tokens, vocabulary up to whole vectors).
+
+        Raises:
+            InputError: when the tokens do not fit the context.
+        """
+        return np.stack([self._logits(self._run(token, 1)) for token in tokens])
+
+    def generate(self, count: int) -> Generated:
+        """Let the chip choose `count` tokens in one go: the likeliest behind what it was fed, and so on.
+
+        Raises:
+            InputError: when nothing was fed yet, or the tokens do not fit the context.
+        """
+        if self.position == 0:
+            raise InputError("a session begins with a token that it is fed")
+        first, token = self.position, self._next
+        result = self._run(token, count)
+        chosen = [_token(row) for row in result.outputs[HISTORY][first : first + count]]
+        return Generated([token, *chosen[:-1]], result.cycles)
+
+    def _run(self, token: int, count: int) -> RunResult:
+        if self.position + count > self.context:
+            raise InputError(
+                f"{self.position + count} tokens are more than the {self.context} that the program is made for: "
+                f"compile it for a longer context"
+            )
+        inputs = {
+            TOKEN: np.array([divmod(token, _BYTE)[::-1]], np.int32),
+            POSITION: np.full((1, self._position.cols), self.position, np.float32),
+        }
+        result = self.device.run(inputs, count)
+        self.position += count
+        self._next = _token(result.outputs[HISTORY][self.position - 1])
+        return result
+
+    def _logits(self, result: RunResult) -> Float32Array:
+        return result.outputs[LOGITS].reshape(-1)
+
+
+def _token(row: Int8Array) -> int:
+    low, high = (int(byte) % _BYTE for byte in row)
+    return low + _BYTE * high
