@@ -176,56 +176,51 @@ def test_windows(config: ChipConfig) -> None:
     sizes = range(config.mem_words.bit_length())
     memory: dict[int, list[int]] = {}
 
-    def window(n: int) -> int:
-        return int(rng.integers(config.mem_words >> n)) << n
+    def share() -> tuple[str, int, dict[str, int]]:
+        """What follows a mnemonic, how many slices share the table, and the place of this one: often a dealt table."""
+        if not config.dealt_windows or rng.integers(2):
+            return "", 1, {}
+        return "_dealt", config.weight_streams, {"p": int(rng.integers(config.weight_streams))}
 
-    def place(dealt: dict[str, int], n: int, base: int, sampled: int, stream: Stream) -> int | None:
-        offset = int(rng.integers(1 << 16))
-        if dealt and rng.integers(2):
-            offset = offset // config.weight_streams * config.weight_streams + dealt["p"]
+    def means(slices: int, dealt: dict[str, int], n: int, word: int, sampled: int, stream: Stream) -> bool:
+        """Put an index of a word of a window, or of one in another slice, onto a stream; whether it is of this one."""
+        row = word + (int(rng.integers(max((1 << 16) // slices >> n, 1))) << n)
+        place = int(rng.integers(slices)) if rng.integers(3) == 0 else dealt.get("p", 0)
+        offset = row * slices + place
         lane_map = rng.integers(-128, 128, config.lanes)
         lane_map[:2] = [offset & 255, offset >> 8]
         bench.put(sampled, stream, lane_map)
-        if not dealt:
-            return base + offset % (1 << n)
-        row, place = divmod(offset, config.weight_streams)
-        return base + row % (1 << n) if place == dealt["p"] else None
-
-    def share() -> tuple[str, dict[str, int]]:
-        """What follows a mnemonic, and the field that goes with it: as often as not of a dealt table."""
-        if not config.dealt_windows or rng.integers(2):
-            return "", {}
-        return "_dealt", {"p": int(rng.integers(config.weight_streams))}
+        return place == dealt.get("p", 0)
 
     writes = min(4 * config.mem_words, 200)
     for cycle in range(writes):
         n = int(rng.choice(sizes))
         lane_map, source = (write.consumes[i] for i in rng.permutation(len(write.consumes))[:2])
-        base, vector = window(n), rng.integers(-128, 128, config.lanes)
-        address: int | None = base
+        base, vector = int(rng.integers(config.mem_words >> n)) << n, rng.integers(-128, 128, config.lanes)
         if cycle % 2:
-            suffix, dealt = share()
+            suffix, slices, dealt = share()
+            word = int(rng.integers(min(1 << n, (1 << 16) // slices)))
             bench.at(cycle, write, f"scatter{suffix}", a=base, n=n, m=lane_map, s=source, **dealt)
-            address = place(dealt, n, base, cycle + scattering.skew, lane_map)
+            if means(slices, dealt, n, word, cycle + scattering.skew, lane_map):
+                memory[base + word] = vector.tolist()
         else:
             bench.at(cycle, write, "write", a=base, s=source)
+            memory[base] = vector.tolist()
         bench.put(cycle + scattering.skew, source, vector)
-        if address is not None:
-            memory[address] = vector.tolist()
     first, expected = writes + 8, {}
     for cycle in range(first, first + 150):
-        n = int(rng.choice(sizes))
+        address, n = int(rng.choice([*memory])), int(rng.choice(sizes))
         lane_map = read.consumes[rng.integers(len(read.consumes))]
         target = read.produces[rng.integers(len(read.produces))]
-        address = base = window(n)
-        if cycle % 3:
-            suffix, dealt = share()
+        suffix, slices, dealt = share()
+        base = address >> n << n
+        here = True
+        if cycle % 3 and base + (1 << n) <= config.mem_words and address - base < (1 << 16) // slices:
             bench.at(cycle, read, f"gather{suffix}", a=base, n=n, m=lane_map, d=target, **dealt)
-            address = place(dealt, n, base, cycle + gathering.skew, lane_map)
+            here = means(slices, dealt, n, address - base, cycle + gathering.skew, lane_map)
         else:
-            bench.at(cycle, read, "read", a=base, d=target)
-        found = None if address is None else memory.get(address)
-        expected[target, cycle + gathering.func] = found or [0] * config.lanes
+            bench.at(cycle, read, "read", a=address, d=target)
+        expected[target, cycle + gathering.func] = memory[address] if here else [0] * config.lanes
     bench.run(first + 160)
     assert bench.produced == expected
     assert bench.empty == []
