@@ -38,13 +38,13 @@ def placed(cells: dict[str, dict[str, Any]], sites: int) -> dict[str, str | None
 
 
 def test_multipliers_follow_the_lanes() -> None:
-    lanes = ["vxm.lane10.alu2.b", "vxm.lane2.alu2.a", "vxm.lane2.alu2.b", "vxm.lane3.alu2.a"]
+    lanes = ["vxm.lane10.alu2.b", "vxm.lane2.alu2.a", "vxm.lane2.alu2.b", "vxm.lane4_alu2_special.a"]
     columns = ["mxm_e0.dot_products1.block0", "mxm_e0.dot_products5.block0"]
     assert placed(multipliers(*lanes, *columns) | blocks("LUT4", "vxm.lane2.sum"), 9) == {
         "vxm.lane2.alu2.a": "d0",
         "vxm.lane2.alu2.b": "d1",
         "mxm_e0.dot_products1.block0": "d2",
-        "vxm.lane3.alu2.a": "d3",
+        "vxm.lane4_alu2_special.a": "d3",
         "vxm.lane10.alu2.b": "d4",
         "mxm_e0.dot_products5.block0": "d5",
         "vxm.lane2.sum": None,

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass
+from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.presets import NANO, ULX3S
+from openlpu.arch.timing import timing
 from openlpu.fpga.area import differences
 from openlpu.fpga.device import Area
 from openlpu.fpga.synthesis import (
@@ -25,7 +27,8 @@ from openlpu.fpga.synthesis import (
 )
 from openlpu.fpga.toolchain import find_toolchain
 from openlpu.hdl.alu import LaneAlu
-from openlpu.hdl.shared import Library, ports_of
+from openlpu.hdl.shared import Library, SharedComponent, ports_of
+from openlpu.hdl.special_turns import SpecialTurns
 
 DATA = Path(__file__).with_name("data")
 INT, FMUL = OpClass.INT, OpClass.FMUL
@@ -50,6 +53,8 @@ def with_alus(config: ChipConfig, *classes: OpClass) -> ChipConfig:
         # int32 products take twice as many, and then those of floats take none of their own.
         (with_alus(ULX3S, OpClass.IMUL), 64, [(2, 0)] * 8),
         (dataclasses.replace(ULX3S, alus=(AluConfig(classes=(FMUL, OpClass.IMUL), chain=()),)), 64, [(2, 0)] * 8),
+        # Lanes that share a unit need less: 16 lanes x 2, and 4 units x 6.
+        (dataclasses.replace(with_alus(ULX3S, FMUL, OpClass.SPECIAL), special_turns=4), 56, [(2, 0)] * 8),
         # All of four planes, not of each.
         (
             dataclasses.replace(with_alus(ULX3S, INT), hemispheres=2, mxm_planes=2),
@@ -105,23 +110,43 @@ def test_substitutes_are_named_as_the_script_names_them() -> None:
 def test_yosys_finds_as_many_multipliers_as_are_left_to_it(classes: tuple[OpClass, ...], tmp_path: Path) -> None:
     """In a lane of an ALU, narrow products replaced."""
     config = dataclasses.replace(ULX3S, alus=(AluConfig(classes=classes, chain=()),))
-    alu, library = LaneAlu(classes=classes, depth=8), Library()
-    ports = ports_of(alu)
+    needs(config, config.lanes * multipliers_found(LaneAlu(classes=classes, depth=8), config, tmp_path))
+
+
+def test_yosys_finds_as_many_multipliers_in_units_that_lanes_share(tmp_path: Path) -> None:
+    alus = (AluConfig(classes=(FMUL, OpClass.SPECIAL), chain=()),)
+    config = dataclasses.replace(ULX3S, alus=alus, special_turns=4)
+    (queue,) = geometry(config).of_kind(QueueKind.VXM)
+    lane = LaneAlu(classes=alus[0].classes, depth=timing(config).alu_depth[0], special_elsewhere=True)
+    (tmp_path / "lane").mkdir()
+    (tmp_path / "unit").mkdir()
+    in_lanes = config.lanes * multipliers_found(lane, config, tmp_path / "lane")
+    in_units = 4 * multipliers_found(SpecialTurns(config=config, queue=queue), config, tmp_path / "unit")
+    needs(config, in_lanes + in_units)
+
+
+def multipliers_found(component: SharedComponent, config: ChipConfig, directory: Path) -> int:
+    """How many multipliers Yosys makes of a component."""
+    library = Library()
     texts = {
-        "lane.v": library.verilog(alu.body(), ports, alu.module_name),
+        "top.v": library.verilog(component.body(), ports_of(component), component.module_name),
         "products.v": substitutes_verilog(config, []),
     }
     texts["shared.v"] = library.text
     modules = [module for text in texts.values() for module in modules_of(text)]
-    commands = script([*texts], modules, top=alu.module_name, in_dsp=[])
+    commands = script([*texts], modules, top=component.module_name, in_dsp=[])
     for name, text in {**texts, "synthesis.ys": commands}.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    find_toolchain().run("yosys", ["-Q", "-T", "synthesis.ys"], tmp_path)
-    counted = json.loads((tmp_path / CELLS_BY_UNIT).read_text(encoding="utf-8"))
-    found = config.lanes * area(counted["design"]["num_cells_by_type"]).dsp
-    assert {share.blocks for share in multipliers_in_dsp(config, found)} == {0}
-    with pytest.raises(ValueError, match=f"its ALUs need {found} multipliers"):
-        multipliers_in_dsp(config, found - 1)
+        (directory / name).write_text(text, encoding="utf-8")
+    find_toolchain().run("yosys", ["-Q", "-T", "synthesis.ys"], directory)
+    counted = json.loads((directory / CELLS_BY_UNIT).read_text(encoding="utf-8"))
+    return area(counted["design"]["num_cells_by_type"]).dsp
+
+
+def needs(config: ChipConfig, multipliers: int) -> None:
+    """Assert that the ALUs of a config need so many."""
+    assert {share.blocks for share in multipliers_in_dsp(config, multipliers)} == {0}
+    with pytest.raises(ValueError, match=f"its ALUs need {multipliers} multipliers"):
+        multipliers_in_dsp(config, multipliers - 1)
 
 
 def test_area_by_unit() -> None:
