@@ -22,6 +22,7 @@ from openlpu.cli.boards import status, vboard
 from openlpu.cli.chips import configs, generate
 from openlpu.cli.compiling import compile_command
 from openlpu.cli.errors import RunFailure, UserError
+from openlpu.cli.llm import llm
 from openlpu.cli.programs import check, disasm, report
 from openlpu.cli.running import run
 from openlpu.compiler.errors import CompileError
@@ -71,7 +72,7 @@ def main() -> None:
     """OpenLPU: generate chips, compile models, run programs. Every cycle is known beforehand."""
 
 
-for command in (configs, generate, compile_command, check, disasm, report, run, bench, status, board, vboard):
+for command in (configs, generate, compile_command, check, disasm, report, run, llm, bench, status, board, vboard):
     main.add_command(command)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.geometry import QueueKind, Stream, geometry
-from openlpu.arch.isa import Format, Operand, instruction
+from openlpu.arch.isa import BY_MNEMONIC, Format, Operand, instruction
 from openlpu.arch.program import Column
 from openlpu.arch.timing import timing
 from openlpu.compiler.chain import PASS, Placed, disjoint_chains
@@ -326,9 +326,11 @@ class _Scheduler:
             for position, load in loads:
                 at = load - meets[-1] - slack
                 self.load_whole(journey, plane, tiles[position], bases[position], at, len(tiles) * groups)
+            # Finished rows follow one another as fast as the slowest step of the chain can take them.
+            pace = max(self.timing.turns(BY_MNEMONIC[place.step.mnemonic]) for place in chain)
             for tile, word, meet in zip(tiles, words, meets, strict=True):
                 for row in range(rows):
-                    offset = meet - meets[-1] + row
+                    offset = meet - meets[-1] + row * (pace if tile.last else 1)
                     journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
                     if tile.last:
                         out, mine = Stream(plane.inward, GROUP * group), dataclasses.replace(tile, first_row=row)

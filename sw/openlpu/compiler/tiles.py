@@ -88,8 +88,8 @@ class Tiles:
 
     @functools.cached_property
     def regular(self) -> frozenset[int]:
-        """The replayed kernels of one plane whose output columns are all alike, stacked or only one: the way is the same
-        for each."""
+        """The replayed kernels of one plane whose output columns are all alike, stacked or only one: they go the
+        same way."""
         products = ((i, kernel) for i, kernel in enumerate(self.graph.kernels) if isinstance(kernel, MatMulKernel))
         one = len(self.placement.planes) == 1
         return frozenset(i for i, kernel in products if one and self.replays(kernel) and self._alike(i, kernel))

@@ -94,6 +94,12 @@ class Checkpoint:
     """(vocabulary, hidden): the embedding itself when they are tied."""
     tokenizer: Tokenizer
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers it has learnt; what two parts share counts once."""
+        shared = self.embedding.size * (1 if self.shape.tied else 2) + self.final_norm.size
+        return shared + sum(int(part.size) for layer in self.layers for part in vars(layer).values())
+
 
 def load_checkpoint(directory: Path) -> Checkpoint:
     """Read a directory.

@@ -13,10 +13,20 @@ from openlpu.compiler.bounds import Bounds
 from openlpu.compiler.kernels import BufferOperand, KernelGraph, MatMulKernel
 from openlpu.compiler.pipeline import Ports, compile_kernels
 from openlpu.compiler.place import Placement
+from openlpu.llm.checkpoint import LlamaShape
 from openlpu.llm.decode import decode_kernels
 from openlpu.llm.quantise import QuantisedLlama
 
 Dump = Callable[[str, Callable[[], str]], None]
+
+
+def context_for(shape: LlamaShape, tokens: int, config: ChipConfig) -> int:
+    """The shortest context that a program is made for and that holds so many tokens: whole vectors, doubled until they
+    do, or all that the network knows."""
+    length = config.lanes
+    while length < min(tokens, shape.context):
+        length *= 2
+    return min(length, -(-shape.context // config.lanes) * config.lanes)
 
 
 def compile_llama(model: QuantisedLlama, context: int, config: ChipConfig, *, dump: Dump | None = None) -> Program:

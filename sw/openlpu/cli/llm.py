@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""`lpu llm`: language models, from a Hugging Face directory to text that a chip writes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import find_config
+from openlpu.arch.program import Program
+from openlpu.arch.timing import timing
+from openlpu.cli import figures
+from openlpu.cli.errors import RunFailure, UserError
+from openlpu.cli.running import backend_option, open_backend
+from openlpu.cli.terminal import json_option, print_facts, print_json, working
+from openlpu.llm.calibrate import own_texts
+from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
+from openlpu.llm.float_model import cross_entropy, forward, perplexity
+from openlpu.llm.program import compile_llama, context_for
+from openlpu.llm.quantise import quantise
+from openlpu.llm.session import Generated, Session
+from openlpu.llm.tokens import encode
+from openlpu.model.golden import GoldenError
+from openlpu.runtime.driver import DeviceError
+
+directory_argument = click.argument("directory", type=click.Path(path_type=Path))
+config_option = click.option("--config", required=True, help="The chip: a preset, or a .toml or .json file.")
+
+
+@click.group()
+def llm() -> None:
+    """Language models: Llamas in the format of Hugging Face."""
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """A network, and its program for contexts that are long enough."""
+
+    checkpoint: Checkpoint
+    program: Program
+    seconds: float
+    """It took to compile."""
+
+
+@llm.command("run")
+@directory_argument
+@click.option("--prompt", required=True, help="The text to go on from.")
+@click.option("--tokens", "count", type=click.IntRange(min=1), default=32, show_default=True, help="How many to write.")
+@config_option
+@backend_option
+@json_option
+def run_llm(directory: Path, prompt: str, count: int, config: str, backend: str, as_json: bool) -> None:
+    """Let the Llama in DIRECTORY go on from a prompt: the likeliest token, again and again, all on the chip."""
+    chip, checkpoint = find_config(config), load_checkpoint(directory)
+    tokens = encode(checkpoint, prompt)
+    if len(tokens) + count > checkpoint.shape.context:
+        raise UserError(
+            f"{directory}: {len(tokens)} tokens of prompt and {count} to write are more than its context of "
+            f"{checkpoint.shape.context}: ask for fewer"
+        )
+    writer = _compiled(checkpoint, len(tokens) + count, chip, as_json)
+    with working(f"preparing {backend} for {chip.name}", as_json=as_json):
+        device = open_backend(backend, chip)
+    with device, working(f"writing {count} tokens on {backend}", as_json=as_json):
+        device.load(writer.program)
+        session = Session(device)
+        start = time.perf_counter()
+        try:
+            session.feed(tokens)
+            written = session.generate(count)
+        except (DeviceError, GoldenError, RuntimeError) as error:
+            raise RunFailure(str(error)) from None
+        seconds = round(time.perf_counter() - start, 3)
+    found = _found(writer, written, backend, seconds)
+    text = checkpoint.tokenizer.decode(written.tokens)
+    if as_json:
+        print_json({**found, "prompt": prompt, "tokens": written.tokens, "text": text})
+        return
+    click.echo(prompt + text)
+    click.echo()
+    print_facts(
+        [
+            ("model", f"{checkpoint.name} ({found['parameters']:,} parameters)"),
+            ("chip", f"{chip.name} ({chip.digest})"),
+            ("cycles/token, predicted", f"{found['predicted_cycles_per_token']:,}"),
+            ("cycles/token, measured", f"{found['cycles_per_token']:,} on {backend}, {count} tokens in one run"),
+            ("tokens/s", f"{found['tokens_per_second']:,} at {chip.clock_mhz:g} MHz"),
+            ("compiled in", f"{writer.seconds} s"),
+        ]
+    )
+
+
+@llm.command("eval")
+@directory_argument
+@click.option("--text", "path", required=True, type=click.Path(path_type=Path), help="A text in UTF-8.")
+@click.option("--windows", type=click.IntRange(min=1), default=8, show_default=True, help="How many parts of it.")
+@click.option("--length", type=click.IntRange(min=2), default=64, show_default=True, help="Tokens of a part.")
+@config_option
+@backend_option
+@json_option
+def evaluate(directory: Path, path: Path, windows: int, length: int, config: str, backend: str, as_json: bool) -> None:
+    """Perplexity of the Llama in DIRECTORY on parts of a text, on the chip and in float32.
+
+    Parts are spread over the text, and in each all tokens but the first are predicted from those before them.
+    """
+    chip, checkpoint = find_config(config), load_checkpoint(directory)
+    try:
+        tokens = encode_all(checkpoint, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8: {error.reason}") from None
+    if length > checkpoint.shape.context or windows * length > len(tokens):
+        raise UserError(
+            f"{path}: has {len(tokens)} tokens, too few for {windows} parts of {length}, or those are longer than the "
+            f"context of {checkpoint.shape.context}"
+        )
+    writer = _compiled(checkpoint, length, chip, as_json)
+    on_chip, in_float = [], []
+    with open_backend(backend, chip) as device, working(f"reading {path.name} on {backend}", as_json=as_json):
+        device.load(writer.program)
+        for first in np.linspace(0, len(tokens) - length, windows).astype(int):
+            part = tokens[first : first + length]
+            found = Session(device).feed(part)[:, : checkpoint.shape.vocabulary]
+            on_chip.append(cross_entropy(found[:-1], part[1:]))
+            in_float.append(cross_entropy(forward(checkpoint, part, np.float32)[:-1], part[1:]))
+    here, there = perplexity(np.concatenate(on_chip)), perplexity(np.concatenate(in_float))
+    result = {
+        "tokens_predicted": windows * (length - 1),
+        "perplexity": round(here, 4),
+        "perplexity_float32": round(there, 4),
+        "ratio": round(here / there, 4),
+        "backend": backend,
+        "config": chip.name,
+    }
+    if as_json:
+        print_json(result)
+    else:
+        print_facts([(name.replace("_", " "), value) for name, value in result.items()])
+
+
+def encode_all(checkpoint: Checkpoint, text: str) -> list[int]:
+    """The tokens of a whole text, without what belongs around one."""
+    return list(checkpoint.tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _compiled(checkpoint: Checkpoint, tokens: int, chip: ChipConfig, as_json: bool) -> _Writer:
+    start = time.perf_counter()
+    with working(f"compiling {checkpoint.name} for {chip.name}", as_json=as_json):
+        model = quantise(checkpoint, own_texts(checkpoint))
+        program = compile_llama(model, context_for(checkpoint.shape, tokens, chip), chip)
+    return _Writer(checkpoint, program, round(time.perf_counter() - start, 1))
+
+
+def _found(writer: _Writer, written: Generated, backend: str, seconds: float) -> dict[str, Any]:
+    """What writing came to, for machines to read."""
+    program, count = writer.program, len(written.tokens)
+    predicted = timing(program.config).series(program.cycles, count) / count
+    cycles = written.cycles / count
+    return {
+        **figures.summary(program),
+        "parameters": writer.checkpoint.parameters,
+        "backend": backend,
+        "count": count,
+        "cycles": written.cycles,
+        "predicted_cycles_per_token": round(predicted, 2),
+        "cycles_per_token": round(cycles, 2),
+        "tokens_per_second": round(1e6 * program.config.clock_mhz / cycles, 1),
+        "compile_seconds": writer.seconds,
+        "wall_seconds": seconds,
+    }
