@@ -9,7 +9,7 @@ from collections.abc import Callable
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Port, Program
 from openlpu.compiler import graph as ir
-from openlpu.compiler.bounds import Bounds
+from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.compiler.kernels import BufferOperand, KernelGraph, MatMulKernel
 from openlpu.compiler.pipeline import Ports, compile_kernels
 from openlpu.compiler.place import Placement
@@ -45,7 +45,7 @@ def compile_llama(model: QuantisedLlama, context: int, config: ChipConfig, *, du
         for matrix in term.weights
     )
     return compile_kernels(
-        kernels, config, _ports, Bounds({"weight streams": 0}, 0), macs, dump or (lambda name, text: None)
+        kernels, config, _ports, kernel_bounds(kernels, config), macs, dump or (lambda name, text: None)
     )
 
 
