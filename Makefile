@@ -24,7 +24,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim demo-board test check lint format types docs docs-check bench regress formal rtl bitstream area constraints clean
+.PHONY: help setup sim demo-board demo-llm test check lint format types docs docs-check bench regress formal rtl bitstream area constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ sim: $(SIM) ## run the example network on the RTL and on the golden model, and c
 
 demo-board: $(SIM) ## run the example network on a virtual board, through a serial port, and compare
 	$(BIN)/python examples/digits/board.py
+
+demo-llm: $(SIM) ## let the example Llama write on the RTL and on the golden model, and compare
+	$(BIN)/python examples/llama/demo.py
 
 test: $(DEV) ## run the test-suite
 	$(BIN)/pytest -n $(JOBS)

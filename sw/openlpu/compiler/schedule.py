@@ -34,6 +34,8 @@ from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 
 _SLOWEST_ROW, _SLOWEST_COLUMN = 32, 256
 """Cycles from one row, or one column of stacked ones, to the next, at most."""
+_MOST_GAPS = 8
+"""Cycles in which no weights are loaded, of a column, at most."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,16 @@ def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Sc
     scheduler.run()
     dispatches = {name: sorted(runs, key=lambda run: run.cycle) for name, runs in scheduler.dispatches.items()}
     return Schedule(dispatches, tuple(scheduler.rides), scheduler.end)
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """The way of an output column through the array."""
+
+    loads: list[tuple[int, int, int]]
+    """(position of a tile, row group, when that is loaded); equal tiles that follow one another are loaded once."""
+    meets: list[int]
+    """When the first row meets each tile."""
 
 
 class _PlaneState:
@@ -305,60 +317,91 @@ class _Scheduler:
 
         It starts as the first row meets the last tile.
         """
+        bases = [self.placement.weights[number, 0, tile.inner] for tile in tiles]
+        step = len(tiles) * self.tiles.groups
+        for chain, group in itertools.product(chains, range(self.config.streams // GROUP)):
+            out = Stream(plane.inward, GROUP * group)
+            finish = functools.partial(self.finish, plane=plane, tile=tiles[-1], word=words[-1], out=out, chain=chain)
+            alone = Journey()
+            finish(alone)
+            for flow in self.flows(plane, tiles, bases, alone.flight):
+                journey = Journey()
+                for position, load, at in flow.loads:
+                    self.load_group(journey, plane, tiles[position], bases[position], load, at, step)
+                for tile, word, meet in zip(tiles[:-1], words, flow.meets, strict=False):
+                    mnemonic = "acc_set" if tile.first else "acc_add"
+                    for row in range(tile.rows):
+                        journey.flight.dispatch(plane.acts, meet + row, instruction("abr", a=word + row))
+                        at = meet + row + self.acc_offset(plane, mnemonic)
+                        journey.flight.dispatch(plane.accs, at, instruction(mnemonic, a=row))
+                finish(journey)
+                yield journey
+
+    def finish(
+        self, journey: Journey, plane: _PlaneState, tile: Tile, word: int, out: Stream, chain: tuple[Placed, ...]
+    ) -> None:
+        """The rows of a column meet its last tile, and leave as fast as the slowest step of the chain can take them."""
+        pace = max(self.timing.turns(BY_MNEMONIC[place.step.mnemonic]) for place in chain)
+        for row in range(tile.rows):
+            offset, mine = row * pace, dataclasses.replace(tile, first_row=row)
+            journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
+            self.emit(journey, plane, mine, offset, out, chain, step=0, acc=row)
+
+    def flows(self, plane: _PlaneState, tiles: list[Tile], bases: list[int], finish: Flight) -> Iterator[_Flow]:
+        """When the tiles of a column may be loaded and met, before the last is at 0: one behind the other, or with gaps
+        where what `finish`es an earlier column needs the slices or streams that feed weights."""
         groups, rows = self.tiles.groups, tiles[0].rows
         ahead = after(self.router.latency(plane.weights, "lw_iw").state) - self.timing.weights_used
-        bases = [self.placement.weights[number, 0, tile.inner] for tile in tiles]
-        loads: list[tuple[int, int]] = []
-        """(position of a tile, when its first group is loaded); equal tiles are loaded once."""
+        loads: list[tuple[int, int, int]] = []
         meets: list[int] = []
         for position, base in enumerate(bases):
             meet = meets[-1] + rows if meets else groups - 1 + ahead
             if position == 0 or base != bases[position - 1]:
                 # The shadow buffer is free behind one install; the next may not take the array from the rows before.
-                load = max(loads[-1][1] + groups, meet - ahead - groups + 1) if loads else 0
-                loads.append((position, load))
-                meet = load + groups - 1 + ahead
+                first = max(loads[-1][2] + 1, meet - ahead - groups + 1) if loads else 0
+                loads += [(position, group, first + group) for group in range(groups)]
+                meet = loads[-1][2] + ahead
             meets.append(meet)
-        # Rows may meet a tile a little later, as long as the next is not installed.
-        slacks = range(groups if rows == 1 else 1)
-        for chain, group, slack in itertools.product(chains, range(self.config.streams // GROUP), slacks):
-            journey = Journey()
-            for position, load in loads:
-                at = load - meets[-1] - slack
-                self.load_whole(journey, plane, tiles[position], bases[position], at, len(tiles) * groups)
-            # Finished rows follow one another as fast as the slowest step of the chain can take them.
-            pace = max(self.timing.turns(BY_MNEMONIC[place.step.mnemonic]) for place in chain)
-            for tile, word, meet in zip(tiles, words, meets, strict=True):
-                for row in range(rows):
-                    offset = meet - meets[-1] + row * (pace if tile.last else 1)
-                    journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
-                    if tile.last:
-                        out, mine = Stream(plane.inward, GROUP * group), dataclasses.replace(tile, first_row=row)
-                        self.emit(journey, plane, mine, offset, out, chain, step=0, acc=row)
-                    else:
-                        mnemonic = "acc_set" if tile.first else "acc_add"
-                        at = offset + self.acc_offset(plane, mnemonic)
-                        journey.flight.dispatch(plane.accs, at, instruction(mnemonic, a=row))
-            yield journey
+        back = meets[-1]
+        yield _Flow([(tile, group, at - back) for tile, group, at in loads], [meet - back for meet in meets])
+        if rows > 1 or len(loads) < len(tiles) * groups:
+            return
+        one = Journey()
+        self.load_group(one, plane, tiles[0], bases[0], 0, 0, 0)
+        wanted = dict(one.flight.claims)
+        taken = [offset - wanted[key] for key, offset in finish.claims if key in wanted]
+        for period in range(len(loads), len(loads) + _MOST_GAPS):
+            blocked = {offset % period for offset in taken}
+            free = [at for at in range(-ahead, -ahead - period, -1) if at % period not in blocked]
+            if len(free) >= len(loads):
+                times = free[len(loads) - 1 :: -1]
+                met = [time + ahead for time in times[groups - 1 :: groups]]
+                if times[groups - 1] + period + ahead > 0:
+                    yield _Flow(
+                        [(tile, group, time) for (tile, group, _), time in zip(loads, times, strict=True)],
+                        [*met[:-1], 0],
+                    )
+                    return
 
-    def load_whole(self, journey: Journey, plane: _PlaneState, tile: Tile, base: int, offset: int, step: int) -> None:
-        """Load and install a tile, group after group from `offset` on; the next departure's lies `step` further."""
+    def load_group(
+        self, journey: Journey, plane: _PlaneState, tile: Tile, base: int, group: int, offset: int, step: int
+    ) -> None:
+        """Load a row group of a tile, which the last one installs; the next departure's lies `step` further."""
         factor = tile.term.weights
         mnemonic = "lwt_iw" if isinstance(factor, Factor) and factor.transposed else "lw_iw"
-        for group in range(self.tiles.groups):
-            journey.flight.dispatch(plane.weights, offset + group, instruction(mnemonic, g=group))
-            arrival = offset + group + after(self.router.latency(plane.weights, mnemonic).skew)
-            read_at = [
-                self.router.read(journey.flight, feeder, base + group, stream, plane.weights.hop, arrival, step)
-                for stream, feeder in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
-            ]
-            if isinstance(factor, Factor):
-                down, across = tile.inner.input_column, tile.output_column
-                if factor.transposed:
-                    down, across = across, down
-                rows = range(down * self.config.lanes, (down + 1) * self.config.lanes)
-                present = [row for row in rows if row < len(self.ready[factor.name, across])]
-                journey.awaits += [(factor.name, across, Rows(row, 0), min(read_at)) for row in present]
+        journey.flight.dispatch(plane.weights, offset, instruction(mnemonic, g=group))
+        arrival = offset + after(self.router.latency(plane.weights, mnemonic).skew)
+        read_at = [
+            self.router.read(journey.flight, feeder, base + group, stream, plane.weights.hop, arrival, step)
+            for stream, feeder in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
+        ]
+        if isinstance(factor, Factor):
+            down, across = tile.inner.input_column, tile.output_column
+            if factor.transposed:
+                down, across = across, down
+            rows = range(down * self.config.lanes, (down + 1) * self.config.lanes)
+            present = [row for row in rows if row < len(self.ready[factor.name, across])]
+            journey.awaits += [(factor.name, across, Rows(row, 0), min(read_at)) for row in present]
 
     def take_words(self, count: int) -> int:
         """The first of `count` words of every activation buffer; the longer unused, the better."""
