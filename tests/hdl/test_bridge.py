@@ -373,6 +373,7 @@ def test_busy() -> None:
         protocol.WRITE_MEMORY: bytes(4) + WORD,
         protocol.READ_MEMORY: bytes(4) + b"\1\0",
         protocol.WRITE_TEXT: bytes(12),
+        protocol.RUN: b"\1\0\0\0",
         protocol.ECC: bytes(2),
     }
 
