@@ -207,7 +207,7 @@ def test_the_driver_does_not_pass_on_what_is_wrong(rtl_chip: Chips, monkeypatch:
     def run_with(wrong: int) -> int:
         bench.restore()
         flips = turned(bench, word, bits(random.Random(wrong), UNEVEN, wrong))
-        monkeypatch.setattr(chip, "run", lambda: chip.run_upset(0, *flips))
+        monkeypatch.setattr(chip, "run", lambda count: chip.run_upset(0, *flips))
         return device.run({}).cycles
 
     assert run_with(1) == program.cycles
