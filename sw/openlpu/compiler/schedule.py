@@ -302,8 +302,8 @@ class _Scheduler:
         end = start + gap * (columns - 1)
         plane.installed, plane.last_rows = end + loads[-1], end + flight.latest(plane.acts)
         plane.unused[base : base + rows * len(sources)] = plane.last_rows + 1
-        for row in range(rows):
-            self.written(journey, kernel, row, start, gap, columns)
+        ready = self.ready[kernel.output, 0][kernel.target.members(self.graph.buffer(kernel.output))]
+        np.maximum(ready, start + journey.results[0] + gap * np.arange(columns).repeat(rows), out=ready)
 
     def flowing(
         self,
@@ -345,7 +345,7 @@ class _Scheduler:
         for row in range(tile.rows):
             offset, mine = row * pace, dataclasses.replace(tile, first_row=row)
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
-            self.emit(journey, plane, mine, offset, out, chain, step=0, acc=row)
+            self.emit(journey, plane, mine, offset, out, chain, row, next_row=tile.rows, next_acc=0)
 
     def flows(self, plane: _PlaneState, tiles: list[Tile], bases: list[int], finish: Flight) -> Iterator[_Flow]:
         """When the tiles of a column may be loaded and met, before the last is at 0: one behind the other, or with gaps
@@ -364,7 +364,7 @@ class _Scheduler:
             meets.append(meet)
         back = meets[-1]
         yield _Flow([(tile, group, at - back) for tile, group, at in loads], [meet - back for meet in meets])
-        if rows > 1 or len(loads) < len(tiles) * groups:
+        if len(loads) < len(tiles) * groups:
             return
         one = Journey()
         self.load_group(one, plane, tiles[0], bases[0], 0, 0, 0)
@@ -376,7 +376,7 @@ class _Scheduler:
             if len(free) >= len(loads):
                 times = free[len(loads) - 1 :: -1]
                 met = [time + ahead for time in times[groups - 1 :: groups]]
-                if times[groups - 1] + period + ahead > 0:
+                if times[groups - 1] + period + ahead >= rows:
                     yield _Flow(
                         [(tile, group, time) for (tile, group, _), time in zip(loads, times, strict=True)],
                         [*met[:-1], 0],
@@ -554,7 +554,8 @@ class _Scheduler:
                 turn, chain = divmod(first_chain + number, len(chains))
                 group = GROUP * ((first_group + spacing * number) % count)
                 self.multiply(journey, plane, tile, turn, word)
-                self.emit(journey, plane, tile, turn, Stream(plane.inward, group), chains[chain], step=1)
+                out = Stream(plane.inward, group)
+                self.emit(journey, plane, tile, turn, out, chains[chain], 0, next_row=1, next_acc=1)
             yield journey
 
     def emit(
@@ -565,26 +566,28 @@ class _Scheduler:
         offset: int,
         out: Stream,
         chain: tuple[Placed, ...],
+        acc: int,
         *,
-        step: int,
-        acc: int = 0,
+        next_row: int,
+        next_acc: int,
     ) -> None:
         """A row that has met the last tile `offset` cycles after the start, from accumulator `acc` through the VXM.
 
-        The accumulator of the next departure is `step` further.
+        The next departure brings the row `next_row` further, from the accumulator `next_acc` further.
         """
         mnemonic = "acc_set_out" if tile.first else "acc_add_out"
         offset += self.acc_offset(plane, mnemonic)
-        journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=acc, d=out), step=step)
+        journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=acc, d=out), step=next_acc)
         leaves = offset + after(self.router.latency(plane.accs, mnemonic).func)
         arrival = leaves + self.geometry.hops_between(out, plane.accs.hop, self.geometry.vxm_hop)
         for stream in out.planes:
             journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
         total = self.tiles.rows(tile.kernel)
         landing = self.router.landing(tile.kernel, tile.output_column, total, tile.first_row)
-        column, rows = tile.output_column, Rows(tile.first_row, 1)
+        landing = Landing(landing.column, Rows(landing.rows.first, landing.rows.step * next_row))
+        column, rows = tile.output_column, Rows(tile.first_row, next_row)
         if tile.kernel.target.stacked:
-            column, rows = 0, Rows(tile.output_column * total + tile.first_row, 1)
+            column, rows = 0, Rows(tile.output_column * total + tile.first_row, next_row)
         self.router.chain(journey, chain, column, rows, Operand(Format.WORD, out), arrival, landing)
 
     def vector_row(

@@ -98,7 +98,7 @@ class Tiles:
         columns, rounds = self.placement.outputs(kernel), self.placement.tiles[number]
         if columns == 1:
             return True
-        if not kernel.target.stacked or self.rows(kernel) > 1 or len({*rounds}) > 1:
+        if not kernel.target.stacked or len({*rounds}) > 1:
             return False
         places = [self.placement.weights[number, column, inner] for column in range(columns) for inner in rounds[0]]
         return places == list(range(places[0], places[0] + len(places) * self.groups, self.groups))

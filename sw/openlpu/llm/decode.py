@@ -18,6 +18,10 @@ whole numbers of 15 bits, and a whole number two signed bytes.
 
 Softmax. Scores less their maximum become powers, and these int8; their sum is once more a product with ones, and its
 reciprocal is what the weighted values are multiplied with. So the weights add up to one as the chip sees them.
+
+Two digits. What attention and the feed-forward part hand to their last product varies too much for one byte. It is a
+whole number of 15 bits, and its two bytes are two rows: a tile is in the array for as long as it takes to load the
+next, so where that is two cycles the second row costs the array nothing.
 """
 
 from __future__ import annotations
@@ -65,6 +69,8 @@ _SPLIT = (1 + 2.0**-20) / _BYTE
 _SQUARE_ROOM = 1.5
 """How much larger than in calibration an element in front of a norm may be."""
 _LARGEST_SQUARE = 32_500
+_FINER = 128
+"""Parts of a step of int8, where a number has two digits."""
 _TABLE = 16
 """Rows of the table of small angles; larger ones are multiples of so many positions."""
 _WHOLE = Immediate(0)
@@ -363,19 +369,19 @@ class _Decoder:
         powers = [Step("fsub", less), Step("exp"), Step("fmul", _float(INT8_MAX)), Step("f2i", _WHOLE)]
         self.vector(weights, BufferOperand(scores), powers)
         self.buffer(f"{name}.share", heads)
-        attended = self.buffer(f"{name}.attended", heads, wide=False)
+        attended = self.buffer(f"{name}.attended", heads)
         ones = np.ones((self.context, lanes), np.int8)
         for head in range(kv_heads):
             members = Target(first_row=head * group, rows=group)
             mine = BufferOperand(weights, first_row=head * group)
-            share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", _float(1.0))]
+            share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", _float(_FINER))]
             self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
             by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
             average = [Step("i2f", _WHOLE), by_share, Step("f2i", _WHOLE)]
             self.product(attended, [Term(mine, Factor(f"{name}.values{head}"))], average, members)
         by_row = np.zeros((heads * lanes, shape.hidden), np.int8)
         by_row.reshape(heads, lanes, -1)[:, :size] = layer.o.codes.T.reshape(heads, size, -1)
-        return self.scaled(f"{name}.o", self.rows(attended, heads), by_row, layer.o.scales * np.float32(layer.value))
+        return self.two_digits(f"{name}.o", BufferOperand(attended), heads, by_row, layer.o.scales * layer.value)
 
     def scaled(
         self, name: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
@@ -387,6 +393,33 @@ class _Decoder:
         factors[: len(scales)] = scales
         steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.scale", factors))]
         return self.stacked(name, inputs, wide, steps)
+
+    def two_digits(
+        self,
+        name: str,
+        numbers: BufferOperand,
+        rows: int,
+        codes: npt.NDArray[np.int8],
+        scales: npt.NDArray[np.floating[Any]],
+    ) -> BufferOperand:
+        """The product of whole numbers, `_FINER` of them to 1: of their upper bytes, and of their lower ones."""
+        digits = self.buffer(f"{name}.digits", 2 * rows, wide=False)
+        upper = [Step("i2f", _WHOLE), Step("fmul", _float(_SPLIT)), Step("f2i", _WHOLE)]
+        self.vector(digits, numbers, upper, Target(rows=rows))
+        self.vector(digits, BufferOperand(numbers.name, byte=0), [], Target(first_row=rows, rows=rows))
+        blocks = self.blocks(codes.shape[1])
+        wide = np.zeros((rows * self.lanes, blocks * self.lanes), np.int8)
+        wide[: len(codes), : codes.shape[1]] = codes
+        factors = np.zeros(wide.shape[1])
+        factors[: len(scales)] = scales / _FINER
+        by_digit = np.stack([_BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
+        views = [BufferOperand(digits, first_row=row, row_step=rows) for row in range(rows)]
+        terms = [Term(view, (wide[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(views)]
+        both = self.buffer(f"{name}.both", 2 * blocks)
+        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.scale", by_digit.reshape(-1)))]
+        self.product(both, terms, steps, Target(rows=2, stacked=blocks))
+        lower = BufferOperand(both, first_row=1, row_step=2)
+        return self.made(name, BufferOperand(both, row_step=2), [Step("fadd", lower)], rows=blocks)
 
     def padded(self, codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         """Weights (inputs, outputs) with rows of zeros for what is missing of the last block."""
@@ -462,13 +495,14 @@ class _Decoder:
         # silu(g) = g / (1 + exp(-g)): both factors are taken with the opposite sign.
         gate = self.scaled(f"{name}.gate", inputs, layer.gate.codes.T, layer.gate.scales * np.float32(-scale))
         powers = self.made(f"{name}.powers", gate, [Step("exp")], rows=blocks)
-        factor = np.float32(-scale / layer.ffn_product)
+        factor = np.float32(-scale / layer.ffn_product * _FINER)
         up = self.scaled(f"{name}.up", inputs, layer.up.codes.T, layer.up.scales * factor)
         both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
         steps = [Step("fadd", _float(1.0)), Step("recip"), Step("fmul", both), Step("f2i", _WHOLE)]
-        self.made(f"{name}.product", powers, steps, rows=blocks, wide=False)
-        scales = layer.down.scales * np.float32(layer.ffn_product)
-        return self.scaled(f"{name}.down", self.rows(f"{name}.product", blocks), layer.down.codes.T, scales)
+        product = self.made(f"{name}.product", powers, steps, rows=blocks)
+        return self.two_digits(
+            f"{name}.down", product, blocks, layer.down.codes.T, layer.down.scales * layer.ffn_product
+        )
 
     def logits(self, x: BufferOperand, y: BufferOperand) -> str:
         inputs = self.normalised("final", self.model.final_norm, x, y)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Llamas on the golden chip: against what `transformers` computed, and against themselves, fed token by token."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import LAB32, NANO, ULX3S, find_config
+from openlpu.arch.program import Program
+from openlpu.arch.timing import timing
+from openlpu.compiler.errors import CompileError
+from openlpu.compiler.kernel_bounds import kernel_bounds
+from openlpu.llm.calibrate import own_texts
+from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
+from openlpu.llm.decode import decode_kernels
+from openlpu.llm.program import compile_llama, context_for
+from openlpu.llm.quantise import QuantisedLlama, quantise
+from openlpu.llm.session import Session
+from openlpu.runtime.driver import InputError, open_device
+from openlpu.runtime.program_file import from_bytes, to_bytes
+
+FIXTURES = Path(__file__).parent / "fixtures"
+EXAMPLE = Path(__file__).parents[2] / "examples/llama"
+CHIP = find_config(str(EXAMPLE / "chip.toml"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A fixture, and its program for all its tokens."""
+
+    checkpoint: Checkpoint
+    model: QuantisedLlama
+    tokens: list[int]
+    logits: np.ndarray
+    program: Program
+
+
+@pytest.fixture(scope="module", params=["multi_query", "grouped_tied", "multi_head_untied"])
+def case(request: pytest.FixtureRequest) -> Case:
+    directory = FIXTURES / request.param
+    checkpoint = load_checkpoint(directory)
+    tokens = json.loads((directory / "tokens.json").read_text())
+    model = quantise(checkpoint, own_texts(checkpoint))
+    program = compile_llama(model, context_for(checkpoint.shape, len(tokens), CHIP), CHIP)
+    return Case(checkpoint, model, tokens, np.load(directory / "logits.npy"), program)
+
+
+def test_logits_are_those_of_transformers(case: Case) -> None:
+    with open_device("golden", CHIP) as device:
+        device.load(case.program)
+        found = Session(device).feed(case.tokens)[:, : case.checkpoint.shape.vocabulary]
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(case.logits, axis=1)
+    cosines = (found * case.logits).sum(axis=1) / lengths
+    assert cosines.min() > 0.997
+    assert cosines.mean() > 0.999
+
+
+def test_a_run_of_many_tokens_is_as_many_runs(case: Case) -> None:
+    half = len(case.tokens) // 2
+    with open_device("golden", CHIP) as device:
+        device.load(case.program)
+        session = Session(device)
+        logits = session.feed(case.tokens[:half])
+        together = session.generate(half)
+    with open_device("golden", CHIP) as device:
+        device.load(case.program)
+        session = Session(device)
+        last = session.feed(case.tokens[:half])[-1]
+        alone = []
+        for _ in range(half):
+            alone.append(int(last[: case.checkpoint.shape.vocabulary].argmax()))
+            last = session.feed(alone[-1:])[-1]
+    assert np.isfinite(logits[:, : case.checkpoint.shape.vocabulary]).all()
+    assert together.tokens == alone
+    assert together.cycles == timing(CHIP).series(case.program.cycles, half)
+
+
+def test_a_second_sequence_knows_nothing_of_the_first(case: Case) -> None:
+    with open_device("golden", CHIP) as device:
+        device.load(case.program)
+        first = Session(device).feed(case.tokens[:5])
+        Session(device).feed(case.tokens[5:9])
+        again = Session(device).feed(case.tokens[:5])
+    assert first.tobytes() == again.tobytes()
+
+
+def test_no_schedule_beats_the_bounds(case: Case) -> None:
+    bounds = kernel_bounds(decode_kernels(case.model, 32, CHIP), CHIP)
+    assert 0 < bounds.resources["weight streams"] < bounds.chain <= case.program.cycles
+
+
+def test_the_file_of_a_program_keeps_what_it_keeps(case: Case) -> None:
+    assert case.program.kept
+    assert from_bytes(to_bytes(case.program)).kept == case.program.kept
+
+
+def test_a_session_ends_with_its_context(case: Case) -> None:
+    with open_device("golden", CHIP) as device:
+        device.load(case.program)
+        session = Session(device)
+        with pytest.raises(InputError, match="begins with a token"):
+            session.generate(1)
+        session.feed(case.tokens[:1])
+        with pytest.raises(InputError, match="33 tokens are more than the 32 that the program is made for"):
+            session.generate(32)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (NANO, "heads of 16 elements are wider than the 4 lanes of config 'nano'"),
+        (ULX3S, "config 'ulx3s' cannot execute i2f, rsqrt, fmul behind a product"),
+        (LAB32, "config 'lab32' has several planes"),
+        (dataclasses.replace(CHIP, mem_words=256), "no room in SRAM"),
+        (dataclasses.replace(CHIP, imem_words=64), "use a smaller network or a config with more imem_words"),
+    ],
+    ids=["narrow", "no special functions", "planes", "small", "short text"],
+)
+def test_chips_that_a_llama_does_not_suit(config: ChipConfig, message: str) -> None:
+    checkpoint = load_checkpoint(FIXTURES / "multi_query")
+    model = quantise(checkpoint, [[1, 2, 3]])
+    with pytest.raises(CompileError, match=message):
+        compile_llama(model, 32, config)
+
+
+def test_contexts_are_whole_vectors() -> None:
+    shape = dataclasses.replace(load_checkpoint(FIXTURES / "multi_query").shape, context=72)
+    assert [context_for(shape, tokens, CHIP) for tokens in (1, 16, 17, 33, 65, 72)] == [16, 16, 32, 64, 80, 80]
