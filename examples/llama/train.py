@@ -441,7 +441,7 @@ Python Software Foundation, all rights reserved. `heldout.txt` is an excerpt of 
 def main() -> None:
     """Train, and write the folder `model/`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=14000, help="steps in all")
+    parser.add_argument("--steps", type=int, default=11000, help="steps in all")
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
 
