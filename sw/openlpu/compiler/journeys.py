@@ -191,21 +191,45 @@ class Router:
 
         The indices lie in the slices of the table itself, and cross no hop.
         """
-        window = self.placement.windows[table]
-        (beside,) = self.placement.buffers[indices]
-        streams = [Stream(WEST, index) for index in self.placement.streams(source)]
-        times = []
-        for mem_slice, stream in zip(source.slices, streams, strict=True):
-            queue = self.mem_read[mem_slice]
-            latency = self.latency(queue, "gather")
-            dispatch = flight.ride(stream, queue, self.geometry.vxm_hop, sample) - after(latency.func)
-            # The index rides outwards, where no result is on its way to the VXM.
-            lane_map = Stream(EAST, stream.index)
-            address = beside.base + rows.first
-            arrives = dispatch + after(latency.skew)
-            times.append(self.read(flight, mem_slice, address, lane_map, queue.hop, arrives, rows.step))
-            flight.dispatch(queue, dispatch, instruction("gather", a=source.base, n=window, m=lane_map, d=stream))
+        streams, hop = [Stream(WEST, index) for index in self.placement.streams(source)], self.geometry.vxm_hop
+        times = [
+            self.gather(flight, table, mem_slice, source.base, None, indices, rows, stream, hop, sample)
+            for mem_slice, stream in zip(source.slices, streams, strict=True)
+        ]
         return streams[0], min(times)
+
+    def gather(
+        self,
+        flight: Flight,
+        table: str,
+        mem_slice: int,
+        base: int,
+        place: int | None,
+        indices: str,
+        rows: Rows,
+        stream: Stream,
+        hop: int,
+        arrival: int,
+    ) -> int:
+        """Read what a row of `indices` says from the window of a table that begins at `base` of a slice, onto a stream,
+        to be at `hop` in cycle `arrival`; `place` is that of the slice, where the table is dealt out.
+
+        Returns the cycle that samples the index in SRAM.
+        """
+        (beside,) = self.placement.buffers[indices]
+        queue = self.mem_read[mem_slice]
+        mnemonic = "gather" if place is None else "gather_dealt"
+        latency = self.latency(queue, mnemonic)
+        dispatch = flight.ride(stream, queue, hop, arrival) - after(latency.func)
+        # The index rides the other way, where no result is on its way.
+        index = Stream(EAST if stream.direction is WEST else WEST, stream.index)
+        fields: dict[str, Value] = {"a": base, "n": self.placement.windows[table], "m": index, "d": stream}
+        if place is not None:
+            fields["p"] = place
+        arrives = dispatch + after(latency.skew)
+        read_at = self.read(flight, mem_slice, beside.base + rows.first, index, queue.hop, arrives, rows.step)
+        flight.dispatch(queue, dispatch, instruction(mnemonic, **fields))
+        return read_at
 
     def read(
         self, flight: Flight, mem_slice: int, address: int, stream: Stream, hop: int, arrival: int, step: int

@@ -83,6 +83,9 @@ class BufferOperand:
     """Of 32-bit elements this byte alone, as an int8."""
     indices: str | None = None
     """A buffer of indices: they say which rows of this one, `first_row` and `row_step` which of them."""
+    dealt: int | None = None
+    """Of a factor whose rows indices say: what one slice has of a row, which is nothing (0) if it is another's. Slices
+    are counted as the weight streams are that they feed; all of them together have every row once."""
 
 
 Operand = Immediate | LaneConstants | BufferOperand
@@ -362,6 +365,7 @@ def _step_text(step: Step) -> str:
 def _view_text(view: BufferOperand) -> str:
     text = f"%{view.name}" + ("" if view.byte is None else f" byte {view.byte}")
     text += "" if view.indices is None else f" at %{view.indices}"
+    text += "" if view.dealt is None else f" of feeder {view.dealt}"
     text += f" from row {view.first_row}" if view.first_row else ""
     text += f" by {view.row_step}" if view.row_step != 1 else ""
     text += "" if view.column is None else f" column {view.column}"

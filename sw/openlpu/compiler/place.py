@@ -150,7 +150,8 @@ class Placement:
                 mirrored = config.hemispheres == 2 and buffer.name in graph.multiplied
                 self._place_buffer(buffer, _Zone.NEAR if buffer.name in self._computed else _Zone.FAR, mirrored)
         for name, content in graph.constants.items():
-            self._fill(self.buffers[name], content)
+            if name not in graph.factors:
+                self._fill(self.buffers[name], content)
         constant = {*self.image}
         for name, content in graph.states.items():
             if name not in graph.factors:
@@ -339,13 +340,14 @@ class Placement:
             self.stripes[indices.name, 0] = tuple(Stripe(number, base, 0, 1, indices.rows) for number in slices)
 
     def _place_cache(self, cache: Buffer, products: Sequence[tuple[int, MatMulKernel]]) -> None:
-        """A factor that takes rows where an index says: every column of it in one window of each feeder of a plane."""
+        """A factor of which an index says rows: every column of it in one window of each feeder of a plane."""
         lanes, width = self.config.lanes, self.config.weight_streams
         if len(self.planes) != 1:
             raise CompileError(
                 f"'{cache.name}': config '{self.config.name}' has several planes; a cache needs just one"
             )
-        plane, content = self.planes[0], self._graph.states[cache.name]
+        plane, kept = self.planes[0], cache.name in self._graph.states
+        content = (self._graph.states if kept else self._graph.constants)[cache.name]
         words = -(-cache.rows // lanes) * lanes // width
         self.windows[cache.name] = (words - 1).bit_length()
         window = 1 << self.windows[cache.name]
@@ -358,7 +360,8 @@ class Placement:
                     row = word * width + place
                     held = part[row] if row < len(part) else np.zeros(lanes, np.int8)
                     self.image[feeder, base + word] = held.copy()
-                    self.kept.add((feeder, base + word))
+                    if kept:
+                        self.kept.add((feeder, base + word))
             self.stripes[cache.name, across] = tuple(
                 Stripe(feeder, base, place, width, words) for place, feeder in enumerate(plane.feeders)
             )

@@ -27,7 +27,7 @@ from openlpu.arch.timing import timing
 from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.journeys import Choice, Journey, Landing, Router, Rows, after
-from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Step, VectorKernel
+from openlpu.compiler.kernels import BufferOperand, Factor, Kernel, KernelGraph, MatMulKernel, Step, VectorKernel
 from openlpu.compiler.place import Placement, Plane, Stripe
 from openlpu.compiler.tiles import Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
@@ -124,7 +124,7 @@ class _Scheduler:
         """By steps, and how many are wanted: the disjoint ways through the VXM."""
         self.loads: dict[tuple[_PlaneState, str, int], tuple[Flight, int]] = {}
         """Of each plane and instruction the load of a group from word 0: all others differ in their addresses only."""
-        self.computed = {*graph.states} - {*graph.scattered}
+        self.computed = {*graph.constants, *graph.states} - {*graph.scattered}
         """Buffers whose kernels have been scheduled, or need not be."""
         self.read_until = {buffer.name: -1 for buffer in graph.buffers}
         """By buffer: the last cycle so far in which a read samples it."""
@@ -318,7 +318,7 @@ class _Scheduler:
         It starts as the first row meets the last tile.
         """
         bases = [self.placement.weights[number, 0, tile.inner] for tile in tiles]
-        step = len(tiles) * self.tiles.groups
+        step = self.tiles.step(number, tiles[0].kernel)
         for chain, group in itertools.product(chains, range(self.config.streams // GROUP)):
             out = Stream(plane.inward, GROUP * group)
             finish = functools.partial(self.finish, plane=plane, tile=tiles[-1], word=words[-1], out=out, chain=chain)
@@ -614,12 +614,26 @@ class _Scheduler:
     def activations(self, journey: Journey, plane: _PlaneState, tile: Tile, arrival: int) -> Stream:
         """Bring the rows of a tile to a plane, from the copy in its hemisphere; return the stream that they ride."""
         view, column = tile.term.rows, tile.inner.input_column
+        if view.dealt is not None and view.indices is not None:
+            stripe = self.placement.stripes[view.name, column][view.dealt]
+            return self.looked_up(journey, plane, view, view.indices, stripe, arrival)
         source = self.placement.buffers[view.name][column]
         source = source if view.byte is None else source.byte(view.byte)
         place = dataclasses.replace(source, slices=source.places[plane.plane.hemisphere])
         rows = Rows(view.first_row + view.row_step * tile.first_row, view.row_step)
         stream, read_at = self.router.bring(journey.flight, place, rows, plane.outward, plane.acts.hop, arrival)
         journey.awaits.append((view.name, column, rows, read_at))
+        return stream
+
+    def looked_up(
+        self, journey: Journey, plane: _PlaneState, view: BufferOperand, indices: str, stripe: Stripe, arrival: int
+    ) -> Stream:
+        """As `activations`, what one feeder has of the row of a factor that an index says."""
+        stream = Stream(plane.outward, self.placement.streams(Column((stripe.mem_slice,), 0))[0])
+        rows, hop = Rows(view.first_row, view.row_step), plane.acts.hop
+        where = view.name, stripe.mem_slice, stripe.base, stripe.first
+        read_at = self.router.gather(journey.flight, *where, indices, rows, stream, hop, arrival)
+        journey.awaits.append((indices, 0, rows, read_at))
         return stream
 
     def acc_offset(self, plane: _PlaneState, mnemonic: str) -> int:

@@ -100,8 +100,20 @@ class Tiles:
             return True
         if not kernel.target.stacked or len({*rounds}) > 1:
             return False
-        places = [self.placement.weights[number, column, inner] for column in range(columns) for inner in rounds[0]]
-        return places == list(range(places[0], places[0] + len(places) * self.groups, self.groups))
+        step = self.step(number, kernel)
+        weights = self.placement.weights
+        return all(
+            weights[number, column, inner] == weights[number, 0, inner] + column * step
+            for column in range(columns)
+            for inner in rounds[0]
+        )
+
+    def step(self, number: int, kernel: MatMulKernel) -> int:
+        """How many words the tiles of an output column lie behind those of the one before, in the first two columns."""
+        if self.placement.outputs(kernel) == 1:
+            return 0
+        first, weights = self.placement.tiles[number][0][0], self.placement.weights
+        return weights[number, 1, first] - weights[number, 0, first]
 
     def of_column(self, number: int, kernel: MatMulKernel) -> list[Tile]:
         """The tiles of the first output column of a regular kernel, equal ones next to each other."""

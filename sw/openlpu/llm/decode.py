@@ -275,22 +275,25 @@ class _Decoder:
         """The hidden vector of the token, and the same for the norm that follows."""
         embedding, lanes = self.model.embedding, self.lanes
         blocks = self.blocks(self.shape.hidden)
-        codes = np.zeros((self.shape.vocabulary, blocks * lanes), np.int8)
-        codes[:, : self.shape.hidden] = embedding.codes
+        codes = np.zeros((self.blocks(self.shape.vocabulary) * lanes, blocks * lanes), np.int8)
+        codes[: self.shape.vocabulary, : self.shape.hidden] = embedding.codes
         scales = np.zeros(blocks * lanes, np.float32)
         scales[: self.shape.hidden] = embedding.scales
-        for name, factor in (("x", 1.0), ("x.normal", self.norm_scale(norm))):
-            self.buffer(f"embedded.{name}", blocks)
-            for block in range(blocks):
-                span = slice(block * lanes, (block + 1) * lanes)
-                table = f"embedding{block}"
-                if table not in self.constants:
-                    self.constant(table, codes[:, span])
-                scale = self.per_lane(f"embedded.{name}.scale{block}", (scales[span] * factor).astype(np.float32))
-                looked_up = BufferOperand(table, indices="token.index")
-                steps = [Step("i2f", _WHOLE), Step("fmul", scale)]
-                self.vector(f"embedded.{name}", looked_up, steps, Target(first_row=block, rows=1))
-        return BufferOperand("embedded.x"), BufferOperand("embedded.x.normal")
+        scale = self.constant("embedded.scale", _patterns(scales).reshape(blocks, lanes))
+        x = self.buffer("embedded", blocks)
+        for block in range(blocks):
+            table = self.constant(f"embedding{block}", codes[:, block * lanes : (block + 1) * lanes])
+            steps = [Step("i2f", _WHOLE), Step("fmul", BufferOperand(scale, first_row=block))]
+            target = Target(first_row=block, rows=1)
+            if self.model.output is None:
+                # Every feeder sends what it has of the row; all but one send zeros.
+                identity, feeders = (np.eye(lanes, dtype=np.int8),), range(self.config.weight_streams)
+                parts = (BufferOperand(table, indices="token.index", dealt=feeder) for feeder in feeders)
+                self.product(x, [Term(part, identity) for part in parts], steps, target)
+            else:
+                self.vector(x, BufferOperand(table, indices="token.index"), steps, target)
+        y = self.made("embedded.normal", BufferOperand(x), [Step("fmul", _float(self.norm_scale(norm)))], rows=blocks)
+        return BufferOperand(x), y
 
     def norm_scale(self, norm: QuantisedNorm) -> float:
         """What the elements in front of a norm are multiplied with, for their squares to be whole numbers."""
@@ -505,16 +508,26 @@ class _Decoder:
         )
 
     def logits(self, x: BufferOperand, y: BufferOperand) -> str:
-        inputs = self.normalised("final", self.model.final_norm, x, y)
-        vocabulary, rows = self.shape.vocabulary, self.blocks(self.shape.vocabulary)
-        codes = np.zeros((len(inputs) * self.lanes, rows * self.lanes), np.int8)
-        codes[: self.shape.hidden, :vocabulary] = self.model.output.codes.T
-        scales = np.ones(rows * self.lanes, np.float32)
-        scales[:vocabulary] = self.model.output.scales * np.float32(self.model.final_norm.output)
+        model, vocabulary, rows = self.model, self.shape.vocabulary, self.blocks(self.shape.vocabulary)
+        blocks = self.blocks(self.shape.hidden)
         beyond: Operand = _WHOLE
         if vocabulary % self.lanes:
             outside = np.where(np.arange(rows * self.lanes) < vocabulary, 0, _HIDDEN_SCORE)
             beyond = BufferOperand(self.constant(f"{LOGITS}.outside", outside.astype(np.int32).reshape(rows, -1)))
+        if model.output is None:
+            gains = np.zeros(blocks * self.lanes)
+            gains[: self.shape.hidden] = model.final_gains
+            gained = self.made("final.gained", x, [Step("fmul", self.per_row("final.gains", gains))], rows=blocks)
+            inputs = self.normalised("final", model.final_norm, gained, y)
+            terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(inputs)]
+            steps = [Step("i2f", beyond), Step("fmul", _float(model.final_norm.output))]
+            self.product(self.buffer(LOGITS, rows), terms, steps, Target(stacked=rows))
+            return LOGITS
+        inputs = self.normalised("final", model.final_norm, x, y)
+        codes = np.zeros((blocks * self.lanes, rows * self.lanes), np.int8)
+        codes[: self.shape.hidden, :vocabulary] = model.output.codes.T
+        scales = np.ones(rows * self.lanes, np.float32)
+        scales[:vocabulary] = model.output.scales * np.float32(model.final_norm.output)
         steps = [Step("i2f", beyond), Step("fmul", self.per_row(f"{LOGITS}.scale", scales))]
         return self.stacked(LOGITS, inputs, codes, steps).name
 

@@ -5,8 +5,8 @@
 `value = code * scale` throughout, symmetric. The gains of a norm are part of the weights behind it, so what a norm
 puts out is x / rms(x), which hardly exceeds a few units whatever the model. Activations take one scale for each place
 in the network, the largest magnitude that calibration met there; queries, keys and values as well, so a cache never
-changes its scale. Embeddings are looked up by one scale for each element of the hidden vector, and multiplied with by
-one for each token.
+changes its scale. Embeddings have one scale for each element of the hidden vector; where they are the weights of the
+logits, too, the vector that meets them takes their scales.
 """
 
 from __future__ import annotations
@@ -67,17 +67,24 @@ class QuantisedLlama:
     """Codes (vocabulary, hidden), and the scale of each element of the hidden vector."""
     layers: tuple[QuantisedLayer, ...]
     final_norm: QuantisedNorm
-    output: QuantisedMatrix
+    final_gains: Float32Array
+    """What the elements behind the last norm are multiplied with, (hidden,), in front of its output's scale."""
+    output: QuantisedMatrix | None
+    """None where the embedding's codes serve again: their scales are part of the gains."""
 
 
 def quantise(checkpoint: Checkpoint, calibration: Iterable[Sequence[int]]) -> QuantisedLlama:
     """A checkpoint in int8, its activations scaled for texts like `calibration`, sequences of tokens."""
     largest: dict[str, float] = {}
+    by_element = _by_output(np.ascontiguousarray(checkpoint.embedding.T))
+    gains = checkpoint.final_norm * by_element.scales if checkpoint.shape.tied else np.ones_like(by_element.scales)
 
     def observe(name: str, value: Floats) -> None:
         if name.endswith("_residual"):
             rms = np.sqrt((value * value).mean(axis=-1, keepdims=True) + checkpoint.shape.norm_epsilon)
             keep(name.removesuffix("_residual") + "_normal", value / rms)
+            if name == "final_residual":
+                keep("final_gained", value / rms * gains)
         keep(name, value)
 
     def keep(name: str, value: Floats) -> None:
@@ -112,14 +119,14 @@ def quantise(checkpoint: Checkpoint, calibration: Iterable[Sequence[int]]) -> Qu
                 down=_by_output(layer.down),
             )
         )
-    by_element = _by_output(np.ascontiguousarray(checkpoint.embedding.T))
     return QuantisedLlama(
         name=checkpoint.name,
         shape=checkpoint.shape,
         embedding=QuantisedMatrix(np.ascontiguousarray(by_element.codes.T), by_element.scales),
         layers=tuple(layers),
-        final_norm=norm("final"),
-        output=_by_output(checkpoint.output * checkpoint.final_norm),
+        final_norm=QuantisedNorm(scale("final_gained"), max(largest["final_residual"], 1e-6)),
+        final_gains=gains.astype(np.float32),
+        output=None if checkpoint.shape.tied else _by_output(checkpoint.output * checkpoint.final_norm),
     )
 
 
