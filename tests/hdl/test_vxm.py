@@ -80,8 +80,14 @@ TURNS = dataclasses.replace(
     special_turns=3,
     pipeline=PipelineConfig(alu_special=2),
 )
-SHARED = dataclasses.replace(TURNS, name="shared", alus=DEEP.alus, special_turns=2, pipeline=DEEP.pipeline)
-"""As deep as another class."""
+SHARED = dataclasses.replace(
+    TURNS,
+    name="shared",
+    alus=DEEP.alus,
+    special_turns=2,
+    pipeline=dataclasses.replace(DEEP.pipeline, dispatch=4, outputs=1),
+)
+"""As deep as another class, and far away."""
 CONFIGS = pytest.mark.parametrize("config", [NANO, SHALLOW, DEEP, TURNS, SHARED], ids=lambda config: config.name)
 
 MEANING: Mapping[str, Callable[[Words, Words], Words]] = {
