@@ -303,13 +303,15 @@ class _Decoder:
         """x / rms(x) as int8, where y is x by `norm_scale`."""
         blocks, lanes, scale = self.blocks(self.shape.hidden), self.lanes, self.norm_scale(norm)
         self.made(f"{name}.squares", y, [Step("fmul", y), Step("f2i", _WHOLE)], rows=blocks)
-        upper = [Step("i2f", _WHOLE), Step("fmul", _float(_SPLIT)), Step("f2i", _WHOLE)]
+        # The other way round, since -128 is a weight, and 128 is none.
+        upper = [Step("i2f", _WHOLE), Step("fmul", _float(-_SPLIT)), Step("f2i", _WHOLE)]
         self.made(f"{name}.upper", BufferOperand(f"{name}.squares"), upper, rows=blocks, wide=False)
         terms = []
         for row in range(blocks):
             lower = BufferOperand(f"{name}.squares", first_row=row, row_step=0, byte=0)
-            terms.append(Term(lower, _times(1, lanes)))
-            terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0), _times(_BYTE, lanes)))
+            terms.append(Term(lower, (np.ones((lanes, lanes), np.int8),)))
+            halves = (np.full((lanes, lanes), -_BYTE // 2, np.int8),) * 2
+            terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0), halves))
         hidden = self.shape.hidden
         epsilon = round(hidden * scale**2 * self.shape.norm_epsilon)
         steps = [
@@ -346,8 +348,6 @@ class _Decoder:
         steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
         qkv = self.stacked(f"{name}.qkv", inputs, self.padded(codes), steps).name
         values = (heads + kv_heads) * (2 if turns else 1)
-        for head in range(kv_heads):
-            self.cache(f"{name}.values{head}", BufferOperand(qkv, first_row=values + head), [Step("f2i", _WHOLE)])
         by_cosine = [Step("fmul", BufferOperand("cosine", row_step=0))]
         by_sine = [Step("fmul", BufferOperand("sine", row_step=0))]
         straight = self.made(f"{name}.straight", BufferOperand(qkv), by_cosine, rows=heads + kv_heads)
@@ -366,6 +366,9 @@ class _Decoder:
             queries = BufferOperand(f"{name}.queries", first_row=head * group)
             terms = [Term(queries, Factor(f"{name}.keys{head}", transposed=True))]
             self.product(scores, terms, steps, Target(first_row=head * group, rows=group))
+        # Values are needed last, and what comes first has the first choice of cycles.
+        for head in range(kv_heads):
+            self.cache(f"{name}.values{head}", BufferOperand(qkv, first_row=values + head), [Step("f2i", _WHOLE)])
         largest = self.largest_lane(f"{name}.largest", self.largest_column(f"{name}.largest", scores, heads), heads)
         weights = self.buffer(f"{name}.weights", heads, wide=False, cols=self.context)
         less = BufferOperand(largest.name, column=0)
@@ -379,6 +382,9 @@ class _Decoder:
             mine = BufferOperand(weights, first_row=head * group)
             share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", _float(_FINER))]
             self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
+        for head in range(kv_heads):
+            members = Target(first_row=head * group, rows=group)
+            mine = BufferOperand(weights, first_row=head * group)
             by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
             average = [Step("i2f", _WHOLE), by_share, Step("f2i", _WHOLE)]
             self.product(attended, [Term(mine, Factor(f"{name}.values{head}"))], average, members)
@@ -497,9 +503,9 @@ class _Decoder:
         scale, blocks = layer.ffn_norm.output, self.blocks(self.shape.ffn)
         # silu(g) = g / (1 + exp(-g)): both factors are taken with the opposite sign.
         gate = self.scaled(f"{name}.gate", inputs, layer.gate.codes.T, layer.gate.scales * np.float32(-scale))
-        powers = self.made(f"{name}.powers", gate, [Step("exp")], rows=blocks)
         factor = np.float32(-scale / layer.ffn_product * _FINER)
         up = self.scaled(f"{name}.up", inputs, layer.up.codes.T, layer.up.scales * factor)
+        powers = self.made(f"{name}.powers", gate, [Step("exp")], rows=blocks)
         both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
         steps = [Step("fadd", _float(1.0)), Step("recip"), Step("fmul", both), Step("f2i", _WHOLE)]
         product = self.made(f"{name}.product", powers, steps, rows=blocks)
@@ -546,12 +552,3 @@ class _Decoder:
         self.as_index("chosen", first, -float(vocabulary), -1.0)
         self.vector(HISTORY, BufferOperand("chosen", byte=0), [], Target(indices="position.index"))
         self.vector(TOKEN, BufferOperand("chosen"), [])
-
-
-def _times(factor: int, lanes: int) -> tuple[npt.NDArray[np.int8], ...]:
-    """Matrices whose products add up to `factor` times the sum of all lanes."""
-    parts = []
-    while factor:
-        parts.append(min(factor, INT8_MAX))
-        factor -= parts[-1]
-    return tuple(np.full((lanes, lanes), part, np.int8) for part in parts)
