@@ -235,6 +235,11 @@ class QueueLaws(Elaboratable):
             Assert(inside["seen"] == self._known, "there is an instruction to repeat"),
             Assert(~self._known | (self._icu.issue.word == self._last), "it is the one to repeat"),
         ]
+        latest = self._decoder(self._last)
+        for spec in latest.specs:
+            if spec.stride is not None and spec.kind_of(spec.stride) is FieldKind.ROW_GROUP:
+                there = latest.field(spec.mnemonic, spec.stride) < self._config.row_groups
+                when(self._known & latest.is_(spec.mnemonic), there, f"there is the row group of {spec.mnemonic}")
         when(executing, inside["fresh_q1"] == self._first, "the head is new")
         waits = executing & legal
         nops, repeats = waits & reader.is_("nop"), waits & reader.is_("repeat")
