@@ -35,6 +35,8 @@ class Journey:
     """One row on its way: what it does, what it waits for, and when its result may be read."""
 
     flight: Flight = field(default_factory=Flight)
+    gap: int | None = None
+    """Cycles between two departures; None for as few as there may be."""
     awaits: list[tuple[str, int, Rows, int]] = field(default_factory=list)
     """(buffer, column, rows, offset): the first of the rows must be in SRAM by this time after the start."""
     loads: tuple[str, int, int, int] | None = None

@@ -34,6 +34,8 @@ from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 
 _SLOWEST_ROW, _SLOWEST_COLUMN = 32, 256
 """Cycles from one row, or one column of stacked ones, to the next, at most."""
+_GAPS_TRIED = 12
+"""Distances of departures that are tried, smallest first: what is fastest may have to wait."""
 _MOST_GAPS = 8
 """Cycles in which no weights are loaded, of a column, at most."""
 
@@ -298,7 +300,7 @@ class _Scheduler:
             plane.last_rows + self.timing.weights_used - stands + 1 - loads[self.tiles.groups - 1],
             *(int(plane.buffered[entry.instruction.number("a")]) - entry.offset for entry in replays),
         )
-        start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, earliest), limit=_SLOWEST_COLUMN)
+        start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, earliest))
         end = start + gap * (columns - 1)
         plane.installed, plane.last_rows = end + loads[-1], end + flight.latest(plane.acts)
         plane.unused[base : base + rows * len(sources)] = plane.last_rows + 1
@@ -523,15 +525,13 @@ class _Scheduler:
             found: Journey | None = None
             ends = 0
             for journey in journeys(chains):
-                gap = journey.flight.gap(rows, limit)
-                if gap is None:
-                    continue
-                ready = self.awaited(journey, rows, gap, earliest)
-                start = self.timeline.earliest(journey.flight, rows, gap, ready)
-                if found is None or start + gap * rows < ends:
-                    found, ends = journey, start + gap * rows
-                if start == ready and gap == 1:
-                    break
+                for gap in itertools.islice(journey.flight.gaps(rows, limit), _GAPS_TRIED):
+                    ready = self.awaited(journey, rows, gap, earliest)
+                    start = self.timeline.earliest(journey.flight, rows, gap, ready)
+                    if found is None or start + gap * rows < ends:
+                        found, ends = dataclasses.replace(journey, gap=gap), start + gap * rows
+                    if start == ready or rows == 1:
+                        break
             if found is not None:
                 return found
         raise CompileError(
@@ -651,9 +651,9 @@ class _Scheduler:
             earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
         return earliest
 
-    def depart_rows(self, journey: Journey, rows: int, earliest: int, limit: int = _SLOWEST_ROW) -> tuple[int, int]:
+    def depart_rows(self, journey: Journey, rows: int, earliest: int) -> tuple[int, int]:
         """Send `rows` rows as early as their data allow; return the start of the first and the gap between them."""
-        gap = journey.flight.gap(rows, limit)
+        gap = journey.flight.gap(rows) if journey.gap is None else journey.gap
         assert gap is not None, "an accumulating row meets the next one"
         start = self.depart(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest))
         for buffer, _, _, offset in journey.awaits:

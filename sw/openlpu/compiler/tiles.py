@@ -88,8 +88,8 @@ class Tiles:
 
     @functools.cached_property
     def regular(self) -> frozenset[int]:
-        """The replayed kernels of one plane whose output columns are all alike, stacked or only one: they go the
-        same way."""
+        """The replayed kernels of one plane that gain by going one way: their output columns are stacked and all alike,
+        or there is only one, and some of its tiles are equal."""
         products = ((i, kernel) for i, kernel in enumerate(self.graph.kernels) if isinstance(kernel, MatMulKernel))
         one = len(self.placement.planes) == 1
         return frozenset(i for i, kernel in products if one and self.replays(kernel) and self._alike(i, kernel))
@@ -97,7 +97,7 @@ class Tiles:
     def _alike(self, number: int, kernel: MatMulKernel) -> bool:
         columns, rounds = self.placement.outputs(kernel), self.placement.tiles[number]
         if columns == 1:
-            return True
+            return len({self.placement.weights[number, 0, inner] for inner in rounds[0]}) < len(rounds[0])
         if not kernel.target.stacked or len({*rounds}) > 1:
             return False
         step = self.step(number, kernel)

@@ -114,19 +114,22 @@ class Flight:
         """The first start at which nothing is dispatched before cycle 0."""
         return max(0, -min(entry.offset for entry in self.dispatches))
 
-    def gap(self, count: int, limit: int = 32) -> int | None:
-        """The smallest distance at which `count` departures do not meet; None when there is none up to `limit`."""
+    def gaps(self, count: int, limit: int = 32) -> Iterator[int]:
+        """The distances up to `limit` at which `count` departures do not meet, smallest first."""
         slots = {(entry.queue.name, entry.offset) for entry in self.dispatches}
         if self.clashes or len(slots) != len(self.dispatches):
-            return None
+            return
         offsets: dict[Key, list[int]] = {}
         for key, offset in self.claims:
             offsets.setdefault(key, []).append(offset)
         distances = {abs(a - b) for group in offsets.values() for a in group for b in group if a != b}
         for gap in range(1, limit + 1):
             if all(distance % gap or distance // gap >= count for distance in distances):
-                return gap
-        return None
+                yield gap
+
+    def gap(self, count: int) -> int | None:
+        """The smallest distance at which `count` departures do not meet; None when there is none."""
+        return next(self.gaps(count), None)
 
 
 class Timeline:
