@@ -17,9 +17,10 @@ from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
-from openlpu.llm.decode import decode_kernels
+from openlpu.llm.decode import decoding
 from openlpu.llm.program import compile_llama, context_for
 from openlpu.llm.quantise import QuantisedLlama, quantise
+from openlpu.llm.report import breakdown
 from openlpu.llm.session import Session
 from openlpu.runtime.driver import InputError, open_device
 from openlpu.runtime.program_file import from_bytes, to_bytes
@@ -90,8 +91,16 @@ def test_a_second_sequence_knows_nothing_of_the_first(case: Case) -> None:
 
 
 def test_no_schedule_beats_the_bounds(case: Case) -> None:
-    bounds = kernel_bounds(decode_kernels(case.model, 32, CHIP), CHIP)
+    bounds = kernel_bounds(decoding(case.model, 32, CHIP).kernels, CHIP)
     assert 0 < bounds.resources["weight streams"] < bounds.chain <= case.program.cycles
+
+
+def test_the_parts_of_a_token_make_up_the_program(case: Case) -> None:
+    parts = breakdown(case.model, 32, CHIP)
+    assert len({part.name for part in parts}) == len(parts) == 5 + 10 * case.checkpoint.shape.layers
+    assert sum(part.cycles for part in parts) == parts[-1].ends <= case.program.cycles
+    assert sum(part.chain for part in parts) == case.program.chain_bound
+    assert sum(part.weights for part in parts) == case.program.resource_bound
 
 
 def test_the_file_of_a_program_keeps_what_it_keeps(case: Case) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from openlpu.arch.timing import timing
 from openlpu.cli import figures
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.running import backend_option, open_backend
-from openlpu.cli.terminal import json_option, print_facts, print_json, working
+from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
 from openlpu.llm.float_model import cross_entropy, forward, perplexity
 from openlpu.llm.program import compile_llama, context_for
 from openlpu.llm.quantise import quantise
+from openlpu.llm.report import breakdown
 from openlpu.llm.session import Generated, Session
 from openlpu.llm.tokens import encode
 from openlpu.model.golden import GoldenError
@@ -95,6 +97,25 @@ def run_llm(directory: Path, prompt: str, count: int, config: str, backend: str,
             ("compiled in", f"{writer.seconds} s"),
         ]
     )
+
+
+@llm.command("report")
+@directory_argument
+@click.option("--context", type=click.IntRange(min=1), default=64, show_default=True, help="Positions of the program.")
+@config_option
+@json_option
+def report_llm(directory: Path, context: int, config: str, as_json: bool) -> None:
+    """Where the cycles of a token of the Llama in DIRECTORY go."""
+    chip, checkpoint = find_config(config), load_checkpoint(directory)
+    with working(f"scheduling {checkpoint.name} for {chip.name}", as_json=as_json):
+        model = quantise(checkpoint, own_texts(checkpoint))
+        parts = breakdown(model, context_for(checkpoint.shape, context, chip), chip)
+    if as_json:
+        print_json([{**dataclasses.asdict(part), "bound": part.bound} for part in parts])
+        return
+    header = ("part", "ends", "cycles", "chain", "weights", "bound by")
+    rows = [(part.name, part.ends, part.cycles, part.chain, part.weights, part.bound) for part in parts]
+    print_table(f"a token of {checkpoint.name} on {chip.name}", header, rows)
 
 
 @llm.command("eval")

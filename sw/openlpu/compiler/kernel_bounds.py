@@ -32,6 +32,12 @@ def kernel_bounds(graph: KernelGraph, config: ChipConfig) -> Bounds:
     return Bounds({"weight streams": _weight_cycles(graph, config)}, _Chain(graph, config).length())
 
 
+def chain_ends(graph: KernelGraph, config: ChipConfig) -> list[int]:
+    """Of each kernel: the cycle before which nothing that it writes last can be read."""
+    chain = _Chain(graph, config)
+    return [chain.follow(kernel) for kernel in graph.kernels]
+
+
 def tile_cycles(graph: KernelGraph, kernel: MatMulKernel, config: ChipConfig) -> int:
     """Cycles for which the weights of a kernel keep the weight streams of one plane busy; equal tiles come once."""
     lanes = config.lanes
@@ -78,10 +84,11 @@ class _Chain:
     def length(self) -> int:
         """Cycles until the last row of the last result is in its place."""
         for kernel in self.graph.kernels:
-            self._follow(kernel)
+            self.follow(kernel)
         return max((times.last for times in self.times.values()), default=0)
 
-    def _follow(self, kernel: Kernel) -> None:
+    def follow(self, kernel: Kernel) -> int:
+        """The next kernel; the time of the last row of its output."""
         known = [self.times[name] for name in self._needs(kernel)]
         latency = self._through_vxm(kernel.chain, self._to_vxm(kernel))
         rows = kernel.target.count(self.graph.buffer(kernel.output)) * max(kernel.target.stacked, 1)
@@ -101,6 +108,7 @@ class _Chain:
         else:
             times.first = min(times.first, starts) if times.last else starts
         times.last = max(times.last, ends)
+        return times.last
 
     def _needs(self, kernel: Kernel) -> list[str]:
         names = [name for view in views_of(kernel) for name in (view.name, view.indices) if name is not None]

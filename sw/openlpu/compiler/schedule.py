@@ -51,6 +51,8 @@ class Schedule:
     `openlpu.compiler.meetings` holds the program to it."""
     cycles: int
     """Length of the program."""
+    finished: tuple[int, ...]
+    """Of each kernel: the cycle from which on all that it writes may be read."""
 
 
 def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Schedule:
@@ -62,7 +64,7 @@ def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Sc
     scheduler = _Scheduler(graph, placement, config)
     scheduler.run()
     dispatches = {name: sorted(runs, key=lambda run: run.cycle) for name, runs in scheduler.dispatches.items()}
-    return Schedule(dispatches, tuple(scheduler.rides), scheduler.end)
+    return Schedule(dispatches, tuple(scheduler.rides), scheduler.end, tuple(scheduler.finished))
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class _Scheduler:
         """Buffers whose kernels have been scheduled, or need not be."""
         self.read_until = {buffer.name: -1 for buffer in graph.buffers}
         """By buffer: the last cycle so far in which a read samples it."""
+        self.finished: list[int] = []
         self.done = -1
         """Which kernel has been scheduled last."""
         self.next_word = 0
@@ -158,6 +161,8 @@ class _Scheduler:
                         self.stream_vectors(kernel, column)
             self.computed.add(kernel.output)
             self.done = number
+            columns = range(self.tiles.columns(kernel.output))
+            self.finished.append(max(int(self.ready[kernel.output, column].max()) for column in columns))
 
     # Weights
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,13 +77,23 @@ _TABLE = 16
 _WHOLE = Immediate(0)
 
 
-def decode_kernels(model: QuantisedLlama, context: int, config: ChipConfig) -> KernelGraph:
+@dataclass(frozen=True)
+class Decoding:
+    """One token as kernels, and what each of them is part of."""
+
+    kernels: KernelGraph
+    parts: tuple[str, ...]
+
+
+def decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> Decoding:
     """The kernels of one token, for positions 0 to `context` - 1.
 
     Raises:
         CompileError: when the network does not suit the chip.
     """
-    return _Decoder(model, context, config).graph()
+    decoder = _Decoder(model, context, config)
+    graph = decoder.graph()
+    return Decoding(graph, tuple(decoder.parts))
 
 
 def _float(value: float) -> Immediate:
@@ -101,6 +112,8 @@ class _Decoder:
         self.kernels: list[Kernel] = []
         self.constants: dict[str, Content] = {}
         self.states: dict[str, Content] = {}
+        self.parts: list[str] = []
+        """Of each kernel so far but those of the part that is being written."""
         if self.shape.head_size > self.lanes:
             raise CompileError(
                 f"{model.name}: heads of {self.shape.head_size} elements are wider than the {self.lanes} lanes of "
@@ -115,15 +128,22 @@ class _Decoder:
         self.state(POSITION, np.zeros((1, self.lanes), np.int32))
         self.state(HISTORY, np.zeros((self.context, self.lanes), np.int8))
         self.positions()
+        self.end("position")
         x, y = self.embed(self.model.layers[0].attention_norm)
+        self.end("embedding")
         norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
         for number, (layer, next_norm) in enumerate(zip(self.model.layers, norms, strict=True)):
             name = f"layer{number}"
             attended = self.attention(name, layer, x, y)
             x, y = self.add(f"{name}.middle", x, attended, layer.ffn_norm)
+            self.end(f"{name} o")
             x, y = self.add(f"{name}.end", x, self.feed_forward(name, layer, x, y), next_norm)
-        self.choose(self.logits(x, y))
+            self.end(f"{name} down")
+        logits = self.logits(x, y)
+        self.end("logits")
+        self.choose(logits)
         self.vector(POSITION, BufferOperand(POSITION), [Step("fadd", _float(1.0))])
+        self.end("arg-max")
         outside = (
             (Port(HISTORY, HISTORY, "int8", (self.context, 2)), BufferOperand(HISTORY)),
             (Port(LOGITS, LOGITS, "float32", (self.blocks(shape.vocabulary), self.lanes)), BufferOperand(LOGITS)),
@@ -141,6 +161,10 @@ class _Decoder:
             self.constants,
             self.states,
         )
+
+    def end(self, part: str) -> None:
+        """All kernels since the last part belong to this one."""
+        self.parts += [part] * (len(self.kernels) - len(self.parts))
 
     # Buffers
 
@@ -337,6 +361,7 @@ class _Decoder:
         shape, lanes, size = self.shape, self.lanes, self.shape.head_size
         heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
         inputs = self.normalised(f"{name}.attention", layer.attention_norm, x, y)
+        self.end(f"{name} attention norm")
         turns = size != lanes
         parts = [(layer.q, layer.query, heads), (layer.k, layer.key, kv_heads)]
         blocks = [self.by_heads(matrix, scale, count) for matrix, scale, count in parts]
@@ -347,6 +372,7 @@ class _Decoder:
         scales = np.concatenate([scales for _, scales in blocks]) * layer.attention_norm.output
         steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
         qkv = self.stacked(f"{name}.qkv", inputs, self.padded(codes), steps).name
+        self.end(f"{name} q, k, v")
         values = (heads + kv_heads) * (2 if turns else 1)
         by_cosine = [Step("fmul", BufferOperand("cosine", row_step=0))]
         by_sine = [Step("fmul", BufferOperand("sine", row_step=0))]
@@ -359,6 +385,7 @@ class _Decoder:
             self.cache(f"{name}.keys{head}", BufferOperand(straight.name, first_row=row), both)
         both = [Step("fadd", turned), Step("f2i", _WHOLE)]
         self.made(f"{name}.queries", straight, both, rows=heads, wide=False)
+        self.end(f"{name} rope, key cache")
         score = layer.query * layer.key / math.sqrt(size)
         scores = self.buffer(f"{name}.scores", heads, cols=self.context)
         steps = [Step("i2f", BufferOperand("hidden", row_step=0)), Step("fmul", _float(score))]
@@ -369,11 +396,13 @@ class _Decoder:
         # Values are needed last, and what comes first has the first choice of cycles.
         for head in range(kv_heads):
             self.cache(f"{name}.values{head}", BufferOperand(qkv, first_row=values + head), [Step("f2i", _WHOLE)])
+        self.end(f"{name} scores, value cache")
         largest = self.largest_lane(f"{name}.largest", self.largest_column(f"{name}.largest", scores, heads), heads)
         weights = self.buffer(f"{name}.weights", heads, wide=False, cols=self.context)
         less = BufferOperand(largest.name, column=0)
         powers = [Step("fsub", less), Step("exp"), Step("fmul", _float(INT8_MAX)), Step("f2i", _WHOLE)]
         self.vector(weights, BufferOperand(scores), powers)
+        self.end(f"{name} softmax")
         self.buffer(f"{name}.share", heads)
         attended = self.buffer(f"{name}.attended", heads)
         ones = np.ones((self.context, lanes), np.int8)
@@ -388,6 +417,7 @@ class _Decoder:
             by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
             average = [Step("i2f", _WHOLE), by_share, Step("f2i", _WHOLE)]
             self.product(attended, [Term(mine, Factor(f"{name}.values{head}"))], average, members)
+        self.end(f"{name} values")
         by_row = np.zeros((heads * lanes, shape.hidden), np.int8)
         by_row.reshape(heads, lanes, -1)[:, :size] = layer.o.codes.T.reshape(heads, size, -1)
         return self.two_digits(f"{name}.o", BufferOperand(attended), heads, by_row, layer.o.scales * layer.value)
@@ -500,6 +530,7 @@ class _Decoder:
 
     def feed_forward(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
         inputs = self.normalised(f"{name}.ffn", layer.ffn_norm, x, y)
+        self.end(f"{name} ffn norm")
         scale, blocks = layer.ffn_norm.output, self.blocks(self.shape.ffn)
         # silu(g) = g / (1 + exp(-g)): both factors are taken with the opposite sign.
         gate = self.scaled(f"{name}.gate", inputs, layer.gate.codes.T, layer.gate.scales * np.float32(-scale))
@@ -509,6 +540,7 @@ class _Decoder:
         both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
         steps = [Step("fadd", _float(1.0)), Step("recip"), Step("fmul", both), Step("f2i", _WHOLE)]
         product = self.made(f"{name}.product", powers, steps, rows=blocks)
+        self.end(f"{name} gate, up, silu")
         return self.two_digits(
             f"{name}.down", product, blocks, layer.down.codes.T, layer.down.scales * layer.ffn_product
         )
@@ -525,11 +557,13 @@ class _Decoder:
             gains[: self.shape.hidden] = model.final_gains
             gained = self.made("final.gained", x, [Step("fmul", self.per_row("final.gains", gains))], rows=blocks)
             inputs = self.normalised("final", model.final_norm, gained, y)
+            self.end("final norm")
             terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(inputs)]
             steps = [Step("i2f", beyond), Step("fmul", _float(model.final_norm.output))]
             self.product(self.buffer(LOGITS, rows), terms, steps, Target(stacked=rows))
             return LOGITS
         inputs = self.normalised("final", model.final_norm, x, y)
+        self.end("final norm")
         codes = np.zeros((blocks * self.lanes, rows * self.lanes), np.int8)
         codes[: self.shape.hidden, :vocabulary] = model.output.codes.T
         scales = np.ones(rows * self.lanes, np.float32)

@@ -14,7 +14,7 @@ from openlpu.compiler.kernels import BufferOperand, KernelGraph, MatMulKernel
 from openlpu.compiler.pipeline import Ports, compile_kernels
 from openlpu.compiler.place import Placement
 from openlpu.llm.checkpoint import LlamaShape
-from openlpu.llm.decode import decode_kernels
+from openlpu.llm.decode import decoding
 from openlpu.llm.quantise import QuantisedLlama
 
 Dump = Callable[[str, Callable[[], str]], None]
@@ -35,7 +35,7 @@ def compile_llama(model: QuantisedLlama, context: int, config: ChipConfig, *, du
     Raises:
         CompileError: when the network does not suit the chip, or does not fit.
     """
-    kernels = decode_kernels(model, context, config)
+    kernels = decoding(model, context, config).kernels
     macs = sum(
         kernel.target.count(kernels.buffer(kernel.output)) * matrix.size
         for kernel in kernels.kernels
