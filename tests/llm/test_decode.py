@@ -18,7 +18,7 @@ from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
 from openlpu.llm.decode import decoding
-from openlpu.llm.program import compile_llama, context_for
+from openlpu.llm.program import compile_llama, context_for, lasting_words
 from openlpu.llm.quantise import QuantisedLlama, quantise
 from openlpu.llm.report import breakdown
 from openlpu.llm.session import Session
@@ -125,7 +125,7 @@ def test_a_session_ends_with_its_context(case: Case) -> None:
         (NANO, "heads of 16 elements are wider than the 4 lanes of config 'nano'"),
         (ULX3S, "config 'ulx3s' cannot execute i2f, rsqrt, fmul behind a product"),
         (LAB32, "config 'lab32' has several planes"),
-        (dataclasses.replace(CHIP, mem_words=256), "no room in SRAM"),
+        (dataclasses.replace(CHIP, mem_words=256), r"config 'llama16' has 2,048: that would be 2 chips"),
         (dataclasses.replace(CHIP, imem_words=64), "use a smaller network or a config with more imem_words"),
     ],
     ids=["narrow", "no special functions", "planes", "small", "short text"],
@@ -135,6 +135,13 @@ def test_chips_that_a_llama_does_not_suit(config: ChipConfig, message: str) -> N
     model = quantise(checkpoint, [[1, 2, 3]])
     with pytest.raises(CompileError, match=message):
         compile_llama(model, 32, config)
+
+
+def test_a_chip_that_holds_the_weights_but_not_what_is_between() -> None:
+    model = quantise(load_checkpoint(FIXTURES / "multi_query"), [[1, 2, 3]])
+    fewest = -(-lasting_words(decoding(model, 32, CHIP).kernels, CHIP) // CHIP.mem_slices)
+    with pytest.raises(CompileError, match="no room in SRAM"):
+        compile_llama(model, 32, dataclasses.replace(CHIP, mem_words=fewest))
 
 
 def test_contexts_are_whole_vectors() -> None:

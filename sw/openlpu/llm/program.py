@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.program import Port, Program
 from openlpu.compiler import graph as ir
+from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.compiler.kernels import BufferOperand, KernelGraph, MatMulKernel
 from openlpu.compiler.pipeline import Ports, compile_kernels
@@ -36,17 +37,37 @@ def compile_llama(model: QuantisedLlama, context: int, config: ChipConfig, *, du
         CompileError: when the network does not suit the chip, or does not fit.
     """
     kernels = decoding(model, context, config).kernels
-    macs = sum(
-        kernel.target.count(kernels.buffer(kernel.output)) * matrix.size
-        for kernel in kernels.kernels
-        if isinstance(kernel, MatMulKernel)
-        for term in kernel.terms
-        if isinstance(term.weights, tuple)
-        for matrix in term.weights
-    )
-    return compile_kernels(
-        kernels, config, _ports, kernel_bounds(kernels, config), macs, dump or (lambda name, text: None)
-    )
+    needed, there = lasting_words(kernels, config), config.hemispheres * config.mem_slices * config.mem_words
+    if needed > there:
+        raise CompileError(
+            f"{model.name}: weights, caches and tables for {context} positions take {needed:,} words of SRAM, and "
+            f"config '{config.name}' has {there:,}: that would be {-(-needed // there)} chips, and programs are for "
+            f"one; use a smaller network, a shorter context or a config with more mem_words or mem_slices"
+        )
+    bounds, macs = kernel_bounds(kernels, config), macs_per_token(model.shape, context)
+    return compile_kernels(kernels, config, _ports, bounds, macs, dump or (lambda name, text: None))
+
+
+def macs_per_token(shape: LlamaShape, context: int) -> int:
+    """Multiply-accumulates that a token asks for, with all positions of a context."""
+    heads = shape.heads + shape.kv_heads
+    attention = 2 * shape.hidden * heads * shape.head_size + 2 * context * shape.heads * shape.head_size
+    return shape.layers * (attention + 3 * shape.hidden * shape.ffn) + shape.vocabulary * shape.hidden
+
+
+def lasting_words(kernels: KernelGraph, config: ChipConfig) -> int:
+    """Words of SRAM for what is there all the time: weights, constants and states."""
+    lanes = config.lanes
+    tiles: set[bytes] = set()
+    for kernel in kernels.kernels:
+        for term in kernel.terms if isinstance(kernel, MatMulKernel) else ():
+            for matrix in term.weights if isinstance(term.weights, tuple) else ():
+                for down in range(0, matrix.shape[0], lanes):
+                    for across in range(0, matrix.shape[1], lanes):
+                        tiles.add(matrix[down : down + lanes, across : across + lanes].tobytes())
+    buffers = [kernels.buffer(name) for name in (*kernels.constants, *kernels.states)]
+    held = sum(b.rows * -(-b.cols // lanes) * (GROUP if b.wide else 1) for b in buffers)
+    return len(tiles) * lanes + held
 
 
 def _ports(kernels: KernelGraph, placement: Placement) -> Ports:

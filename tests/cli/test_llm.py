@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""`lpu llm`: what it writes, what it says of itself, and how it refuses."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from openlpu.arch.presets import find_config
+from openlpu.arch.timing import timing
+from openlpu.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL, CHIP = ROOT / "examples/llama/model", ROOT / "examples/llama/chip.toml"
+TEXT = MODEL / "heldout.txt"
+
+
+def llm(command: str, model: Path, *arguments: object, config: object = CHIP) -> Result:
+    parts = ("llm", command, model, "--config", config, *arguments)
+    return CliRunner().invoke(main, [str(part) for part in parts])
+
+
+def llm_json(command: str, *arguments: object) -> Any:
+    result = llm(command, MODEL, *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    return json.loads(result.stdout)
+
+
+def test_the_example_writes_as_fast_as_predicted() -> None:
+    chip = find_config(str(CHIP))
+    found = llm_json("run", "--prompt", "Return a new", "--tokens", 12)
+    assert len(found["tokens"]) == found["count"] == 12
+    assert found["cycles"] == timing(chip).series(found["predicted_cycles"], 12)
+    assert found["cycles_per_token"] == found["predicted_cycles_per_token"]
+    assert found["parameters"] == 162_240
+    assert found["tokens_per_second"] == pytest.approx(80e6 / found["cycles_per_token"], rel=1e-4)
+    shown = llm("run", MODEL, "--prompt", "Return a new", "--tokens", 12)
+    assert shown.stdout.startswith("Return a new" + found["text"])
+    assert f"{found['cycles_per_token']:,}" in shown.stdout
+
+
+def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
+    found = llm_json("eval", "--text", TEXT, "--windows", 6)
+    assert found["tokens_predicted"] == 6 * 63
+    assert 1 < found["perplexity"] < 1.02 * found["perplexity_float32"]
+    assert f"{found['perplexity']}" in llm("eval", MODEL, "--text", TEXT, "--windows", 6).stdout
+
+
+def test_a_report_tells_every_part() -> None:
+    parts = llm_json("report", "--context", 32)
+    assert [part["name"] for part in parts[:3]] == ["position", "embedding", "layer0 attention norm"]
+    assert parts[-1]["name"] == "arg-max"
+    shown = llm("report", MODEL, "--context", 32).stdout
+    assert all(part["name"] in shown for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--prompt", ""), "the prompt is empty"),
+        (("run", "--prompt", "x" * 2000), "shorten it"),
+        (("run", "--prompt", "Return", "--tokens", 256), "more than its context of 256"),
+        (("run", "--prompt", "Return", "--backend", "fpga"), "'fpga' is none of"),
+        (("eval", "--text", "missing.txt"), "missing.txt: No such file"),
+        (("eval", "--text", TEXT, "--length", 257), "longer than the context of 256"),
+        (("eval", "--text", TEXT, "--windows", 2000), "too few for 2000 parts"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(arguments: tuple[str, ...], message: str) -> None:
+    command, *rest = arguments
+    result = llm(command, MODEL, *rest)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_models_that_are_not_whole_are_refused(missing: str, tmp_path: Path) -> None:
+    shutil.copytree(MODEL, tmp_path / "model")
+    (tmp_path / "model" / missing).unlink()
+    result = llm("run", tmp_path / "model", "--prompt", "Return")
+    assert result.exit_code == 2
+    assert missing.split(".")[-1] in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(MODEL, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    result = llm("run", tmp_path / "model", "--prompt", "Return")
+    assert result.exit_code == 2
+    assert "model.safetensors" in result.stderr
+
+
+@pytest.mark.parametrize(("config", "message"), [("ulx3s", "rsqrt"), ("nano", "4 lanes"), ("nowhere", "no config")])
+def test_chips_that_do_not_suit_are_refused(config: str, message: str) -> None:
+    result = llm("run", MODEL, "--prompt", "Return", config=config)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
+    result = llm("eval", MODEL, "--text", tmp_path / "a.txt")
+    assert result.exit_code == 2
+    assert "a.txt: not UTF-8" in result.stderr

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""The example Llama on its Verilated chip: the logits of a prompt and 32 tokens, byte by byte and cycle by cycle.
+
+The chip takes minutes to build, so this is not in the default suite; its instructions are, in lock-step on others.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openlpu.arch.presets import find_config
+from openlpu.arch.timing import timing
+from openlpu.llm.calibrate import own_texts
+from openlpu.llm.checkpoint import load_checkpoint
+from openlpu.llm.program import compile_llama
+from openlpu.llm.quantise import quantise
+from openlpu.llm.session import Generated, Session
+from openlpu.llm.tokens import encode
+from openlpu.runtime.driver import open_device
+
+EXAMPLE = Path(__file__).parents[2] / "examples/llama"
+TOKENS = 32
+
+
+@pytest.mark.regress
+def test_tokens_and_cycles_are_those_of_the_golden_chip() -> None:
+    chip, checkpoint = find_config(str(EXAMPLE / "chip.toml")), load_checkpoint(EXAMPLE / "model")
+    prompt = encode(checkpoint, "Raised when a")
+    program = compile_llama(quantise(checkpoint, own_texts(checkpoint)), 64, chip)
+    logits: dict[str, bytes] = {}
+    written: dict[str, list[Generated]] = {}
+    for backend in ("golden", "rtl"):
+        with open_device(backend, chip) as device:
+            device.load(program)
+            for _ in range(2):
+                session = Session(device)
+                logits[backend] = np.ascontiguousarray(session.feed(prompt)).tobytes()
+                written.setdefault(backend, []).append(session.generate(TOKENS))
+    assert logits["golden"] == logits["rtl"]
+    assert written["golden"] == written["rtl"]
+    assert written["rtl"][0] == written["rtl"][1]
+    assert written["rtl"][0].cycles == timing(chip).series(program.cycles, TOKENS)
