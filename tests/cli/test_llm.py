@@ -44,6 +44,16 @@ def test_the_example_writes_as_fast_as_predicted() -> None:
     assert f"{found['cycles_per_token']:,}" in shown.stdout
 
 
+def test_the_host_draws_tokens_if_asked() -> None:
+    asked = ("run", "--prompt", "Return a new", "--tokens", 8, "--temperature", 1.5)
+    found, other = (llm_json(*asked, "--seed", seed) for seed in (1, 2))
+    assert llm_json(*asked, "--seed", 1)["tokens"] == found["tokens"] != other["tokens"]
+    assert found["tokens_per_run"] == 1
+    assert found["cycles"] == 8 * found["predicted_cycles"]
+    likeliest = llm_json("run", "--prompt", "Return a new", "--tokens", 8)["tokens"]
+    assert llm_json(*asked, "--top-k", 1)["tokens"] == likeliest
+
+
 def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
     found = llm_json("eval", "--text", TEXT, "--windows", 6)
     assert found["tokens_predicted"] == 6 * 63

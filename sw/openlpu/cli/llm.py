@@ -27,6 +27,7 @@ from openlpu.llm.float_model import cross_entropy, forward, perplexity
 from openlpu.llm.program import compile_llama, context_for
 from openlpu.llm.quantise import quantise
 from openlpu.llm.report import breakdown
+from openlpu.llm.sampling import Sampling, sample
 from openlpu.llm.session import Generated, Session
 from openlpu.llm.tokens import encode
 from openlpu.model.golden import GoldenError
@@ -55,10 +56,29 @@ class _Writer:
 @directory_argument
 @click.option("--prompt", required=True, help="The text to go on from.")
 @click.option("--tokens", "count", type=click.IntRange(min=1), default=32, show_default=True, help="How many to write.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Above 0, the host draws tokens.",
+)
+@click.option("--top-k", type=click.IntRange(min=0), default=0, help="It draws from so many; 0, from all.")
+@click.option("--seed", type=int, default=0, help="What it draws with.")
 @config_option
 @backend_option
 @json_option
-def run_llm(directory: Path, prompt: str, count: int, config: str, backend: str, as_json: bool) -> None:
+def run_llm(
+    directory: Path,
+    prompt: str,
+    count: int,
+    temperature: float,
+    top_k: int,
+    seed: int,
+    config: str,
+    backend: str,
+    as_json: bool,
+) -> None:
     """Let the Llama in DIRECTORY go on from a prompt: the likeliest token, again and again, all on the chip."""
     chip, checkpoint = find_config(config), load_checkpoint(directory)
     tokens = encode(checkpoint, prompt)
@@ -75,12 +95,15 @@ def run_llm(directory: Path, prompt: str, count: int, config: str, backend: str,
         session = Session(device)
         start = time.perf_counter()
         try:
-            session.feed(tokens)
-            written = session.generate(count)
+            logits = session.feed(tokens)[-1, : checkpoint.shape.vocabulary]
+            if temperature:
+                written = sample(session, logits, count, Sampling(temperature, top_k, seed))
+            else:
+                written = session.generate(count)
         except (DeviceError, GoldenError, RuntimeError) as error:
             raise RunFailure(str(error)) from None
         seconds = round(time.perf_counter() - start, 3)
-    found = _found(writer, written, backend, seconds)
+    found = _found(writer, written, 1 if temperature else count, backend, seconds)
     text = checkpoint.tokenizer.decode(written.tokens)
     if as_json:
         print_json({**found, "prompt": prompt, "tokens": written.tokens, "text": text})
@@ -92,7 +115,10 @@ def run_llm(directory: Path, prompt: str, count: int, config: str, backend: str,
             ("model", f"{checkpoint.name} ({found['parameters']:,} parameters)"),
             ("chip", f"{chip.name} ({chip.digest})"),
             ("cycles/token, predicted", f"{found['predicted_cycles_per_token']:,}"),
-            ("cycles/token, measured", f"{found['cycles_per_token']:,} on {backend}, {count} tokens in one run"),
+            (
+                "cycles/token, measured",
+                f"{found['cycles_per_token']:,} on {backend}, {found['tokens_per_run']} in one go",
+            ),
             ("tokens/s", f"{found['tokens_per_second']:,} at {chip.clock_mhz:g} MHz"),
             ("compiled in", f"{writer.seconds} s"),
         ]
@@ -178,16 +204,17 @@ def _compiled(checkpoint: Checkpoint, tokens: int, chip: ChipConfig, as_json: bo
     return _Writer(checkpoint, program, round(time.perf_counter() - start, 1))
 
 
-def _found(writer: _Writer, written: Generated, backend: str, seconds: float) -> dict[str, Any]:
-    """What writing came to, for machines to read."""
+def _found(writer: _Writer, written: Generated, together: int, backend: str, seconds: float) -> dict[str, Any]:
+    """What writing came to, so many tokens `together` with no host in between, for machines to read."""
     program, count = writer.program, len(written.tokens)
-    predicted = timing(program.config).series(program.cycles, count) / count
+    predicted = timing(program.config).series(program.cycles, together) / together
     cycles = written.cycles / count
     return {
         **figures.summary(program),
         "parameters": writer.checkpoint.parameters,
         "backend": backend,
         "count": count,
+        "tokens_per_run": together,
         "cycles": written.cycles,
         "predicted_cycles_per_token": round(predicted, 2),
         "cycles_per_token": round(cycles, 2),

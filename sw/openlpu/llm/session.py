@@ -41,6 +41,8 @@ class Session:
         self._position: Port = ports[POSITION]
         self.context = ports[HISTORY].rows
         """Positions that the program is made for."""
+        self.cycles = 0
+        """Of all runs so far."""
         self._next = 0
 
     def feed(self, tokens: Sequence[int]) -> Float32Array:
@@ -76,6 +78,7 @@ class Session:
         }
         result = self.device.run(inputs, count)
         self.position += count
+        self.cycles += result.cycles
         self._next = _token(result.outputs[HISTORY][self.position - 1])
         return result
 

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Tokens drawn by the host from the logits of a chip, instead of the likeliest ones that it finds itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from openlpu.compiler.graph import Float32Array
+from openlpu.llm.float_model import softmax
+from openlpu.llm.session import Generated, Session
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn: from the `top` likeliest (0: from all), with logits divided by `temperature`, above 0."""
+
+    temperature: float
+    top: int = 0
+    seed: int = 0
+
+
+def sample(session: Session, logits: Float32Array, count: int, sampling: Sampling) -> Generated:
+    """`count` tokens, the first by `logits`, of the vocabulary, and each further one by what the chip says to the last.
+
+    Raises:
+        InputError: when they do not fit the context.
+    """
+    rng = np.random.default_rng(sampling.seed)
+    before, vocabulary = session.cycles, len(logits)
+    tokens: list[int] = []
+    for _ in range(count):
+        tokens.append(_draw(logits, sampling, rng))
+        logits = session.feed(tokens[-1:])[0, :vocabulary]
+    return Generated(tokens, session.cycles - before)
+
+
+def _draw(logits: Float32Array, sampling: Sampling, rng: np.random.Generator) -> int:
+    candidates = np.argsort(-logits, kind="stable")[: sampling.top or None]
+    chances = softmax(logits[candidates].astype(np.float64) / sampling.temperature)
+    return int(candidates[rng.choice(len(candidates), p=chances)])
