@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from openlpu.arch.config import GROUP
 from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.numerics import to_bits
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.graph import Port
 
@@ -56,6 +57,11 @@ class Immediate:
     """The same 32 bits in every lane, inside the instruction."""
 
     bits: int
+
+    @classmethod
+    def of_float(cls, value: npt.ArrayLike) -> Immediate:
+        """The float nearest to a number."""
+        return cls(int(to_bits(np.array(value, np.float32))))
 
 
 @dataclass(frozen=True, eq=False)

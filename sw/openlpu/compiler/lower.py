@@ -82,14 +82,10 @@ def requantise_steps(name: str, requant: Requantise, addend: Operand = NOTHING_M
     if requant.offset is not None:
         steps.append(Step("fadd", _constant(f"{name}.offset", requant.offset)))
     if requant.lo > INT8_MIN:
-        steps.append(Step("fmax", _float(requant.lo - requant.zero_point)))
+        steps.append(Step("fmax", Immediate.of_float(requant.lo - requant.zero_point)))
     if requant.hi < INT8_MAX:
-        steps.append(Step("fmin", _float(requant.hi - requant.zero_point)))
+        steps.append(Step("fmin", Immediate.of_float(requant.hi - requant.zero_point)))
     return [*steps, Step("f2i", Immediate(requant.zero_point))]
-
-
-def _float(value: npt.ArrayLike) -> Immediate:
-    return Immediate(int(to_bits(np.array(value, np.float32))))
 
 
 def _to_float(zero_point: int) -> Step:
@@ -182,11 +178,11 @@ class _Lowering:
         self.vector(op.output, self.views[op.input], steps)
 
     def add(self, op: Add) -> None:
-        rhs = [_to_float(op.rhs_zero_point), Step("fmul", _float(op.rhs_multiplier))]
+        rhs = [_to_float(op.rhs_zero_point), Step("fmul", Immediate.of_float(op.rhs_multiplier))]
         if op.offset is not None:
-            rhs.append(Step("fadd", _float(op.offset)))
+            rhs.append(Step("fadd", Immediate.of_float(op.offset)))
         addend = self.wide_temporary(op.output, self.views[op.rhs], rhs)
-        lhs = [_to_float(op.lhs_zero_point), Step("fmul", _float(op.lhs_multiplier))]
+        lhs = [_to_float(op.lhs_zero_point), Step("fmul", Immediate.of_float(op.lhs_multiplier))]
         # Of the requantisation only what follows the sum is left: it has no multipliers of its own.
         tail = requantise_steps(op.output, op.requant)[1:]
         self.vector(op.output, self.views[op.lhs], [*lhs, Step("fadd", addend), *tail])

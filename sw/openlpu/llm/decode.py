@@ -35,25 +35,19 @@ import numpy as np
 import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.numerics import to_bits
-from openlpu.compiler.chain import split_chain
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import INT8_MAX, Port
+from openlpu.compiler.kernel_writer import KernelWriter, patterns
 from openlpu.compiler.kernels import (
-    Buffer,
     BufferOperand,
-    Content,
     Factor,
     Immediate,
-    Kernel,
     KernelGraph,
     LaneConstants,
-    MatMulKernel,
     Operand,
     Step,
     Target,
     Term,
-    VectorKernel,
 )
 from openlpu.llm.float_model import rotations
 from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix, QuantisedNorm
@@ -96,24 +90,10 @@ def decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> Decodin
     return Decoding(graph, tuple(decoder.parts))
 
 
-def _float(value: float) -> Immediate:
-    return Immediate(int(to_bits(np.array(value, np.float32))))
-
-
-def _patterns(values: npt.ArrayLike) -> npt.NDArray[np.int32]:
-    return to_bits(np.asarray(values, np.float32))
-
-
-class _Decoder:
+class _Decoder(KernelWriter):
     def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig) -> None:
-        self.model, self.shape, self.context, self.lanes = model, model.shape, context, config.lanes
-        self.config = config
-        self.buffers: list[Buffer] = []
-        self.kernels: list[Kernel] = []
-        self.constants: dict[str, Content] = {}
-        self.states: dict[str, Content] = {}
-        self.parts: list[str] = []
-        """Of each kernel so far but those of the part that is being written."""
+        super().__init__(config)
+        self.model, self.shape, self.context = model, model.shape, context
         if self.shape.head_size > self.lanes:
             raise CompileError(
                 f"{model.name}: heads of {self.shape.head_size} elements are wider than the {self.lanes} lanes of "
@@ -142,7 +122,7 @@ class _Decoder:
         logits = self.logits(x, y)
         self.end("logits")
         self.choose(logits)
-        self.vector(POSITION, BufferOperand(POSITION), [Step("fadd", _float(1.0))])
+        self.vector(POSITION, BufferOperand(POSITION), [Step("fadd", Immediate.of_float(1.0))])
         self.end("arg-max")
         outside = (
             (Port(HISTORY, HISTORY, "int8", (self.context, 2)), BufferOperand(HISTORY)),
@@ -152,89 +132,7 @@ class _Decoder:
             (Port(TOKEN, TOKEN, "int32", (1, 2)), TOKEN),
             (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),
         )
-        return KernelGraph(
-            f"{self.model.name}, a token of {self.context}",
-            tuple(self.buffers),
-            tuple(self.kernels),
-            inside,
-            outside,
-            self.constants,
-            self.states,
-        )
-
-    def end(self, part: str) -> None:
-        """All kernels since the last part belong to this one."""
-        self.parts += [part] * (len(self.kernels) - len(self.parts))
-
-    # Buffers
-
-    def buffer(self, name: str, rows: int, *, wide: bool = True, cols: int | None = None) -> str:
-        self.buffers.append(Buffer(name, rows, self.lanes if cols is None else cols, wide))
-        return name
-
-    def constant(self, name: str, content: Content) -> str:
-        rows, cols = content.shape
-        self.constants[name] = content
-        return self.buffer(name, rows, wide=content.dtype == np.int32, cols=cols)
-
-    def state(self, name: str, content: Content) -> str:
-        rows, cols = content.shape
-        self.states[name] = content
-        return self.buffer(name, rows, wide=content.dtype == np.int32, cols=cols)
-
-    def blocks(self, elements: int) -> int:
-        """Rows that so many elements fill."""
-        return -(-elements // self.lanes)
-
-    # Kernels
-
-    def vector(
-        self, output: str, source: BufferOperand, steps: Sequence[Step], target: Target | None = None
-    ) -> BufferOperand:
-        """`output = steps(source)` in one pass, or in several with buffers between them."""
-        target = target or Target()
-        parts = split_chain(steps, self.config)
-        if parts is None:
-            raise CompileError(
-                f"'{output}': the VXM of config '{self.config.name}' cannot execute "
-                f"{', '.join(dict.fromkeys(step.mnemonic for step in steps))} from stream to stream"
-            )
-        for i, part in enumerate(parts[:-1]):
-            between = self.buffer(f"{output}.part{i}", target.count(self._buffer(output)))
-            self.kernels.append(VectorKernel(between, source, part))
-            source = BufferOperand(between)
-        self.kernels.append(VectorKernel(output, source, parts[-1], target))
-        return BufferOperand(output)
-
-    def made(
-        self, output: str, source: BufferOperand, steps: Sequence[Step], *, rows: int, wide: bool = True
-    ) -> BufferOperand:
-        """`vector` into a buffer of its own."""
-        return self.vector(self.buffer(output, rows, wide=wide), source, steps)
-
-    def _buffer(self, name: str) -> Buffer:
-        return next(buffer for buffer in reversed(self.buffers) if buffer.name == name)
-
-    def stacked(
-        self, output: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], steps: Sequence[Step]
-    ) -> BufferOperand:
-        """The product of rows, one after the other a vector, with `codes` (elements, outputs), both in blocks."""
-        columns = codes.shape[1] // self.lanes
-        terms = tuple(Term(view, (codes[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(inputs))
-        self.buffer(output, columns)
-        self.kernels.append(MatMulKernel(output, terms, tuple(steps), Target(stacked=columns)))
-        return BufferOperand(output)
-
-    def rows(self, name: str, count: int) -> list[BufferOperand]:
-        """The rows of a buffer, each a part of one vector."""
-        return [BufferOperand(name, first_row=row, row_step=0) for row in range(count)]
-
-    def per_row(self, name: str, values: npt.NDArray[np.floating[Any]]) -> Operand:
-        """Constants for a vector in blocks."""
-        return BufferOperand(self.constant(name, _patterns(values).reshape(-1, self.lanes)))
-
-    def per_lane(self, name: str, values: npt.NDArray[np.float32]) -> Operand:
-        return LaneConstants(name, _patterns(values))
+        return self.written(f"{self.model.name}, a token of {self.context}", inside, outside)
 
     # Parts of the network
 
@@ -257,7 +155,7 @@ class _Decoder:
         for name, table in tables.items():
             padded = np.zeros((len(table), lanes))
             padded[:, : self.shape.head_size] = table
-            self.constant(name, _patterns(padded))
+            self.constant(name, patterns(padded))
 
         def angle(name: str) -> BufferOperand:
             index = "position.high" if name.endswith("high") else "position.index"
@@ -272,7 +170,7 @@ class _Decoder:
         sc, cs = product("angle.sc", "sine.high", "cosine.low"), product("angle.cs", "cosine.high", "sine.low")
         self.made("cosine", cc, [Step("fsub", ss)], rows=1)
         self.made("sine", sc, [Step("fadd", cs)], rows=1)
-        later = Step("flt", LaneConstants("position.numbers", _patterns(np.arange(self.context))))
+        later = Step("flt", LaneConstants("position.numbers", patterns(np.arange(self.context))))
         self.buffer("later", 1, cols=self.context)
         self.vector("later", BufferOperand(POSITION, column=0), [later])
         self.buffer("hidden", 1, cols=self.context)
@@ -303,7 +201,7 @@ class _Decoder:
         codes[: self.shape.vocabulary, : self.shape.hidden] = embedding.codes
         scales = np.zeros(blocks * lanes, np.float32)
         scales[: self.shape.hidden] = embedding.scales
-        scale = self.constant("embedded.scale", _patterns(scales).reshape(blocks, lanes))
+        scale = self.constant("embedded.scale", patterns(scales).reshape(blocks, lanes))
         x = self.buffer("embedded", blocks)
         for block in range(blocks):
             table = self.constant(f"embedding{block}", codes[:, block * lanes : (block + 1) * lanes])
@@ -316,7 +214,9 @@ class _Decoder:
                 self.product(x, [Term(part, identity) for part in parts], steps, target)
             else:
                 self.vector(x, BufferOperand(table, indices="token.index"), steps, target)
-        y = self.made("embedded.normal", BufferOperand(x), [Step("fmul", _float(self.norm_scale(norm)))], rows=blocks)
+        y = self.made(
+            "embedded.normal", BufferOperand(x), [Step("fmul", Immediate.of_float(self.norm_scale(norm)))], rows=blocks
+        )
         return BufferOperand(x), y
 
     def norm_scale(self, norm: QuantisedNorm) -> float:
@@ -328,7 +228,7 @@ class _Decoder:
         blocks, lanes, scale = self.blocks(self.shape.hidden), self.lanes, self.norm_scale(norm)
         self.made(f"{name}.squares", y, [Step("fmul", y), Step("f2i", _WHOLE)], rows=blocks)
         # The other way round, since -128 is a weight, and 128 is none.
-        upper = [Step("i2f", _WHOLE), Step("fmul", _float(-_SPLIT)), Step("f2i", _WHOLE)]
+        upper = [Step("i2f", _WHOLE), Step("fmul", Immediate.of_float(-_SPLIT)), Step("f2i", _WHOLE)]
         self.made(f"{name}.upper", BufferOperand(f"{name}.squares"), upper, rows=blocks, wide=False)
         terms = []
         for row in range(blocks):
@@ -341,21 +241,12 @@ class _Decoder:
         steps = [
             Step("i2f", Immediate(epsilon)),
             Step("rsqrt"),
-            Step("fmul", _float(scale * math.sqrt(hidden) / norm.output)),
+            Step("fmul", Immediate.of_float(scale * math.sqrt(hidden) / norm.output)),
         ]
         self.product(self.buffer(f"{name}.factor", 1), terms, steps)
         factor = BufferOperand(f"{name}.factor", row_step=0)
         self.made(f"{name}.input", x, [Step("fmul", factor), Step("f2i", _WHOLE)], rows=blocks, wide=False)
         return self.rows(f"{name}.input", blocks)
-
-    def product(self, output: str, terms: Sequence[Term], steps: Sequence[Step], target: Target | None = None) -> None:
-        parts = split_chain(steps, self.config, from_sram=False)
-        if parts is None or len(parts) > 1:
-            raise CompileError(
-                f"'{output}': the VXM of config '{self.config.name}' cannot execute "
-                f"{', '.join(step.mnemonic for step in steps)} behind a product in one pass"
-            )
-        self.kernels.append(MatMulKernel(output, tuple(terms), parts[0], target or Target()))
 
     def attention(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
         shape, lanes, size = self.shape, self.lanes, self.shape.head_size
@@ -388,7 +279,7 @@ class _Decoder:
         self.end(f"{name} rope, key cache")
         score = layer.query * layer.key / math.sqrt(size)
         scores = self.buffer(f"{name}.scores", heads, cols=self.context)
-        steps = [Step("i2f", BufferOperand("hidden", row_step=0)), Step("fmul", _float(score))]
+        steps = [Step("i2f", BufferOperand("hidden", row_step=0)), Step("fmul", Immediate.of_float(score))]
         for head in range(kv_heads):
             queries = BufferOperand(f"{name}.queries", first_row=head * group)
             terms = [Term(queries, Factor(f"{name}.keys{head}", transposed=True))]
@@ -400,7 +291,7 @@ class _Decoder:
         largest = self.largest_lane(f"{name}.largest", self.largest_column(f"{name}.largest", scores, heads), heads)
         weights = self.buffer(f"{name}.weights", heads, wide=False, cols=self.context)
         less = BufferOperand(largest.name, column=0)
-        powers = [Step("fsub", less), Step("exp"), Step("fmul", _float(INT8_MAX)), Step("f2i", _WHOLE)]
+        powers = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", _WHOLE)]
         self.vector(weights, BufferOperand(scores), powers)
         self.end(f"{name} softmax")
         self.buffer(f"{name}.share", heads)
@@ -409,7 +300,7 @@ class _Decoder:
         for head in range(kv_heads):
             members = Target(first_row=head * group, rows=group)
             mine = BufferOperand(weights, first_row=head * group)
-            share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", _float(_FINER))]
+            share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", Immediate.of_float(_FINER))]
             self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
         for head in range(kv_heads):
             members = Target(first_row=head * group, rows=group)
@@ -443,7 +334,7 @@ class _Decoder:
     ) -> BufferOperand:
         """The product of whole numbers, `_FINER` of them to 1: of their upper bytes, and of their lower ones."""
         digits = self.buffer(f"{name}.digits", 2 * rows, wide=False)
-        upper = [Step("i2f", _WHOLE), Step("fmul", _float(_SPLIT)), Step("f2i", _WHOLE)]
+        upper = [Step("i2f", _WHOLE), Step("fmul", Immediate.of_float(_SPLIT)), Step("f2i", _WHOLE)]
         self.vector(digits, numbers, upper, Target(rows=rows))
         self.vector(digits, BufferOperand(numbers.name, byte=0), [], Target(first_row=rows, rows=rows))
         blocks = self.blocks(codes.shape[1])
@@ -486,45 +377,12 @@ class _Decoder:
         self.state(name, np.zeros((self.context, self.lanes), np.int8))
         self.vector(name, source, steps, Target(indices="position.index"))
 
-    def largest_column(self, name: str, source: str, rows: int) -> BufferOperand:
-        """The largest of the columns of a buffer, lane by lane."""
-        columns = [BufferOperand(source, column=i) for i in range(self.blocks(self._buffer(source).cols))]
-        level = 0
-        while len(columns) > 1:
-            half = -(-len(columns) // 2)
-            merged = [
-                self.made(f"{name}.columns{level}.{i}", columns[i], [Step("fmax", columns[-half + i])], rows=rows)
-                for i in range(half)
-            ]
-            columns = [BufferOperand(view.name, column=0) for view in merged]
-            level += 1
-        return columns[0]
-
-    def largest_row(self, name: str, source: str, rows: int) -> BufferOperand:
-        """The largest of the rows of a buffer, lane by lane."""
-        level = 0
-        while rows > 1:
-            half = -(-rows // 2)
-            others = BufferOperand(source, first_row=rows - half)
-            source = self.made(f"{name}.rows{level}", BufferOperand(source), [Step("fmax", others)], rows=half).name
-            rows, level = half, level + 1
-        return BufferOperand(source)
-
-    def largest_lane(self, name: str, view: BufferOperand, rows: int) -> BufferOperand:
-        """The largest lane of every row, in all of them."""
-        distance = 1
-        while distance < self.lanes:
-            turned = BufferOperand(view.name, column=view.column, rotate=distance)
-            view = self.made(f"{name}.lanes{distance}", view, [Step("fmax", turned)], rows=rows)
-            distance *= 2
-        return view
-
     def add(
         self, name: str, x: BufferOperand, addend: BufferOperand, norm: QuantisedNorm
     ) -> tuple[BufferOperand, BufferOperand]:
         """The hidden vector with what a part of the network adds, and the same for the norm that follows."""
         blocks, sum_ = self.blocks(self.shape.hidden), Step("fadd", addend)
-        scaled = [sum_, Step("fmul", _float(self.norm_scale(norm)))]
+        scaled = [sum_, Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
         y = self.made(f"{name}.normal", x, scaled, rows=blocks)
         return self.made(name, x, [sum_], rows=blocks), y
 
@@ -538,7 +396,7 @@ class _Decoder:
         up = self.scaled(f"{name}.up", inputs, layer.up.codes.T, layer.up.scales * factor)
         powers = self.made(f"{name}.powers", gate, [Step("exp")], rows=blocks)
         both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
-        steps = [Step("fadd", _float(1.0)), Step("recip"), Step("fmul", both), Step("f2i", _WHOLE)]
+        steps = [Step("fadd", Immediate.of_float(1.0)), Step("recip"), Step("fmul", both), Step("f2i", _WHOLE)]
         product = self.made(f"{name}.product", powers, steps, rows=blocks)
         self.end(f"{name} gate, up, silu")
         return self.two_digits(
@@ -559,7 +417,7 @@ class _Decoder:
             inputs = self.normalised("final", model.final_norm, gained, y)
             self.end("final norm")
             terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(inputs)]
-            steps = [Step("i2f", beyond), Step("fmul", _float(model.final_norm.output))]
+            steps = [Step("i2f", beyond), Step("fmul", Immediate.of_float(model.final_norm.output))]
             self.product(self.buffer(LOGITS, rows), terms, steps, Target(stacked=rows))
             return LOGITS
         inputs = self.normalised("final", model.final_norm, x, y)
@@ -580,7 +438,7 @@ class _Decoder:
         )
         # The further in front, the larger; none is 0.
         places = np.maximum(vocabulary - np.arange(rows * lanes), 0).reshape(rows, lanes)
-        step = Step("and", BufferOperand(self.constant("places", _patterns(places))))
+        step = Step("and", BufferOperand(self.constant("places", patterns(places))))
         self.made("candidates", found, [step], rows=rows)
         first = self.largest_lane("first", self.largest_row("first", "candidates", rows), 1)
         self.as_index("chosen", first, -float(vocabulary), -1.0)
