@@ -26,6 +26,7 @@ from openlpu.arch.program import Column
 from openlpu.arch.timing import timing
 from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
+from openlpu.compiler.flows import Pace, flows
 from openlpu.compiler.journeys import Choice, Journey, Landing, Router, Rows, after
 from openlpu.compiler.kernels import BufferOperand, Factor, Kernel, KernelGraph, MatMulKernel, Step, VectorKernel
 from openlpu.compiler.place import Placement, Plane, Stripe
@@ -36,8 +37,6 @@ _SLOWEST_ROW, _SLOWEST_COLUMN = 32, 256
 """Cycles from one row, or one column of stacked ones, to the next, at most."""
 _GAPS_TRIED = 12
 """Distances of departures that are tried, smallest first: what is fastest may have to wait."""
-_MOST_GAPS = 8
-"""Cycles in which no weights are loaded, of a column, at most."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,6 @@ def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Sc
     scheduler.run()
     dispatches = {name: sorted(runs, key=lambda run: run.cycle) for name, runs in scheduler.dispatches.items()}
     return Schedule(dispatches, tuple(scheduler.rides), scheduler.end, tuple(scheduler.finished))
-
-
-@dataclass(frozen=True)
-class _Flow:
-    """The way of an output column through the array."""
-
-    loads: list[tuple[int, int, int]]
-    """(position of a tile, row group, when that is loaded); equal tiles that follow one another are loaded once."""
-    meets: list[int]
-    """When the first row meets each tile."""
 
 
 class _PlaneState:
@@ -326,12 +315,15 @@ class _Scheduler:
         """
         bases = [self.placement.weights[number, 0, tile.inner] for tile in tiles]
         step = self.tiles.step(number, tiles[0].kernel)
+        ahead = after(self.router.latency(plane.weights, "lw_iw").state) - self.timing.weights_used
+        pace, one = Pace(self.tiles.groups, ahead), Journey()
+        self.load_group(one, plane, tiles[0], bases[0], 0, 0, 0)
         for chain, group in itertools.product(chains, range(self.config.streams // GROUP)):
             out = Stream(plane.inward, GROUP * group)
             finish = functools.partial(self.finish, plane=plane, tile=tiles[-1], word=words[-1], out=out, chain=chain)
             alone = Journey()
             finish(alone)
-            for flow in self.flows(plane, tiles, bases, alone.flight):
+            for flow in flows(bases, tiles[0].rows, pace, one.flight, alone.flight):
                 journey = Journey()
                 for position, load, at in flow.loads:
                     self.load_group(journey, plane, tiles[position], bases[position], load, at, step)
@@ -353,42 +345,6 @@ class _Scheduler:
             offset, mine = row * pace, dataclasses.replace(tile, first_row=row)
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
             self.emit(journey, plane, mine, offset, out, chain, row, next_row=tile.rows, next_acc=0)
-
-    def flows(self, plane: _PlaneState, tiles: list[Tile], bases: list[int], finish: Flight) -> Iterator[_Flow]:
-        """When the tiles of a column may be loaded and met, before the last is at 0: one behind the other, or with gaps
-        where what `finish`es an earlier column needs the slices or streams that feed weights."""
-        groups, rows = self.tiles.groups, tiles[0].rows
-        ahead = after(self.router.latency(plane.weights, "lw_iw").state) - self.timing.weights_used
-        loads: list[tuple[int, int, int]] = []
-        meets: list[int] = []
-        for position, base in enumerate(bases):
-            meet = meets[-1] + rows if meets else groups - 1 + ahead
-            if position == 0 or base != bases[position - 1]:
-                # The shadow buffer is free behind one install; the next may not take the array from the rows before.
-                first = max(loads[-1][2] + 1, meet - ahead - groups + 1) if loads else 0
-                loads += [(position, group, first + group) for group in range(groups)]
-                meet = loads[-1][2] + ahead
-            meets.append(meet)
-        back = meets[-1]
-        yield _Flow([(tile, group, at - back) for tile, group, at in loads], [meet - back for meet in meets])
-        if len(loads) < len(tiles) * groups:
-            return
-        one = Journey()
-        self.load_group(one, plane, tiles[0], bases[0], 0, 0, 0)
-        wanted = dict(one.flight.claims)
-        taken = [offset - wanted[key] for key, offset in finish.claims if key in wanted]
-        for period in range(len(loads), len(loads) + _MOST_GAPS):
-            blocked = {offset % period for offset in taken}
-            free = [at for at in range(-ahead, -ahead - period, -1) if at % period not in blocked]
-            if len(free) >= len(loads):
-                times = free[len(loads) - 1 :: -1]
-                met = [time + ahead for time in times[groups - 1 :: groups]]
-                if times[groups - 1] + period + ahead >= rows:
-                    yield _Flow(
-                        [(tile, group, time) for (tile, group, _), time in zip(loads, times, strict=True)],
-                        [*met[:-1], 0],
-                    )
-                    return
 
     def load_group(
         self, journey: Journey, plane: _PlaneState, tile: Tile, base: int, group: int, offset: int, step: int

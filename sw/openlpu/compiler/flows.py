@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""When the tiles of an output column pass through the array, where one column follows the other in step.
+
+Times are relative to the cycle in which the first row meets the last tile of the column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from openlpu.compiler.timeline import Flight
+
+_MOST_GAPS = 8
+"""Cycles in which no weights are loaded, of a column, at most."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The way of an output column through the array."""
+
+    loads: list[tuple[int, int, int]]
+    """(position of a tile, row group, when that is loaded); equal tiles that follow one another are loaded once."""
+    meets: list[int]
+    """When the first row meets each tile."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a plane takes tiles."""
+
+    groups: int
+    """Loads of a tile, one a cycle; the last installs it."""
+    ahead: int
+    """Cycles from that load to the first row that may meet the tile."""
+
+
+def straight(bases: Sequence[int], rows: int, pace: Pace) -> Flow:
+    """Tiles at the addresses `bases`, each met by `rows` rows, as soon as one may follow the other."""
+    loads: list[tuple[int, int, int]] = []
+    meets: list[int] = []
+    for position, base in enumerate(bases):
+        meet = meets[-1] + rows if meets else pace.groups - 1 + pace.ahead
+        if position == 0 or base != bases[position - 1]:
+            # The shadow buffer is free behind one install; the next may not take the array from the rows before.
+            first = max(loads[-1][2] + 1, meet - pace.ahead - pace.groups + 1) if loads else 0
+            loads += [(position, group, first + group) for group in range(pace.groups)]
+            meet = loads[-1][2] + pace.ahead
+        meets.append(meet)
+    back = meets[-1]
+    return Flow([(position, group, at - back) for position, group, at in loads], [meet - back for meet in meets])
+
+
+def with_gaps(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flow | None:
+    """Different tiles, loaded in all cycles but those in which `finish`, at time 0 of every column, needs a slice or a
+    stream that a `load` needs, too: so many columns overlap, and the next comes as soon as can be. None if too late."""
+    wanted = dict(load.claims)
+    taken = [offset - wanted[key] for key, offset in finish.claims if key in wanted]
+    count = tiles * pace.groups
+    for period in range(count, count + _MOST_GAPS):
+        blocked = {offset % period for offset in taken}
+        free = [at for at in range(-pace.ahead, -pace.ahead - period, -1) if at % period not in blocked]
+        if len(free) < count:
+            continue
+        times = free[count - 1 :: -1]
+        installs = times[pace.groups - 1 :: pace.groups]
+        if installs[0] + period + pace.ahead >= rows:
+            loads = [(*divmod(number, pace.groups), at) for number, at in enumerate(times)]
+            return Flow(loads, [*(at + pace.ahead for at in installs[:-1]), 0])
+    return None
+
+
+def flows(bases: Sequence[int], rows: int, pace: Pace, load: Flight, finish: Flight) -> Iterator[Flow]:
+    """The ways that are worth trying; see `straight` and `with_gaps`."""
+    yield straight(bases, rows, pace)
+    if len({*bases}) == len(bases):
+        gapped = with_gaps(len(bases), rows, pace, load, finish)
+        if gapped is not None:
+            yield gapped
