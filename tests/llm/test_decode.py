@@ -144,6 +144,32 @@ def test_a_chip_that_holds_the_weights_but_not_what_is_between() -> None:
         compile_llama(model, 32, dataclasses.replace(CHIP, mem_words=fewest))
 
 
+def test_words_that_are_used_again_make_no_difference(case: Case) -> None:
+    fewest = -(-lasting_words(decoding(case.model, 32, CHIP).kernels, CHIP) // CHIP.mem_slices)
+    tight = None
+    for mem_words in range(fewest, CHIP.mem_words, 16):
+        chip = dataclasses.replace(CHIP, mem_words=mem_words)
+        try:
+            tight = compile_llama(case.model, 32, chip)
+            break
+        except CompileError:
+            continue
+    assert tight is not None
+    found = []
+    for program in (tight, case.program):
+        with open_device("golden", program.config) as device:
+            device.load(program)
+            found.append(Session(device).feed(case.tokens[:20]).tobytes())
+    written = [
+        (queue, instruction.number("a"))
+        for queue, text in tight.text.items()
+        for instruction in text
+        if instruction.spec.mnemonic == "write"
+    ]
+    assert len({*written}) < len(written)
+    assert found[0] == found[1]
+
+
 def test_contexts_are_whole_vectors() -> None:
     shape = dataclasses.replace(load_checkpoint(FIXTURES / "multi_query").shape, context=72)
     assert [context_for(shape, tokens, CHIP) for tokens in (1, 16, 17, 33, 65, 72)] == [16, 16, 32, 64, 80, 80]
