@@ -108,7 +108,7 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     assert "model.safetensors" in result.stderr
 
 
-@pytest.mark.parametrize(("config", "message"), [("ulx3s", "rsqrt"), ("nano", "4 lanes"), ("nowhere", "no config")])
+@pytest.mark.parametrize(("config", "message"), [("ulx3s", "columns"), ("nano", "4 lanes"), ("nowhere", "no config")])
 def test_chips_that_do_not_suit_are_refused(config: str, message: str) -> None:
     result = llm("run", MODEL, "--prompt", "Return", config=config)
     assert result.exit_code == 2

@@ -123,12 +123,16 @@ def test_a_session_ends_with_its_context(case: Case) -> None:
     ("config", "message"),
     [
         (NANO, "heads of 16 elements are wider than the 4 lanes of config 'nano'"),
-        (ULX3S, "config 'ulx3s' cannot execute i2f, rsqrt, fmul behind a product"),
+        (ULX3S, "config 'ulx3s' cannot: set its 'mxm_transposes'"),
+        (
+            dataclasses.replace(ULX3S, mxm_transposes=True),
+            "config 'ulx3s' cannot execute i2f, rsqrt, fmul behind a product",
+        ),
         (LAB32, "config 'lab32' has several planes"),
         (dataclasses.replace(CHIP, mem_words=256), r"config 'llama16' has 2,048: that would be 2 chips"),
         (dataclasses.replace(CHIP, imem_words=64), "use a smaller network or a config with more imem_words"),
     ],
-    ids=["narrow", "no special functions", "planes", "small", "short text"],
+    ids=["narrow", "no columns", "no special functions", "planes", "small", "short text"],
 )
 def test_chips_that_a_llama_does_not_suit(config: ChipConfig, message: str) -> None:
     checkpoint = load_checkpoint(FIXTURES / "multi_query")
@@ -168,6 +172,13 @@ def test_words_that_are_used_again_make_no_difference(case: Case) -> None:
     ]
     assert len({*written}) < len(written)
     assert found[0] == found[1]
+
+
+def test_more_tokens_than_an_index_can_tell() -> None:
+    model = quantise(load_checkpoint(FIXTURES / "multi_query"), [[1, 2, 3]])
+    many = dataclasses.replace(model, shape=dataclasses.replace(model.shape, vocabulary=70_000))
+    with pytest.raises(CompileError, match="an index has two bytes, and there are 70000 tokens and 32 positions"):
+        compile_llama(many, 32, CHIP)
 
 
 def test_contexts_are_whole_vectors() -> None:

@@ -94,13 +94,24 @@ class _Decoder(KernelWriter):
     def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig) -> None:
         super().__init__(config)
         self.model, self.shape, self.context = model, model.shape, context
-        if self.shape.head_size > self.lanes:
-            raise CompileError(
-                f"{model.name}: heads of {self.shape.head_size} elements are wider than the {self.lanes} lanes of "
-                f"config '{config.name}'"
-            )
-        if context % self.lanes:
-            raise CompileError(f"{model.name}: a context of {context} is no multiple of {self.lanes} lanes")
+        self.verify()
+
+    def verify(self) -> None:
+        """Raise CompileError where the network does not suit the chip."""
+        shape, chip, lanes = self.shape, f"config '{self.config.name}'", self.lanes
+        what = ""
+        if shape.head_size > lanes:
+            what = f"heads of {shape.head_size} elements are wider than the {lanes} lanes of {chip}"
+        elif not self.config.mxm_transposes:
+            what = f"keys are loaded as columns, which {chip} cannot: set its 'mxm_transposes'"
+        elif not self.config.dealt_windows:
+            what = f"caches need weight_streams that are a power of two, and {chip} has {self.config.weight_streams}"
+        elif max(shape.vocabulary, self.context) > _BYTE**2:
+            what = f"an index has two bytes, and there are {shape.vocabulary} tokens and {self.context} positions"
+        elif self.context % lanes:
+            what = f"a context of {self.context} is no multiple of {lanes} lanes"
+        if what:
+            raise CompileError(f"{self.model.name}: {what}")
 
     def graph(self) -> KernelGraph:
         shape = self.shape
