@@ -114,29 +114,48 @@ class Placement:
             read = {view.name for view in views_of(kernel)}
             for name in read:
                 self._company[name] |= read - {name}
-        products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
-        lane_constants = {
-            step.y.name: -(-len(step.y.values) // config.lanes)
-            for kernel in graph.kernels
+        self._computed = {kernel.output for kernel in graph.kernels}
+        self._products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
+        self._reserve_constants()
+        self._place_chosen()
+        self._place_buffers()
+        self._fill_buffers()
+        for kernel in graph.kernels:
+            for step in kernel.chain:
+                if isinstance(step.y, LaneConstants) and (step.y.name, 0) not in self.constants:
+                    # Constants are read with every row of the last input column: better not from its slice.
+                    self._place_constants(step.y, avoid=self.buffers[kernel.sources[-1].name][-1])
+
+    def _reserve_constants(self) -> None:
+        """Keep room for the constants of chains, which come last."""
+        words = {
+            step.y.name: -(-len(step.y.values) // self.config.lanes)
+            for kernel in self._graph.kernels
             for step in kernel.chain
             if isinstance(step.y, LaneConstants)
         }
-        self.words.reserved = -(-sum(lane_constants.values()) * GROUP // config.mem_slices)
-        # What is chosen from lies aligned, which costs least at the beginning, and the largest first.
+        self.words.reserved = -(-sum(words.values()) * GROUP // self.config.mem_slices)
+
+    def _place_chosen(self) -> None:
+        """What indices choose from, weights, and indices.
+
+        The first lies aligned, which costs least at the beginning, and the largest first; indices lie beside it.
+        """
+        graph = self._graph
         chosen = {**graph.indexed, **graph.scattered}
         for table in sorted(chosen, key=lambda name: -graph.buffer(name).rows):
             if table in graph.factors:
-                self._place_cache(graph.buffer(table), products)
+                self._place_cache(graph.buffer(table))
             else:
                 self._place_table(graph.buffer(table))
-        for number, product in products:
+        for number, product in self._products:
             self._place_weights(number, product)
-        self._computed = {kernel.output for kernel in graph.kernels}
-        # What indices choose from has to lie aligned, and its indices beside it.
         for indices in dict.fromkeys(chosen.values()):
             self._place_indices(graph.buffer(indices), [table for table, by in chosen.items() if by == indices])
-        lifetimes = _Lifetimes(graph)
-        # What is there from the beginning needs fresh words, so it comes first.
+
+    def _place_buffers(self) -> None:
+        """All other buffers, what is there from the beginning first, since it needs fresh words."""
+        graph, lifetimes = self._graph, _Lifetimes(self._graph)
         lasting = {*graph.constants, *graph.states, *(name for _, name in graph.inputs)}
         for buffer in sorted(graph.buffers, key=lambda buffer: buffer.name not in lasting):
             if buffer.name in self.buffers:
@@ -145,10 +164,14 @@ class Placement:
                 for column in self.buffers[name]:
                     self.words.give_back(tuple(itertools.chain(*column.places)), column.base, graph.buffer(name).rows)
             if buffer.name in graph.factors:
-                self._place_factor(buffer, products)
+                self._place_factor(buffer)
             else:
-                mirrored = config.hemispheres == 2 and buffer.name in graph.multiplied
+                mirrored = self.config.hemispheres == 2 and buffer.name in graph.multiplied
                 self._place_buffer(buffer, _Zone.NEAR if buffer.name in self._computed else _Zone.FAR, mirrored)
+
+    def _fill_buffers(self) -> None:
+        """Put constants and first states where their buffers lie; what lies as weights do is there already."""
+        graph = self._graph
         for name, content in graph.constants.items():
             if name not in graph.factors:
                 self._fill(self.buffers[name], content)
@@ -157,11 +180,6 @@ class Placement:
             if name not in graph.factors:
                 self._fill(self.buffers[name], content)
         self.kept |= self.image.keys() - constant
-        for kernel in graph.kernels:
-            for step in kernel.chain:
-                if isinstance(step.y, LaneConstants) and (step.y.name, 0) not in self.constants:
-                    # Constants are read with every row of the last input column: better not from its slice.
-                    self._place_constants(step.y, avoid=self.buffers[kernel.sources[-1].name][-1])
 
     def streams(self, column: Column) -> range:
         """The indices of the streams that the slices of a column speak on, and hear on, in either direction."""
@@ -339,7 +357,7 @@ class Placement:
         if indices.name in self._computed:
             self.stripes[indices.name, 0] = tuple(Stripe(number, base, 0, 1, indices.rows) for number in slices)
 
-    def _place_cache(self, cache: Buffer, products: Sequence[tuple[int, MatMulKernel]]) -> None:
+    def _place_cache(self, cache: Buffer) -> None:
         """A factor of which an index says rows: every column of it in one window of each feeder of a plane."""
         lanes, width = self.config.lanes, self.config.weight_streams
         if len(self.planes) != 1:
@@ -365,7 +383,7 @@ class Placement:
             self.stripes[cache.name, across] = tuple(
                 Stripe(feeder, base, place, width, words) for place, feeder in enumerate(plane.feeders)
             )
-            for number, product in products:
+            for number, product in self._products:
                 for i, term in enumerate(product.terms):
                     if isinstance(term.weights, Factor) and term.weights.name == cache.name:
                         for down in range(words * width // lanes):
@@ -458,14 +476,14 @@ class Placement:
                 self.image[plane.feeders[row % width], base + row // width] = vector.copy()
         return self._stored[key]
 
-    def _place_factor(self, buffer: Buffer, products: Sequence[tuple[int, MatMulKernel]]) -> None:
+    def _place_factor(self, buffer: Buffer) -> None:
         """Tiles of a factor where weights would be. All products that use it take the same tiles."""
         lanes, width = self.config.lanes, self.config.weight_streams
         groups = lanes // width
         tall, broad = -(-buffer.rows // lanes), -(-buffer.cols // lanes)
         uses = [
             (number, i, term.weights.transposed)
-            for number, product in products
+            for number, product in self._products
             for i, term in enumerate(product.terms)
             if isinstance(term.weights, Factor) and term.weights.name == buffer.name
         ]
