@@ -76,6 +76,8 @@ def test_a_report_tells_every_part() -> None:
         (("run", "--prompt", "x" * 2000), "shorten it"),
         (("run", "--prompt", "Return", "--tokens", 256), "more than its context of 256"),
         (("run", "--prompt", "Return", "--backend", "fpga"), "'fpga' is none of"),
+        (("run", "--prompt", "Return", "--temperature", "nan"), "a number is needed"),
+        (("run", "--prompt", "Return", "--seed", -1), "-1 is not in the range"),
         (("eval", "--text", "missing.txt"), "missing.txt: No such file"),
         (("eval", "--text", TEXT, "--length", 257), "longer than the context of 256"),
         (("eval", "--text", TEXT, "--windows", 2000), "too few for 2000 parts"),

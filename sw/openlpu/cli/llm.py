@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ from openlpu.arch.presets import find_config
 from openlpu.arch.program import Program
 from openlpu.arch.timing import timing
 from openlpu.cli import figures
-from openlpu.cli.errors import RunFailure, UserError
-from openlpu.cli.running import backend_option, open_backend
+from openlpu.cli.errors import UserError
+from openlpu.cli.running import backend_option, open_backend, running
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
@@ -30,8 +31,6 @@ from openlpu.llm.report import breakdown
 from openlpu.llm.sampling import Sampling, sample
 from openlpu.llm.session import Generated, Session
 from openlpu.llm.tokens import encode
-from openlpu.model.golden import GoldenError
-from openlpu.runtime.driver import DeviceError
 
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 config_option = click.option("--config", required=True, help="The chip: a preset, or a .toml or .json file.")
@@ -64,7 +63,7 @@ class _Writer:
     help="Above 0, the host draws tokens.",
 )
 @click.option("--top-k", type=click.IntRange(min=0), default=0, help="It draws from so many; 0, from all.")
-@click.option("--seed", type=int, default=0, help="What it draws with.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="What it draws with.")
 @config_option
 @backend_option
 @json_option
@@ -82,6 +81,8 @@ def run_llm(
     """Let the Llama in DIRECTORY go on from a prompt: the likeliest token, again and again, all on the chip."""
     chip, checkpoint = find_config(config), load_checkpoint(directory)
     tokens = encode(checkpoint, prompt)
+    if not temperature < math.inf:
+        raise UserError(f"--temperature {temperature}: a number is needed")
     if len(tokens) + count > checkpoint.shape.context:
         raise UserError(
             f"{directory}: {len(tokens)} tokens of prompt and {count} to write are more than its context of "
@@ -94,14 +95,12 @@ def run_llm(
         device.load(writer.program)
         session = Session(device)
         start = time.perf_counter()
-        try:
+        with running():
             logits = session.feed(tokens)[-1, : checkpoint.shape.vocabulary]
             if temperature:
                 written = sample(session, logits, count, Sampling(temperature, top_k, seed))
             else:
                 written = session.generate(count)
-        except (DeviceError, GoldenError, RuntimeError) as error:
-            raise RunFailure(str(error)) from None
         seconds = round(time.perf_counter() - start, 3)
     found = _found(writer, written, 1 if temperature else count, backend, seconds)
     text = checkpoint.tokenizer.decode(written.tokens)
@@ -117,7 +116,7 @@ def run_llm(
             ("cycles/token, predicted", f"{found['predicted_cycles_per_token']:,}"),
             (
                 "cycles/token, measured",
-                f"{found['cycles_per_token']:,} on {backend}, {found['tokens_per_run']} in one go",
+                f"{found['cycles_per_token']:,} on {backend}, {found['tokens_per_run']} tokens in one go",
             ),
             ("tokens/s", f"{found['tokens_per_second']:,} at {chip.clock_mhz:g} MHz"),
             ("compiled in", f"{writer.seconds} s"),
@@ -162,18 +161,18 @@ def evaluate(directory: Path, path: Path, windows: int, length: int, config: str
         tokens = encode_all(checkpoint, path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8: {error.reason}") from None
-    if length > checkpoint.shape.context or windows * length > len(tokens):
-        raise UserError(
-            f"{path}: has {len(tokens)} tokens, too few for {windows} parts of {length}, or those are longer than the "
-            f"context of {checkpoint.shape.context}"
-        )
+    if length > checkpoint.shape.context:
+        raise UserError(f"parts of {length} tokens are longer than the context of {checkpoint.shape.context}")
+    if windows * length > len(tokens):
+        raise UserError(f"{path}: has {len(tokens)} tokens, too few for {windows} parts of {length}")
     writer = _compiled(checkpoint, length, chip, as_json)
     on_chip, in_float = [], []
     with open_backend(backend, chip) as device, working(f"reading {path.name} on {backend}", as_json=as_json):
         device.load(writer.program)
         for first in np.linspace(0, len(tokens) - length, windows).astype(int):
             part = tokens[first : first + length]
-            found = Session(device).feed(part)[:, : checkpoint.shape.vocabulary]
+            with running():
+                found = Session(device).feed(part)[:, : checkpoint.shape.vocabulary]
             on_chip.append(cross_entropy(found[:-1], part[1:]))
             in_float.append(cross_entropy(forward(checkpoint, part, np.float32)[:-1], part[1:]))
     here, there = perplexity(np.concatenate(on_chip)), perplexity(np.concatenate(in_float))

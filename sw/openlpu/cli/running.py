@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,19 @@ def open_backend(backend: str, chip: ChipConfig | None) -> Device:
         raise UserError(f"{what}: {error}") from None
 
 
-def run_on(device: Device, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
-    """Runs in a row; what goes wrong in them is a failure of the run."""
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """What goes wrong inside, while a device runs, is a failure of the run."""
     try:
-        return device.run(inputs, count)
+        yield
     except (DeviceError, GoldenError, RuntimeError) as error:
         raise RunFailure(str(error)) from None
+
+
+def run_on(device: Device, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
+    """Runs in a row."""
+    with running():
+        return device.run(inputs, count)
 
 
 def measured(program: Program, result: RunResult, seconds: float, count: int = 1) -> dict[str, Any]:

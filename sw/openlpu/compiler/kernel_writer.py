@@ -129,9 +129,11 @@ class KernelWriter:
         """The rows of a buffer, each a part of one vector."""
         return [BufferOperand(name, first_row=row, row_step=0) for row in range(count)]
 
-    def per_row(self, name: str, values: npt.NDArray[np.floating[Any]]) -> Operand:
-        """Constants for a vector in blocks."""
-        return BufferOperand(self.constant(name, patterns(values).reshape(-1, self.lanes)))
+    def per_row(self, name: str, values: npt.NDArray[np.floating[Any]]) -> BufferOperand:
+        """Constants for a vector in blocks, 0 behind its end."""
+        whole = np.zeros(self.blocks(len(values)) * self.lanes)
+        whole[: len(values)] = values
+        return BufferOperand(self.constant(name, patterns(whole).reshape(-1, self.lanes)))
 
     def per_lane(self, name: str, values: npt.NDArray[np.floating[Any]]) -> Operand:
         """Constants for the lanes of one vector."""

@@ -269,6 +269,13 @@ class KernelGraph:
         return f"%{name}:{'w32' if buffer.wide else 'i8'}[{buffer.rows},{buffer.cols}]"
 
 
+def padded(matrix: npt.NDArray[np.int8], lanes: int) -> npt.NDArray[np.int8]:
+    """A matrix with zeros up to whole tiles of `lanes` x `lanes`."""
+    whole = np.zeros([-(-size // lanes) * lanes for size in matrix.shape], np.int8)
+    whole[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return whole
+
+
 def views_of(kernel: Kernel) -> tuple[BufferOperand, ...]:
     """The rows of buffers that a kernel reads, those of indices and factors aside."""
     return (*kernel.sources, *(step.y for step in kernel.chain if isinstance(step.y, BufferOperand)))

@@ -28,7 +28,7 @@ from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.kernels import Buffer, Content, Factor, KernelGraph, LaneConstants, MatMulKernel, views_of
+from openlpu.compiler.kernels import Buffer, Content, Factor, KernelGraph, LaneConstants, MatMulKernel, padded, views_of
 from openlpu.compiler.words import Words
 
 
@@ -372,7 +372,7 @@ class Placement:
         for across in range(-(-cache.cols // lanes)):
             what = f"'{cache.name}' ({cache.rows} x {cache.cols})"
             base = self._allocate(plane.feeders, window, what, align=window)
-            part = _padded(content.astype(np.int8), lanes)[:, across * lanes : (across + 1) * lanes]
+            part = padded(content.astype(np.int8), lanes)[:, across * lanes : (across + 1) * lanes]
             for place, feeder in enumerate(plane.feeders):
                 for word in range(window):
                     row = word * width + place
@@ -448,9 +448,9 @@ class Placement:
             inputs = -(-self._graph.buffer(term.rows.name).cols // lanes)
             matrices = (None,) if isinstance(term.weights, Factor) else term.weights
             for j, matrix in enumerate(matrices):
-                padded = None if matrix is None else _padded(matrix, lanes)
+                whole = None if matrix is None else padded(matrix, lanes)
                 for k in range(inputs):
-                    stacks[Inner(i, j, k)] = None if padded is None else padded[k * lanes : (k + 1) * lanes]
+                    stacks[Inner(i, j, k)] = None if whole is None else whole[k * lanes : (k + 1) * lanes]
         rounds = []
         for first in range(0, outputs, len(self.planes)):
             members = range(first, min(first + len(self.planes), outputs))
@@ -532,10 +532,3 @@ class _Lifetimes:
         done = [name for name in sorted(self._passing) if name in placed and self._last_use[name] < now]
         self._passing.difference_update(done)
         return done
-
-
-def _padded(matrix: npt.NDArray[np.int8], lanes: int) -> npt.NDArray[np.int8]:
-    """The matrix with zeros up to whole tiles."""
-    padded = np.zeros([-(-size // lanes) * lanes for size in matrix.shape], np.int8)
-    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return padded

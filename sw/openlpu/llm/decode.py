@@ -26,6 +26,7 @@ next, so where that is two cycles the second row costs the array nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ from openlpu.compiler.kernels import (
     Step,
     Target,
     Term,
+    padded,
 )
 from openlpu.llm.float_model import rotations
 from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix, QuantisedNorm
@@ -58,12 +60,14 @@ positions that they follow; the logits of the last run."""
 
 _HIDDEN_SCORE = -(1 << 30)
 """Added to the sums of positions that are not there yet."""
-_BYTE = 256
-_SPLIT = (1 + 2.0**-20) / _BYTE
+BYTE = 256
+"""Values of a byte: an index is its low byte in lane 0, and its high byte in lane 1."""
+_SPLIT = (1 + 2.0**-20) / BYTE
 """Times a whole number below 2**15: its upper byte, halves rounded up, where the lower byte is the signed one."""
 _SQUARE_ROOM = 1.5
 """How much larger than in calibration an element in front of a norm may be."""
 _LARGEST_SQUARE = 32_500
+"""What the square of such an element becomes: its upper byte is at most 127."""
 _FINER = 128
 """Parts of a step of int8, where a number has two digits."""
 _TABLE = 16
@@ -106,7 +110,7 @@ class _Decoder(KernelWriter):
             what = f"keys are loaded as columns, which {chip} cannot: set its 'mxm_transposes'"
         elif not self.config.dealt_windows:
             what = f"caches need weight_streams that are a power of two, and {chip} has {self.config.weight_streams}"
-        elif max(shape.vocabulary, self.context) > _BYTE**2:
+        elif max(shape.vocabulary, self.context) > BYTE**2:
             what = f"an index has two bytes, and there are {shape.vocabulary} tokens and {self.context} positions"
         elif self.context % lanes:
             what = f"a context of {self.context} is no multiple of {lanes} lanes"
@@ -190,8 +194,8 @@ class _Decoder(KernelWriter):
     def as_index(self, name: str, source: BufferOperand, shift: float, scale: float) -> BufferOperand:
         """A float, moved and scaled, as an index: its bytes are bytes 0 of lanes 0 and 1."""
         shifts, scales = np.zeros(self.lanes), np.zeros(self.lanes)
-        shifts[:2] = shift, shift - (_BYTE - 1) / 2 / scale
-        scales[:2] = scale, scale / _BYTE
+        shifts[:2] = shift, shift - (BYTE - 1) / 2 / scale
+        scales[:2] = scale, scale / BYTE
         steps = [
             Step("fadd", self.per_lane(f"{name}.shift", shifts.astype(np.float32))),
             Step("fmul", self.per_lane(f"{name}.scale", scales.astype(np.float32))),
@@ -208,15 +212,11 @@ class _Decoder(KernelWriter):
         """The hidden vector of the token, and the same for the norm that follows."""
         embedding, lanes = self.model.embedding, self.lanes
         blocks = self.blocks(self.shape.hidden)
-        codes = np.zeros((self.blocks(self.shape.vocabulary) * lanes, blocks * lanes), np.int8)
-        codes[: self.shape.vocabulary, : self.shape.hidden] = embedding.codes
-        scales = np.zeros(blocks * lanes, np.float32)
-        scales[: self.shape.hidden] = embedding.scales
-        scale = self.constant("embedded.scale", patterns(scales).reshape(blocks, lanes))
+        codes, scale = padded(embedding.codes, lanes), self.per_row("embedded.scale", embedding.scales)
         x = self.buffer("embedded", blocks)
         for block in range(blocks):
             table = self.constant(f"embedding{block}", codes[:, block * lanes : (block + 1) * lanes])
-            steps = [Step("i2f", _WHOLE), Step("fmul", BufferOperand(scale, first_row=block))]
+            steps = [Step("i2f", _WHOLE), Step("fmul", dataclasses.replace(scale, first_row=block))]
             target = Target(first_row=block, rows=1)
             if self.model.output is None:
                 # Every feeder sends what it has of the row; all but one send zeros.
@@ -245,7 +245,7 @@ class _Decoder(KernelWriter):
         for row in range(blocks):
             lower = BufferOperand(f"{name}.squares", first_row=row, row_step=0, byte=0)
             terms.append(Term(lower, (np.ones((lanes, lanes), np.int8),)))
-            halves = (np.full((lanes, lanes), -_BYTE // 2, np.int8),) * 2
+            halves = (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
             terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0), halves))
         hidden = self.shape.hidden
         epsilon = round(hidden * scale**2 * self.shape.norm_epsilon)
@@ -273,7 +273,7 @@ class _Decoder(KernelWriter):
         codes = np.concatenate([codes for codes, _ in blocks], axis=1)
         scales = np.concatenate([scales for _, scales in blocks]) * layer.attention_norm.output
         steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
-        qkv = self.stacked(f"{name}.qkv", inputs, self.padded(codes), steps).name
+        qkv = self.stacked(f"{name}.qkv", inputs, padded(codes, lanes), steps).name
         self.end(f"{name} q, k, v")
         values = (heads + kv_heads) * (2 if turns else 1)
         by_cosine = [Step("fmul", BufferOperand("cosine", row_step=0))]
@@ -328,12 +328,8 @@ class _Decoder(KernelWriter):
         self, name: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
     ) -> BufferOperand:
         """A product and its scales, one for each output."""
-        wide = np.zeros((len(inputs) * self.lanes, self.blocks(codes.shape[1]) * self.lanes), np.int8)
-        wide[: len(codes), : codes.shape[1]] = codes
-        factors = np.zeros(wide.shape[1], np.float32)
-        factors[: len(scales)] = scales
-        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.scale", factors))]
-        return self.stacked(name, inputs, wide, steps)
+        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.scale", scales))]
+        return self.stacked(name, inputs, padded(codes, self.lanes), steps)
 
     def two_digits(
         self,
@@ -348,12 +344,10 @@ class _Decoder(KernelWriter):
         upper = [Step("i2f", _WHOLE), Step("fmul", Immediate.of_float(_SPLIT)), Step("f2i", _WHOLE)]
         self.vector(digits, numbers, upper, Target(rows=rows))
         self.vector(digits, BufferOperand(numbers.name, byte=0), [], Target(first_row=rows, rows=rows))
-        blocks = self.blocks(codes.shape[1])
-        wide = np.zeros((rows * self.lanes, blocks * self.lanes), np.int8)
-        wide[: len(codes), : codes.shape[1]] = codes
+        wide, blocks = padded(codes, self.lanes), self.blocks(codes.shape[1])
         factors = np.zeros(wide.shape[1])
         factors[: len(scales)] = scales / _FINER
-        by_digit = np.stack([_BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
+        by_digit = np.stack([BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
         views = [BufferOperand(digits, first_row=row, row_step=rows) for row in range(rows)]
         terms = [Term(view, (wide[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(views)]
         both = self.buffer(f"{name}.both", 2 * blocks)
@@ -361,12 +355,6 @@ class _Decoder(KernelWriter):
         self.product(both, terms, steps, Target(rows=2, stacked=blocks))
         lower = BufferOperand(both, first_row=1, row_step=2)
         return self.made(name, BufferOperand(both, row_step=2), [Step("fadd", lower)], rows=blocks)
-
-    def padded(self, codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-        """Weights (inputs, outputs) with rows of zeros for what is missing of the last block."""
-        wide = np.zeros((self.blocks(len(codes)) * self.lanes, codes.shape[1]), np.int8)
-        wide[: len(codes)] = codes
-        return wide
 
     def by_heads(
         self, matrix: QuantisedMatrix, scale: float, heads: int, *, turned: bool = False
@@ -422,9 +410,8 @@ class _Decoder(KernelWriter):
             outside = np.where(np.arange(rows * self.lanes) < vocabulary, 0, _HIDDEN_SCORE)
             beyond = BufferOperand(self.constant(f"{LOGITS}.outside", outside.astype(np.int32).reshape(rows, -1)))
         if model.output is None:
-            gains = np.zeros(blocks * self.lanes)
-            gains[: self.shape.hidden] = model.final_gains
-            gained = self.made("final.gained", x, [Step("fmul", self.per_row("final.gains", gains))], rows=blocks)
+            by_gains = [Step("fmul", self.per_row("final.gains", model.final_gains))]
+            gained = self.made("final.gained", x, by_gains, rows=blocks)
             inputs = self.normalised("final", model.final_norm, gained, y)
             self.end("final norm")
             terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(inputs)]
@@ -433,12 +420,11 @@ class _Decoder(KernelWriter):
             return LOGITS
         inputs = self.normalised("final", model.final_norm, x, y)
         self.end("final norm")
-        codes = np.zeros((blocks * self.lanes, rows * self.lanes), np.int8)
-        codes[: self.shape.hidden, :vocabulary] = model.output.codes.T
+        # Of what is no token a scale of 0 would make a logit of 0.
         scales = np.ones(rows * self.lanes, np.float32)
         scales[:vocabulary] = model.output.scales * np.float32(model.final_norm.output)
         steps = [Step("i2f", beyond), Step("fmul", self.per_row(f"{LOGITS}.scale", scales))]
-        return self.stacked(LOGITS, inputs, codes, steps).name
+        return self.stacked(LOGITS, inputs, padded(model.output.codes.T, self.lanes), steps).name
 
     def choose(self, logits: str) -> None:
         """The first token with the largest logit, as the next one and into the history."""

@@ -11,10 +11,8 @@ import numpy as np
 
 from openlpu.arch.program import Port
 from openlpu.compiler.graph import Float32Array, Int8Array
-from openlpu.llm.decode import HISTORY, LOGITS, POSITION, TOKEN
+from openlpu.llm.decode import BYTE, HISTORY, LOGITS, POSITION, TOKEN
 from openlpu.runtime.driver import Device, InputError, RunResult
-
-_BYTE = 256
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Session:
                 f"compile it for a longer context"
             )
         inputs = {
-            TOKEN: np.array([divmod(token, _BYTE)[::-1]], np.int32),
+            TOKEN: np.array([divmod(token, BYTE)[::-1]], np.int32),
             POSITION: np.full((1, self._position.cols), self.position, np.float32),
         }
         result = self.device.run(inputs, count)
@@ -87,5 +85,5 @@ class Session:
 
 
 def _token(row: Int8Array) -> int:
-    low, high = (int(byte) % _BYTE for byte in row)
-    return low + _BYTE * high
+    low, high = (int(byte) % BYTE for byte in row)
+    return low + BYTE * high
