@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from openlpu.arch.presets import find_config
 from openlpu.arch.timing import timing
 from openlpu.cli.main import main
+from openlpu.llm.session import Session
+from openlpu.runtime.driver import DeviceError
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, CHIP = ROOT / "examples/llama/model", ROOT / "examples/llama/chip.toml"
@@ -89,6 +91,17 @@ def test_what_cannot_be_is_said_in_a_line(arguments: tuple[str, ...], message: s
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("asked", [("run", "--prompt", "Return"), ("eval", "--text", TEXT)], ids=lambda asked: asked[0])
+def test_a_device_that_fails_fails_the_command(asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    def feed(session: Session, tokens: list[int]) -> None:
+        raise DeviceError("the board has gone")
+
+    monkeypatch.setattr(Session, "feed", feed)
+    command, *rest = asked
+    result = llm(command, MODEL, *rest)
+    assert (result.exit_code, result.stderr) == (1, "lpu: error: the board has gone\n")
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
