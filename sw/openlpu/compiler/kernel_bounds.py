@@ -2,15 +2,21 @@
 # Copyright 2026 The OpenLPU authors
 """Lower bounds of kernels: how short a program that does what they say could be on a chip.
 
-As `openlpu.compiler.bounds` for networks that come as kernels, and with none of the scheduler's code either. Two times
-are followed through the kernels: when the first row of a buffer can be read, and when the last.
+As `openlpu.compiler.bounds` for networks that come as kernels, and with none of the scheduler's code either. What is
+followed through the kernels is when each vector of a buffer can be read at the earliest, and how close to one another
+any of them can be: a product streams its weights, and every vector of a kernel passes the VXM. Kernels that need
+nothing of one another compete for nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
-from openlpu.arch.config import ChipConfig
+import numpy as np
+import numpy.typing as npt
+
+from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.timing import timing
@@ -18,18 +24,23 @@ from openlpu.compiler.bounds import Bounds
 from openlpu.compiler.chain import map_chain
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.kernels import (
+    Buffer,
+    BufferOperand,
     Factor,
     Kernel,
     KernelGraph,
     MatMulKernel,
-    Step,
-    views_of,
+    VectorKernel,
 )
+
+_NEVER = 1 << 40
+"""Later than everything."""
 
 
 def kernel_bounds(graph: KernelGraph, config: ChipConfig) -> Bounds:
     """Both lower bounds of a kernel graph on a chip."""
-    return Bounds({"weight streams": _weight_cycles(graph, config)}, _Chain(graph, config).length())
+    resources = {"weight streams": _weight_cycles(graph, config), "special functions": _special_cycles(graph, config)}
+    return Bounds(resources, _Chain(graph, config).length())
 
 
 def chain_ends(graph: KernelGraph, config: ChipConfig) -> list[int]:
@@ -61,16 +72,62 @@ def _weight_cycles(graph: KernelGraph, config: ChipConfig) -> int:
     return -(-total // (config.mxm_planes * config.hemispheres))
 
 
+def _special_cycles(graph: KernelGraph, config: ChipConfig) -> int:
+    units = max(sum(OpClass.SPECIAL in alu.classes for alu in config.alus), 1)
+    cycles = 0
+    for kernel in graph.kernels:
+        output = graph.buffer(kernel.output)
+        vectors = kernel.target.count(output) * -(-kernel.target.cols(output) // config.lanes)
+        specials = sum(BY_MNEMONIC[step.mnemonic].op_class is OpClass.SPECIAL for step in kernel.chain)
+        cycles += vectors * specials * config.special_turns
+    return -(-cycles // units)
+
+
+_Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Rows (n, 1) and columns (1, m) of a buffer."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Vectors that come one after the other: the last of any n of them at `first + (n - 1) * pace`, or later."""
+
+    first: int
+    pace: int
+
+    def last(self, count: int) -> int:
+        """When the last of so many is there."""
+        return self.first + (count - 1) * self.pace
+
+
 @dataclass
 class _Times:
-    """Of a buffer: when the first of its rows may be read, and when the last."""
+    """Of a buffer: when it may be read, at the earliest."""
 
-    first: int = 0
+    vectors: npt.NDArray[np.int64]
+    """By row and column of `lanes` elements; where bytes come one by one, the first of them."""
+    row: _Row = _Row(0, 0)
+    """What is known of any of them together."""
     last: int = 0
+    """All of it."""
+
+    def all_of(self, which: set[tuple[int, int]]) -> int:
+        """When all vectors of a set may be read."""
+        if len(which) == self.vectors.size:
+            return self.last
+        return max(self.row.last(len(which)), *(int(self.vectors[place]) for place in which))
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What an operand of a kernel has before it."""
+
+    view: BufferOperand
+    latency: int
+    """Cycles from SRAM, through everything behind, into SRAM."""
 
 
 class _Chain:
-    """The longest path through the kernels, where nothing has to wait for a resource but for weights."""
+    """The longest path through the kernels, where a kernel waits for its data, its weights and its own vectors only."""
 
     def __init__(self, graph: KernelGraph, config: ChipConfig) -> None:
         self.graph, self.config = graph, config
@@ -79,7 +136,11 @@ class _Chain:
         self._acts, self._accs = chip.of_kind(QueueKind.MXM_ACTS)[-1], chip.of_kind(QueueKind.MXM_ACCS)[-1]
         self._alus = chip.of_kind(QueueKind.VXM)
         self._chip = chip
-        self.times = {buffer.name: _Times() for buffer in graph.buffers}
+        there = {name for _, name in graph.inputs} | {*graph.constants, *graph.states}
+        self.times = {
+            buffer.name: _Times(np.full((buffer.rows, self._columns(buffer)), 0 if buffer.name in there else _NEVER))
+            for buffer in graph.buffers
+        }
 
     def length(self) -> int:
         """Cycles until the last row of the last result is in its place."""
@@ -88,64 +149,139 @@ class _Chain:
         return max((times.last for times in self.times.values()), default=0)
 
     def follow(self, kernel: Kernel) -> int:
-        """The next kernel; the time of the last row of its output."""
-        known = [self.times[name] for name in self._needs(kernel)]
-        latency = self._through_vxm(kernel.chain, self._to_vxm(kernel))
-        rows = kernel.target.count(self.graph.buffer(kernel.output)) * max(kernel.target.stacked, 1)
-        pace = max((self.timing.turns(BY_MNEMONIC[step.mnemonic]) for step in kernel.chain), default=1)
-        first, last = max(t.first for t in known), max(t.last for t in known)
+        """The next kernel; when all that has been written so far of its output may be read."""
+        output, target = self.graph.buffer(kernel.output), kernel.target
+        stacked = max(target.stacked, 1)
+        rows = np.arange(target.count(output) * stacked)
+        ways, tail = self._ways(kernel)
+        ready, last, known = self._operands(ways, rows, np.arange(self._columns(output)))
         if isinstance(kernel, MatMulKernel):
-            # Of the tiles one may be in the array and one in the shadow buffer before there is anything to multiply.
-            ahead = 2 * self.config.lanes // self.config.weight_streams
-            streaming = max(tile_cycles(self.graph, kernel, self.config) - ahead, 0)
-            ends = max(last, first + streaming) + latency
-            starts = first + latency
-        else:
-            starts, ends = first + latency, max(last, first + (rows - 1) * pace) + latency
+            sums, begins = self._sums(kernel, rows[: len(rows) // stacked])
+            ready = np.maximum(ready, np.tile(sums, stacked)[:, np.newaxis] + tail)
+            known.append(self._streaming(kernel, begins + tail, ready.size))
+        known += [_Row(int(ready.min()), turns) for turns in self._turns(kernel)]
+        row = max(known, key=lambda row: row.last(ready.size))
         times = self.times[kernel.output]
-        if kernel.output in self.graph.states:
-            times.first = max(times.first, starts)
-        else:
-            times.first = min(times.first, starts) if times.last else starts
-        times.last = max(times.last, ends)
+        times.last = max(times.last, last, int(ready.max()), row.last(ready.size))
+        if target.indices is None:
+            members = target.members(output)
+            alone = ready.size == times.vectors.size and bool((times.vectors == _NEVER).all())
+            times.row = row if alone else _Row(0, 0)
+            times.vectors[members] = np.minimum(times.vectors[members], times.last if ready.size == 1 else ready)
         return times.last
 
-    def _needs(self, kernel: Kernel) -> list[str]:
-        names = [name for view in views_of(kernel) for name in (view.name, view.indices) if name is not None]
-        if isinstance(kernel, MatMulKernel):
-            names += [term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)]
-        return names + ([kernel.target.indices] if kernel.target.indices is not None else [])
+    def _operands(
+        self, ways: list[_Way], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], int, list[_Row]]:
+        """When operands let each vector of a kernel be there, and all, and what else is known of any of them."""
+        ready = np.zeros((len(rows), len(columns)), np.int64)
+        read: dict[str, set[tuple[int, int]]] = {}
+        latencies: dict[str, int] = {}
+        known = []
+        for way in ways:
+            name, which = self._places(way.view, rows, columns)
+            places, row = _pairs(which), self.times[name].row
+            ready = np.maximum(ready, self.times[name].vectors[which] + way.latency)
+            if len(places) == ready.size:
+                known.append(_Row(row.first + way.latency, row.pace))
+            read.setdefault(name, set()).update(places)
+            latencies[name] = min(latencies.get(name, way.latency), way.latency)
+        last = max((self.times[name].all_of(places) + latencies[name] for name, places in read.items()), default=0)
+        return ready, last, known
 
-    def _to_vxm(self, kernel: Kernel) -> int:
-        """From a word in SRAM, or the rows of a product in SRAM, to the first ALU."""
+    def _columns(self, buffer: Buffer) -> int:
+        return -(-buffer.cols // self.config.lanes)
+
+    def _places(
+        self, view: BufferOperand, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> tuple[str, _Places]:
+        """The buffer, and in it the rows and columns, that meet `rows` and `columns` of a kernel."""
+        read = view.first_row + view.row_step * rows[:, np.newaxis]
+        if view.indices is not None:
+            return view.indices, (read, np.zeros((1, 1), int))
+        return view.name, (read, columns[np.newaxis] if view.column is None else np.array([[view.column]]))
+
+    def _sums(self, kernel: MatMulKernel, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+        """When the inputs of each row of a product are there, and when the first of any."""
+        ready, begins = np.zeros(len(rows), np.int64), []
+        together: dict[str, set[tuple[int, int]]] = {}
+        for term in kernel.terms:
+            name, which = self._places(term.rows, rows, np.arange(self._columns(self.graph.buffer(term.rows.name))))
+            seen = self.times[name].vectors[which]
+            factor = self.times[term.weights.name].last if isinstance(term.weights, Factor) else 0
+            ready = np.maximum(ready, np.maximum(seen.max(axis=1), factor))
+            begins.append(max(int(seen.min()), factor))
+            if term.rows.row_step == 0 or len(rows) == 1:
+                together.setdefault(name, set()).update(_pairs(which))
+        # These are in every sum.
+        every = max((self.times[name].all_of(which) for name, which in together.items()), default=0)
+        return np.maximum(ready, every), min(begins)
+
+    def _turns(self, kernel: Kernel) -> list[int]:
+        """Cycles from one vector of a kernel to the next, if all units that execute a step of it take turns."""
+        specs = [BY_MNEMONIC[step.mnemonic] for step in kernel.chain]
+        able = [sum(spec.op_class in alu.classes for alu in self.config.alus) for spec in specs]
+        turns = [self.timing.turns(spec) // units for spec, units in zip(specs, able, strict=True)]
+        return [*turns, 1 // sum(alu.writes for alu in self.config.alus)]
+
+    def _streaming(self, kernel: MatMulKernel, begins: int, vectors: int) -> _Row:
+        """The sums of a product whose first row is there early enough for results at `begins`, as its tiles come."""
+        planes = self.config.mxm_planes * self.config.hemispheres
+        cycles = tile_cycles(self.graph, kernel, self.config) // planes
+        # Of the tiles one may be in the array and one in the shadow buffer before there is anything to multiply.
+        ahead = 2 * self.config.lanes // self.config.weight_streams
+        pace = cycles // vectors
+        return _Row(begins + max(cycles - ahead, 0) - pace * (vectors - 1), pace)
+
+    def _ways(self, kernel: Kernel) -> tuple[list[_Way], int]:
+        """The operands from SRAM to the VXM, and the cycles from the first sums' inputs, or nothing, to the end."""
+        chain = map_chain(kernel.chain, self.config)
+        if chain is None:
+            steps = ", ".join(step.mnemonic for step in kernel.chain)
+            raise InternalCompilerError(f"no way through the VXM for {steps}")
+        depths = [self.timing.alu_depth[place.alu] for place in chain]
+        last = self.timing.latency(BY_MNEMONIC["pass"], self._alus[chain[-1].alu])
+        write = self.timing.latency(BY_MNEMONIC["write"], self._write[0])
+        ends = _after(last.func) - _after(last.state)
+        ends += self._hops(self._write) + _after(write.state) - _after(write.skew)
+        ways = [
+            _Way(place.step.y, self._to_vxm(place.step.y) + sum(depths[i:]) + ends)
+            for i, place in enumerate(chain)
+            if isinstance(place.step.y, BufferOperand)
+        ]
+        tail = sum(depths) + ends
+        if isinstance(kernel, VectorKernel):
+            return [*ways, _Way(kernel.source, self._to_vxm(kernel.source) + tail)], tail
+        return ways, self._through_array() + tail
+
+    def _to_vxm(self, view: BufferOperand) -> int:
+        """From a word in SRAM to an ALU."""
         read = self.timing.latency(BY_MNEMONIC["read"], self._read[0])
         out = _after(read.func) - _after(read.skew)
-        if not isinstance(kernel, MatMulKernel):
-            turned = [view for view in views_of(kernel) if view.rotate]
-            return out + self._hops(self._read) + (self._turn() if turned else 0)
+        out += out if view.indices is not None else 0
+        return out + self._hops(self._read) + (self._turn() if view.rotate else 0)
+
+    def _through_array(self) -> int:
+        """From rows in SRAM to their sums at an ALU."""
+        read = self.timing.latency(BY_MNEMONIC["read"], self._read[0])
         array = self.timing.latency(BY_MNEMONIC["abc"], self._acts)
         sums = self.timing.latency(BY_MNEMONIC["acc_set_out"], self._accs)
         there = min(abs(self._acts.hop - queue.hop) for queue in self._read)
         back = abs(self._accs.hop - self._chip.vxm_hop)
-        return out + there + _after(array.state) - _after(array.skew) + _after(sums.func) - _after(sums.skew) + back
+        through = _after(array.state) - _after(array.skew) + _after(sums.func) - _after(sums.skew)
+        return _after(read.func) - _after(read.skew) + there + through + back
 
     def _turn(self) -> int:
         queue = self._chip.of_kind(QueueKind.SXM_SHIFT)[-1]
         turn = self.timing.latency(BY_MNEMONIC["rotate"], queue)
         return _after(turn.func) - _after(turn.skew) + 2 * min(abs(queue.hop - read.hop) for read in self._read)
 
-    def _through_vxm(self, steps: tuple[Step, ...], before: int) -> int:
-        chain = map_chain(steps, self.config)
-        if chain is None:
-            raise InternalCompilerError(f"no way through the VXM for {', '.join(step.mnemonic for step in steps)}")
-        last = self.timing.latency(BY_MNEMONIC["pass"], self._alus[chain[-1].alu])
-        write = self.timing.latency(BY_MNEMONIC["write"], self._write[0])
-        depths = sum(self.timing.alu_depth[place.alu] for place in chain)
-        leaves = _after(last.func) - _after(last.state)
-        return before + depths + leaves + self._hops(self._write) + _after(write.state) - _after(write.skew)
-
     def _hops(self, queues: tuple[Queue, ...]) -> int:
         return min(abs(queue.hop - self._chip.vxm_hop) for queue in queues)
+
+
+def _pairs(which: _Places) -> set[tuple[int, int]]:
+    return {*itertools.product(which[0].reshape(-1).tolist(), which[1].reshape(-1).tolist())}
 
 
 def _after(cycles: int | None) -> int:

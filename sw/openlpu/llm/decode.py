@@ -122,10 +122,11 @@ class _Decoder(KernelWriter):
         self.state(TOKEN, np.zeros((1, self.lanes), np.int32))
         self.state(POSITION, np.zeros((1, self.lanes), np.int32))
         self.state(HISTORY, np.zeros((self.context, self.lanes), np.int8))
-        self.positions()
-        self.end("position")
+        self.index("token.index", BufferOperand(TOKEN, byte=0))
         x, y = self.embed(self.model.layers[0].attention_norm)
         self.end("embedding")
+        self.positions()
+        self.end("position")
         norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
         for number, (layer, next_norm) in enumerate(zip(self.model.layers, norms, strict=True)):
             name = f"layer{number}"
@@ -155,7 +156,6 @@ class _Decoder(KernelWriter):
         """Indices, angles and hidden scores of the position."""
         lanes = self.lanes
         here = BufferOperand(POSITION)
-        self.index("token.index", BufferOperand(TOKEN, byte=0))
         self.index("position.index", self.as_index("position.word", here, 0.0, 1.0))
         self.index("position.high", self.as_index("position.tables", here, 0.5 - _TABLE / 2, 1 / _TABLE))
         cosine, sine = rotations(self.shape, self.context)

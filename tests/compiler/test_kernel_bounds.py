@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Lower bounds of kernels: below what the scheduler reaches, and above what each single cause makes of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import LAB32, ULX3S, find_config
+from openlpu.compiler.graph import Port
+from openlpu.compiler.kernel_bounds import kernel_bounds
+from openlpu.compiler.kernel_writer import KernelWriter
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step
+from openlpu.compiler.place import Placement
+from openlpu.compiler.schedule import schedule
+
+CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
+WHOLE = Immediate(0)
+
+
+def through(*passes: tuple[Step, ...], rows: int, config: ChipConfig = CHIP) -> KernelGraph:
+    """Vectors that pass the VXM, once for every chain of steps."""
+    writer = KernelWriter(config)
+    view = BufferOperand(writer.buffer("x", rows))
+    for i, steps in enumerate(passes):
+        view = writer.made(f"pass{i}", view, steps, rows=rows)
+    lanes = config.lanes
+    port = Port("x", "x", "float32", (rows, lanes))
+    return writer.written("passes", [(port, "x")], [(Port("y", "y", "float32", (rows, lanes)), view)])
+
+
+def product(inputs: int, outputs: int, config: ChipConfig = CHIP) -> KernelGraph:
+    """A vector, made whole, times a matrix."""
+    writer = KernelWriter(config)
+    x = BufferOperand(writer.buffer("x", inputs))
+    whole = writer.made("whole", x, [Step("f2i", WHOLE)], rows=inputs, wide=False)
+    codes = np.random.default_rng(1).integers(-127, 128, (inputs * config.lanes, outputs * config.lanes))
+    rows = writer.rows(whole.name, inputs)
+    y = writer.stacked("y", rows, codes.astype(np.int8), [Step("i2f", WHOLE)])
+    port = Port("x", "x", "float32", (inputs, config.lanes))
+    return writer.written("product", [(port, "x")], [(Port("y", "y", "float32", (outputs, config.lanes)), y)])
+
+
+def cycles(graph: KernelGraph, config: ChipConfig = CHIP) -> int:
+    graph.verify()
+    return max(schedule(graph, Placement(graph, config), config).finished)
+
+
+def test_vectors_take_turns_at_special_functions() -> None:
+    one, many = (kernel_bounds(through((Step("exp"),), rows=rows), CHIP).chain for rows in (1, 40))
+    assert many - one == 39 * CHIP.special_turns
+
+
+def test_a_pass_waits_for_the_first_vector_of_the_one_before() -> None:
+    steps = (Step("fmul", Immediate.of_float(2.0)),)
+    once, twice = (kernel_bounds(through(*[steps] * n, rows=20), CHIP).chain for n in (1, 2))
+    alone = kernel_bounds(through(steps, rows=1), CHIP).chain
+    assert once == alone + 19
+    assert twice == 2 * alone + 19
+
+
+def test_a_sum_over_all_rows_waits_for_the_last() -> None:
+    few, many = (kernel_bounds(product(inputs, 1), CHIP).chain for inputs in (1, 4))
+    assert many >= few + 3
+
+
+def test_a_product_streams_its_weights() -> None:
+    bounds = kernel_bounds(product(4, 20), CHIP)
+    tiles = 4 * 20 * CHIP.lanes // CHIP.weight_streams
+    assert bounds.resources["weight streams"] == tiles
+    assert bounds.chain > tiles
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("steps", ["exp", "fmul"])
+def test_no_pass_is_shorter(rows: int, steps: str) -> None:
+    step = Step("exp") if steps == "exp" else Step("fmul", Immediate.of_float(0.5))
+    graph = through((step,), (step,), rows=rows)
+    assert 0.8 * cycles(graph) <= kernel_bounds(graph, CHIP).cycles <= cycles(graph)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (4, 20), (10, 4)])
+@pytest.mark.parametrize("config", [CHIP, ULX3S, LAB32], ids=lambda config: config.name)
+def test_no_product_is_shorter(inputs: int, outputs: int, config: ChipConfig) -> None:
+    graph = product(inputs, outputs, config)
+    bounds = kernel_bounds(graph, config)
+    assert 0 < bounds.cycles <= cycles(graph, config)
