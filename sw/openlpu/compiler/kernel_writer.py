@@ -107,10 +107,17 @@ class KernelWriter:
         return BufferOperand(output)
 
     def made(
-        self, output: str, source: BufferOperand, steps: Sequence[Step], *, rows: int, wide: bool = True
+        self,
+        output: str,
+        source: BufferOperand,
+        steps: Sequence[Step],
+        *,
+        rows: int,
+        wide: bool = True,
+        cols: int | None = None,
     ) -> BufferOperand:
         """`vector` into a buffer of its own."""
-        return self.vector(self.buffer(output, rows, wide=wide), source, steps)
+        return self.vector(self.buffer(output, rows, wide=wide, cols=cols), source, steps)
 
     def _buffer(self, name: str) -> Buffer:
         return next(buffer for buffer in reversed(self.buffers) if buffer.name == name)

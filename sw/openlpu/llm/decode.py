@@ -3,7 +3,7 @@
 """One token of a Llama as kernels: what the chip runs again and again, its state in SRAM.
 
 A vector of the network is a matrix of `lanes` columns: element e stands in row e div lanes, lane e mod lanes, and a
-head has rows of its own. Products stack their columns into such rows. A run of the kernels
+head has rows of its own, as many as it fills. Products stack their columns into such rows. A run of the kernels
 
 1. looks up the embedding of the token, and cosines and sines of its position;
 2. for every layer puts keys and values of the position into the caches, which lie as weights lie, and attends to all
@@ -27,6 +27,7 @@ next, so where that is two cycles the second row costs the array nothing.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,15 +99,14 @@ class _Decoder(KernelWriter):
     def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig) -> None:
         super().__init__(config)
         self.model, self.shape, self.context = model, model.shape, context
+        self.head_rows = self.blocks(self.shape.head_size)
         self.verify()
 
     def verify(self) -> None:
         """Raise CompileError where the network does not suit the chip."""
         shape, chip, lanes = self.shape, f"config '{self.config.name}'", self.lanes
         what = ""
-        if shape.head_size > lanes:
-            what = f"heads of {shape.head_size} elements are wider than the {lanes} lanes of {chip}"
-        elif not self.config.mxm_transposes:
+        if not self.config.mxm_transposes:
             what = f"keys are loaded as columns, which {chip} cannot: set its 'mxm_transposes'"
         elif not self.config.dealt_windows:
             what = f"caches need weight_streams that are a power of two, and {chip} has {self.config.weight_streams}"
@@ -154,7 +154,7 @@ class _Decoder(KernelWriter):
 
     def positions(self) -> None:
         """Indices, angles and hidden scores of the position."""
-        lanes = self.lanes
+        cols = self.head_rows * self.lanes
         here = BufferOperand(POSITION)
         self.index("position.index", self.as_index("position.word", here, 0.0, 1.0))
         self.index("position.high", self.as_index("position.tables", here, 0.5 - _TABLE / 2, 1 / _TABLE))
@@ -168,23 +168,23 @@ class _Decoder(KernelWriter):
             "sine.low": np.tile(sine[:_TABLE], 2) * sign,
         }
         for name, table in tables.items():
-            padded = np.zeros((len(table), lanes))
-            padded[:, : self.shape.head_size] = table
-            self.constant(name, patterns(padded))
+            whole = np.zeros((len(table), cols))
+            whole[:, : self.shape.head_size] = table
+            self.constant(name, patterns(whole))
 
         def angle(name: str) -> BufferOperand:
             index = "position.high" if name.endswith("high") else "position.index"
             return BufferOperand(name, indices=index, row_step=0)
 
         def product(name: str, a: str, b: str) -> BufferOperand:
-            low = self.made(f"{name}.low", angle(b), [], rows=1)
-            return self.made(name, angle(a), [Step("fmul", low)], rows=1)
+            low = self.made(f"{name}.low", angle(b), [], rows=1, cols=cols)
+            return self.made(name, angle(a), [Step("fmul", low)], rows=1, cols=cols)
 
         # The angle of the position is the sum of a large and a small one.
         cc, ss = product("angle.cc", "cosine.high", "cosine.low"), product("angle.ss", "sine.high", "sine.low")
         sc, cs = product("angle.sc", "sine.high", "cosine.low"), product("angle.cs", "cosine.high", "sine.low")
-        self.made("cosine", cc, [Step("fsub", ss)], rows=1)
-        self.made("sine", sc, [Step("fadd", cs)], rows=1)
+        self.made("cosine", cc, [Step("fsub", ss)], rows=1, cols=cols)
+        self.made("sine", sc, [Step("fadd", cs)], rows=1, cols=cols)
         later = Step("flt", LaneConstants("position.numbers", patterns(np.arange(self.context))))
         self.buffer("later", 1, cols=self.context)
         self.vector("later", BufferOperand(POSITION, column=0), [later])
@@ -260,14 +260,13 @@ class _Decoder(KernelWriter):
         return self.rows(f"{name}.input", blocks)
 
     def attention(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
-        shape, lanes, size = self.shape, self.lanes, self.shape.head_size
+        shape, lanes, size, rows = self.shape, self.lanes, self.shape.head_size, self.head_rows
         heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
         inputs = self.normalised(f"{name}.attention", layer.attention_norm, x, y)
         self.end(f"{name} attention norm")
-        turns = size != lanes
         parts = [(layer.q, layer.query, heads), (layer.k, layer.key, kv_heads)]
         blocks = [self.by_heads(matrix, scale, count) for matrix, scale, count in parts]
-        if turns:
+        if self.turned_by_weights:
             blocks += [self.by_heads(matrix, scale, count, turned=True) for matrix, scale, count in parts]
         blocks.append(self.by_heads(layer.v, layer.value, kv_heads))
         codes = np.concatenate([codes for codes, _ in blocks], axis=1)
@@ -275,29 +274,31 @@ class _Decoder(KernelWriter):
         steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
         qkv = self.stacked(f"{name}.qkv", inputs, padded(codes, lanes), steps).name
         self.end(f"{name} q, k, v")
-        values = (heads + kv_heads) * (2 if turns else 1)
-        by_cosine = [Step("fmul", BufferOperand("cosine", row_step=0))]
-        by_sine = [Step("fmul", BufferOperand("sine", row_step=0))]
-        straight = self.made(f"{name}.straight", BufferOperand(qkv), by_cosine, rows=heads + kv_heads)
-        other = BufferOperand(qkv, first_row=heads + kv_heads) if turns else BufferOperand(qkv, rotate=size // 2)
-        turned = self.made(f"{name}.turned", other, by_sine, rows=heads + kv_heads)
-        for head in range(kv_heads):
-            row = heads + head
-            both = [Step("fadd", BufferOperand(turned.name, first_row=row)), Step("f2i", _WHOLE)]
-            self.cache(f"{name}.keys{head}", BufferOperand(straight.name, first_row=row), both)
-        both = [Step("fadd", turned), Step("f2i", _WHOLE)]
-        self.made(f"{name}.queries", straight, both, rows=heads, wide=False)
+        values = (heads + kv_heads) * rows * (2 if self.turned_by_weights else 1)
+        straight, turned = self.rope(name, qkv, heads + kv_heads)
+        for head, row in itertools.product(range(kv_heads), range(rows)):
+            first = (heads + head) * rows + row
+            both = [Step("fadd", BufferOperand(turned, first_row=first)), Step("f2i", _WHOLE)]
+            self.cache(f"{name}.keys{head}.{row}", BufferOperand(straight, first_row=first), both)
+        both = [Step("fadd", BufferOperand(turned)), Step("f2i", _WHOLE)]
+        self.made(f"{name}.queries", BufferOperand(straight), both, rows=heads * rows, wide=False)
         self.end(f"{name} rope, key cache")
         score = layer.query * layer.key / math.sqrt(size)
         scores = self.buffer(f"{name}.scores", heads, cols=self.context)
         steps = [Step("i2f", BufferOperand("hidden", row_step=0)), Step("fmul", Immediate.of_float(score))]
         for head in range(kv_heads):
-            queries = BufferOperand(f"{name}.queries", first_row=head * group)
-            terms = [Term(queries, Factor(f"{name}.keys{head}", transposed=True))]
+            terms = [
+                Term(
+                    BufferOperand(f"{name}.queries", first_row=head * group * rows + row, row_step=rows),
+                    Factor(f"{name}.keys{head}.{row}", transposed=True),
+                )
+                for row in range(rows)
+            ]
             self.product(scores, terms, steps, Target(first_row=head * group, rows=group))
         # Values are needed last, and what comes first has the first choice of cycles.
-        for head in range(kv_heads):
-            self.cache(f"{name}.values{head}", BufferOperand(qkv, first_row=values + head), [Step("f2i", _WHOLE)])
+        for head, row in itertools.product(range(kv_heads), range(rows)):
+            source = BufferOperand(qkv, first_row=values + head * rows + row)
+            self.cache(f"{name}.values{head}.{row}", source, [Step("f2i", _WHOLE)])
         self.end(f"{name} scores, value cache")
         largest = self.largest_lane(f"{name}.largest", self.largest_column(f"{name}.largest", scores, heads), heads)
         weights = self.buffer(f"{name}.weights", heads, wide=False, cols=self.context)
@@ -306,23 +307,46 @@ class _Decoder(KernelWriter):
         self.vector(weights, BufferOperand(scores), powers)
         self.end(f"{name} softmax")
         self.buffer(f"{name}.share", heads)
-        attended = self.buffer(f"{name}.attended", heads)
+        attended = self.buffer(f"{name}.attended", heads * rows)
         ones = np.ones((self.context, lanes), np.int8)
         for head in range(kv_heads):
             members = Target(first_row=head * group, rows=group)
             mine = BufferOperand(weights, first_row=head * group)
             share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", Immediate.of_float(_FINER))]
             self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
-        for head in range(kv_heads):
-            members = Target(first_row=head * group, rows=group)
+        for head, row in itertools.product(range(kv_heads), range(rows)):
+            members = Target(first_row=head * group * rows + row, row_step=rows, rows=group)
             mine = BufferOperand(weights, first_row=head * group)
             by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
             average = [Step("i2f", _WHOLE), by_share, Step("f2i", _WHOLE)]
-            self.product(attended, [Term(mine, Factor(f"{name}.values{head}"))], average, members)
+            self.product(attended, [Term(mine, Factor(f"{name}.values{head}.{row}"))], average, members)
         self.end(f"{name} values")
-        by_row = np.zeros((heads * lanes, shape.hidden), np.int8)
-        by_row.reshape(heads, lanes, -1)[:, :size] = layer.o.codes.T.reshape(heads, size, -1)
-        return self.two_digits(f"{name}.o", BufferOperand(attended), heads, by_row, layer.o.scales * layer.value)
+        by_row = np.zeros((heads * rows * lanes, shape.hidden), np.int8)
+        by_row.reshape(heads, rows * lanes, -1)[:, :size] = layer.o.codes.T.reshape(heads, size, -1)
+        return self.two_digits(f"{name}.o", BufferOperand(attended), heads * rows, by_row, layer.o.scales * layer.value)
+
+    @property
+    def turned_by_weights(self) -> bool:
+        """Whether halves of a head change places in a product, since neither lanes nor rows can turn them."""
+        size = self.shape.head_size
+        return size != self.lanes and size % (2 * self.lanes) != 0
+
+    def rope(self, name: str, source: str, count: int) -> tuple[str, str]:
+        """Two addends for each of `count` heads: its rows times cosines, and its halves, changed over, times sines."""
+        rows = self.head_rows
+        straight, turned = (self.buffer(f"{name}.{what}", count * rows) for what in ("straight", "turned"))
+        for row in range(rows):
+            target = Target(first_row=row, row_step=rows, rows=count)
+            if self.turned_by_weights:
+                other = BufferOperand(source, first_row=count * rows + row, row_step=rows)
+            elif rows == 1:
+                other = BufferOperand(source, rotate=self.lanes // 2)
+            else:
+                other = BufferOperand(source, first_row=(row + rows // 2) % rows, row_step=rows)
+            cosine, sine = (BufferOperand(angle, row_step=0, column=row) for angle in ("cosine", "sine"))
+            self.vector(straight, BufferOperand(source, first_row=row, row_step=rows), [Step("fmul", cosine)], target)
+            self.vector(turned, other, [Step("fmul", sine)], target)
+        return straight, turned
 
     def scaled(
         self, name: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
@@ -359,12 +383,12 @@ class _Decoder(KernelWriter):
     def by_heads(
         self, matrix: QuantisedMatrix, scale: float, heads: int, *, turned: bool = False
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-        """Weights (inputs, outputs) and scales with a block for every head, in units of `scale`; of turned ones the
+        """Weights (inputs, outputs) and scales with whole rows for every head, in units of `scale`; of turned ones the
         halves of a head have changed places."""
-        size, lanes = self.shape.head_size, self.lanes
-        codes = np.zeros((matrix.codes.shape[1], heads, lanes), np.int8)
+        size, width = self.shape.head_size, self.head_rows * self.lanes
+        codes = np.zeros((matrix.codes.shape[1], heads, width), np.int8)
         codes[..., :size] = matrix.codes.T.reshape(-1, heads, size)
-        scales = np.zeros((heads, lanes), np.float32)
+        scales = np.zeros((heads, width), np.float32)
         scales[:, :size] = matrix.scales.reshape(heads, size) / scale
         if turned:
             half = np.roll(np.arange(size), size // 2)
