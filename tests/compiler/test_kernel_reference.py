@@ -3,6 +3,7 @@
 """The meaning of kernels against the meaning of the graphs that they were lowered from, bit by bit."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +43,8 @@ def as_kernels_have_it(stored: Stored) -> Content:
     """A tensor of a graph as rows of a buffer."""
     if stored.dtype == np.int64:
         return np.ascontiguousarray(stored.reshape(-1, 1)).astype("<u2").view(np.int8)
-    rows: Content = (
-        np.ascontiguousarray(stored)
-        .reshape(-1, stored.shape[-1])
-        .view(np.int8 if stored.dtype == np.int8 else np.int32)
-    )
-    return rows
+    rows: npt.NDArray[Any] = np.ascontiguousarray(stored).reshape(-1, stored.shape[-1])
+    return rows.view(np.int8) if rows.dtype == np.int8 else rows.view(np.int32)
 
 
 @pytest.mark.parametrize("chip", range(len(CONFIGS)))
@@ -70,7 +67,8 @@ def test_lowering_keeps_the_meaning(group: str, chip: int) -> None:
             wanted = as_kernels_have_it(tensor)
             rows = found[port.name][: len(wanted)]
             assert sums or np.array_equal(rows, wanted), f"{case.name}: {port.name}"
-            results[port.name] = dequantize_output(graph, port, rows.view(tensor.dtype).reshape(tensor.shape))
+            outside: npt.NDArray[Any] = rows.view(tensor.dtype).reshape(tensor.shape)
+            results[port.name] = dequantize_output(graph, port, outside)
         case.check(results)
 
 
