@@ -161,16 +161,23 @@ def test_a_column_meets_every_other() -> None:
 
 
 def test_rows_are_looked_up_and_dealt() -> None:
-    table = codes(8, 300, LANES)
+    table = codes(8, 500, LANES)
     x = np.zeros((1, LANES), np.int8)
-    x[0, :2] = np.array([299 % 256, 299 // 256], np.uint8).view(np.int8)
+    x[0, :2] = np.array([456 % 256, 456 // 256], np.uint8).view(np.int8)
     views = [BufferOperand("table", indices="x", dealt=feeder) for feeder in range(NANO.weight_streams)]
     kernels = [VectorKernel("y", view, (), Target(row, rows=1)) for row, view in enumerate(views)]
-    buffers = [Buffer("x", 1, LANES, False), Buffer("table", 300, LANES, False), Buffer("y", len(views), LANES, False)]
+    buffers = [Buffer("x", 1, LANES, False), Buffer("table", 500, LANES, False), Buffer("y", len(views), LANES, False)]
     y = computed(graph(buffers, kernels, constants={"table": table}), x)
     expected = np.zeros_like(y)
-    expected[299 % NANO.weight_streams] = table[299]
+    expected[456 % NANO.weight_streams] = table[456]
     assert np.array_equal(y, expected)
+
+
+def test_columns_that_an_input_lacks_are_zero() -> None:
+    buffers = [Buffer("x", 1, LANES, False), Buffer("y", 1, LANES, False)]
+    reference = KernelReference(graph(buffers, [VectorKernel("y", BufferOperand("x"), ())]), NANO)
+    reference.run({"x": np.full((1, LANES), 7, np.int8)})
+    assert reference.run({"x": np.full((1, 2), 9, np.int8)})["y"].tolist() == [[9, 9] + [0] * (LANES - 2)]
 
 
 def test_states_take_rows_by_an_index_and_keep_them() -> None:

@@ -19,6 +19,7 @@ from openlpu.arch.status import ChipStatus, Fault, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.model.golden import GoldenChip
 from openlpu.model.link import cycles
+from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.driver import (
     Device,
     DeviceError,
@@ -29,6 +30,8 @@ from openlpu.runtime.driver import (
     open_device,
     to_chip,
 )
+from openlpu.runtime.requests import Patience
+from openlpu.verif.bridge_model import BridgeModel, ModelWire
 from openlpu.verif.onnx_reference import onnxruntime_session
 
 SEED = 20261123
@@ -302,18 +305,20 @@ KEPT = Program(
 """Nothing runs, and everything is kept."""
 
 
-def kept() -> tuple[GoldenChip, Device]:
+def kept(*, wired: bool = False) -> tuple[GoldenChip, Device]:
+    """A chip full of 77s, and its device: itself, or behind a wire."""
     chip = GoldenChip(NANO)
     for number in range(4):
         chip.write_memory(number, 0, np.full((NANO.mem_words, NANO.lanes), 77, np.int8))
-    device = Device(chip)
+    device = Device(BridgedChip(ModelWire(BridgeModel(chip)), NANO, patience=Patience(1.0)) if wired else chip)
     device.load(KEPT)
     return chip, device
 
 
-def test_states_lie_in_sram_as_they_say() -> None:
+@pytest.mark.parametrize("wired", [False, True])
+def test_states_lie_in_sram_as_they_say(wired: bool) -> None:
     rng = np.random.default_rng(SEED)
-    chip, device = kept()
+    chip, device = kept(wired=wired)
     values = rng.integers(-128, 128, (7, 3)).astype(np.int8)
     assert device.write_state("dealt", values) == 2 * 7
     np.testing.assert_array_equal(device.read_state("dealt"), values)
