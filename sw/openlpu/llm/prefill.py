@@ -3,7 +3,7 @@
 """Reading a prompt: by the chip, a token a run, or by the host, with the arithmetic of the chip.
 
 A chip reads a prompt as slowly as it writes an answer, and a simulated one far slower than numpy. What the host hands
-over is what the chip would have made of the same tokens, bit by bit.
+over is what the chip would have made of the same tokens, bit by bit. A prompt has at least one token.
 """
 
 from __future__ import annotations
