@@ -56,6 +56,21 @@ def test_the_host_draws_tokens_if_asked() -> None:
     assert llm_json(*asked, "--top-k", 1)["tokens"] == likeliest
 
 
+def test_the_host_reads_the_prompt_if_asked() -> None:
+    asked = ("run", "--prompt", "Return a new", "--tokens", 4)
+    host, chip = (llm_json(*asked, "--prefill", reader) for reader in ("host", "chip"))
+    assert host["tokens"] == chip["tokens"]
+    assert (host["prefill"], chip["prefill"]) == ("host", "chip")
+    tokens = host["prompt_tokens"]
+    assert tokens == chip["prompt_tokens"] > 1
+    assert host["prefill_cycles"] == host["predicted_cycles"]
+    assert chip["prefill_cycles"] == tokens * chip["predicted_cycles"]
+    # Keys and values of two heads in each of three layers, and the list of tokens.
+    assert (host["prefill_words"], chip["prefill_words"]) == (13 * (tokens - 1), 0)
+    shown = llm("run", MODEL, *asked[1:], "--prefill", "host").stdout
+    assert f"{tokens} tokens: {host['prefill_cycles']:,} cycles, {host['prefill_words']} words from the host" in shown
+
+
 def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
     found = llm_json("eval", "--text", TEXT, "--windows", 6)
     assert found["tokens_predicted"] == 6 * 63
@@ -80,6 +95,7 @@ def test_a_report_tells_every_part() -> None:
         (("run", "--prompt", "Return", "--backend", "fpga"), "'fpga' is none of"),
         (("run", "--prompt", "Return", "--temperature", "nan"), "a number is needed"),
         (("run", "--prompt", "Return", "--seed", -1), "-1 is not in the range"),
+        (("run", "--prompt", "Return", "--prefill", "board"), "'board' is not one of 'chip', 'host'"),
         (("eval", "--text", "missing.txt"), "missing.txt: No such file"),
         (("eval", "--text", TEXT, "--length", 257), "longer than the context of 256"),
         (("eval", "--text", TEXT, "--windows", 2000), "too few for 2000 parts"),

@@ -19,6 +19,7 @@ from openlpu.arch.status import ChipStatus, Fault, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.model.golden import GoldenChip
 from openlpu.model.link import cycles
+from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.driver import (
     Device,
     DeviceError,
@@ -29,6 +30,8 @@ from openlpu.runtime.driver import (
     open_device,
     to_chip,
 )
+from openlpu.runtime.requests import Patience
+from openlpu.verif.bridge_model import BridgeModel, ModelWire
 from openlpu.verif.onnx_reference import onnxruntime_session
 
 SEED = 20261123
@@ -287,3 +290,76 @@ def test_ports_lie_in_sram_as_they_say(dtype: str, stored: str) -> None:
                 byte = int(chip.read_memory(number, 10 * (lane // 4) + row, 1)[0, lane % 4])
                 value = int(expected[row, lane]) if lane < 6 else 0
                 assert byte & 0xFF == value >> 8 * plane & 0xFF
+
+
+KEPT = Program(
+    name="still",
+    config=NANO,
+    text={"mem_e0.read": tuple(parse_instruction(line) for line in ("notify", "halt"))},
+    cycles=1,
+    states=(
+        Port("wide", (5, 6), 5, 6, (Column((3, 1, 0, 2), 10), Column((0, 1, 2, 3), 40)), "int32", stored="int32"),
+        Port("dealt", (7, 3), 7, 3, (Column((2, 0), 30, ((1, 3),), dealt=True),), "int8"),
+    ),
+)
+"""Nothing runs, and everything is kept."""
+
+
+def kept(*, wired: bool = False) -> tuple[GoldenChip, Device]:
+    """A chip full of 77s, and its device: itself, or behind a wire."""
+    chip = GoldenChip(NANO)
+    for number in range(4):
+        chip.write_memory(number, 0, np.full((NANO.mem_words, NANO.lanes), 77, np.int8))
+    device = Device(BridgedChip(ModelWire(BridgeModel(chip)), NANO, patience=Patience(1.0)) if wired else chip)
+    device.load(KEPT)
+    return chip, device
+
+
+@pytest.mark.parametrize("wired", [False, True])
+def test_states_lie_in_sram_as_they_say(wired: bool) -> None:
+    rng = np.random.default_rng(SEED)
+    chip, device = kept(wired=wired)
+    values = rng.integers(-128, 128, (7, 3)).astype(np.int8)
+    assert device.write_state("dealt", values) == 2 * 7
+    np.testing.assert_array_equal(device.read_state("dealt"), values)
+    for slices in ((2, 0), (1, 3)):
+        for row in range(7):
+            (word,) = chip.read_memory(slices[row % 2], 30 + row // 2, 1)
+            np.testing.assert_array_equal(word, [*values[row], 0])
+        # There is no eighth row.
+        np.testing.assert_array_equal(chip.read_memory(slices[1], 33, 1), [[77] * 4])
+
+
+def test_the_first_rows_of_a_state_leave_the_others_as_they_are() -> None:
+    rng = np.random.default_rng(SEED)
+    _, device = kept()
+    wide = rng.integers(-(2**31), 2**31, (5, 6)).astype(np.int32)
+    device.write_state("wide", wide)
+    device.write_state("dealt", np.ones((7, 3), np.int8))
+    device.run({})
+    assert device.write_state("wide", ~wide[:2]) == 2 * 2 * 4
+    assert device.write_state("dealt", np.zeros((4, 3), np.int8)) == 2 * 4
+    assert device.write_state("dealt", np.zeros((0, 3), np.int8)) == 0
+    np.testing.assert_array_equal(device.read_state("wide"), np.concatenate([~wide[:2], wide[2:]]))
+    np.testing.assert_array_equal(device.read_state("dealt"), np.repeat([0, 1], [4, 3])[:, None] * np.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("other", np.zeros((1, 3), np.int8), "still has no state 'other'; its states are: wide, dealt"),
+        ("dealt", np.zeros((8, 3), np.int8), r"state 'dealt' is int8\[7, 3\], but int8\[8, 3\] was given"),
+        ("dealt", np.zeros((1, 4), np.int8), r"but int8\[1, 4\] was given"),
+        ("dealt", np.zeros((1, 3), np.int32), r"but int32\[1, 3\] was given"),
+        ("dealt", np.zeros(3, np.int8), r"but int8\[3\] was given"),
+    ],
+)
+def test_states_that_do_not_fit(name: str, values: NDArray[Any], message: str) -> None:
+    _, device = kept()
+    with pytest.raises(InputError, match=message):
+        device.write_state(name, values)
+
+
+def test_a_device_without_a_program_has_no_states() -> None:
+    with pytest.raises(DeviceError, match="no program is loaded"):
+        Device(GoldenChip(NANO)).read_state("dealt")

@@ -47,7 +47,8 @@ def test_every_kind_of_port_survives(copier: Program, tmp_path: Path) -> None:
         Port("index", (2, 3), 6, 2, (Column((0,), 0, ((2,),)),), "int64", stored="index", entries=300),
         Port("name ü/0", (), 1, 1, (Column((1,), 0),), "uint8", 1e-30, 127),
     )
-    program = dataclasses.replace(copier, inputs=ports, outputs=ports[::-1])
+    cache = Port("cache", (7, 3), 7, 3, (Column((3, 1), 2, ((0, 2),), dealt=True),), "int8")
+    program = dataclasses.replace(copier, inputs=ports, outputs=ports[::-1], states=(cache, ports[1]))
     save(program, tmp_path / "a.lpu")
     assert_equal(program, load(tmp_path / "a.lpu"))
 
@@ -135,8 +136,8 @@ def test_files_that_are_no_program(copier: Program, tmp_path: Path) -> None:
     with pytest.raises(ProgramFileError, match=r"a\.lpu: not a \.lpu program file"):
         load(path)
     content = to_bytes(copier)
-    path.write_bytes(signed(content[:8] + (4).to_bytes(4, "little") + content[12:-32]))
-    with pytest.raises(ProgramFileError, match="format version 4, but this OpenLPU reads version 3"):
+    path.write_bytes(signed(content[:8] + (5).to_bytes(4, "little") + content[12:-32]))
+    with pytest.raises(ProgramFileError, match="format version 5, but this OpenLPU reads version 4"):
         load(path)
 
 

@@ -2,6 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """The example Llama on its Verilated chip: the logits of a prompt and 32 tokens, byte by byte and cycle by cycle.
 
+The same tokens again, where the host reads the prompt for it.
+
 The chip takes minutes to build, so this is not in the default suite; its instructions are, in lock-step on others.
 """
 
@@ -14,6 +16,7 @@ from openlpu.arch.presets import find_config
 from openlpu.arch.timing import timing
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import load_checkpoint
+from openlpu.llm.prefill import by_host
 from openlpu.llm.program import compile_llama
 from openlpu.llm.quantise import quantise
 from openlpu.llm.session import Generated, Session
@@ -28,7 +31,8 @@ TOKENS = 32
 def test_tokens_and_cycles_are_those_of_the_golden_chip() -> None:
     chip, checkpoint = find_config(str(EXAMPLE / "chip.toml")), load_checkpoint(EXAMPLE / "model")
     prompt = encode(checkpoint, "Raised when a")
-    program = compile_llama(quantise(checkpoint, own_texts(checkpoint)), 64, chip)
+    model = quantise(checkpoint, own_texts(checkpoint))
+    program = compile_llama(model, 64, chip)
     logits: dict[str, bytes] = {}
     written: dict[str, list[Generated]] = {}
     for backend in ("golden", "rtl"):
@@ -38,7 +42,10 @@ def test_tokens_and_cycles_are_those_of_the_golden_chip() -> None:
                 session = Session(device)
                 logits[backend] = np.ascontiguousarray(session.feed(prompt)).tobytes()
                 written.setdefault(backend, []).append(session.generate(TOKENS))
+            session = Session(device)
+            by_host(session, prompt, model)
+            written[backend].append(session.generate(TOKENS))
     assert logits["golden"] == logits["rtl"]
     assert written["golden"] == written["rtl"]
-    assert written["rtl"][0] == written["rtl"][1]
+    assert written["rtl"][0] == written["rtl"][1] == written["rtl"][2]
     assert written["rtl"][0].cycles == timing(chip).series(program.cycles, TOKENS)

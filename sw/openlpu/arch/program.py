@@ -32,6 +32,8 @@ class Column:
     base: int
     copies: tuple[tuple[int, ...], ...] = ()
     """Further slices that hold the same at the same addresses: whoever writes the column writes them, too."""
+    dealt: bool = False
+    """int8 rows lie as weights do: of n slices, row r is word `base + r div n` of slice number r mod n alone."""
 
     @property
     def places(self) -> tuple[tuple[int, ...], ...]:
@@ -88,6 +90,9 @@ class Program:
     """Of them those that the program keeps for its next run: as it leaves them, not as they were."""
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
+    states: tuple[Port, ...] = ()
+    """What it keeps for its next run, as matrices, int8 or int32 patterns: a host may write and read them between runs.
+    Inputs among them are written before every run anyway."""
     cycles: int = 0
     """Length as the compiler predicts it: from cycle 0 until every queue has halted."""
     macs: int = 0

@@ -25,8 +25,9 @@ from openlpu.cli.terminal import json_option, print_facts, print_json, print_tab
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
 from openlpu.llm.float_model import cross_entropy, forward, perplexity
+from openlpu.llm.prefill import by_chip, by_host
 from openlpu.llm.program import compile_llama, context_for
-from openlpu.llm.quantise import quantise
+from openlpu.llm.quantise import QuantisedLlama, quantise
 from openlpu.llm.report import breakdown
 from openlpu.llm.sampling import Sampling, sample
 from openlpu.llm.session import Generated, Session
@@ -46,6 +47,7 @@ class _Writer:
     """A network, and its program for contexts that are long enough."""
 
     checkpoint: Checkpoint
+    model: QuantisedLlama
     program: Program
     seconds: float
     """It took to compile."""
@@ -64,6 +66,14 @@ class _Writer:
 )
 @click.option("--top-k", type=click.IntRange(min=0), default=0, help="It draws from so many; 0, from all.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="What it draws with.")
+@click.option(
+    "--prefill",
+    "reader",
+    type=click.Choice(["chip", "host"]),
+    default="chip",
+    show_default=True,
+    help="Who reads the prompt: the chip, or numpy with its arithmetic, all but the last token.",
+)
 @config_option
 @backend_option
 @json_option
@@ -74,6 +84,7 @@ def run_llm(
     temperature: float,
     top_k: int,
     seed: int,
+    reader: str,
     config: str,
     backend: str,
     as_json: bool,
@@ -96,13 +107,20 @@ def run_llm(
         session = Session(device)
         start = time.perf_counter()
         with running():
-            logits = session.feed(tokens)[-1, : checkpoint.shape.vocabulary]
+            read = by_host(session, tokens, writer.model) if reader == "host" else by_chip(session, tokens)
+            logits = read.logits[: checkpoint.shape.vocabulary]
             if temperature:
                 written = sample(session, logits, count, Sampling(temperature, top_k, seed))
             else:
                 written = session.generate(count)
         seconds = round(time.perf_counter() - start, 3)
-    found = _found(writer, written, 1 if temperature else count, backend, seconds)
+    found = {
+        **_found(writer, written, 1 if temperature else count, backend, seconds),
+        "prompt_tokens": len(tokens),
+        "prefill": reader,
+        "prefill_cycles": read.cycles,
+        "prefill_words": read.words,
+    }
     text = checkpoint.tokenizer.decode(written.tokens)
     if as_json:
         print_json({**found, "prompt": prompt, "tokens": written.tokens, "text": text})
@@ -113,6 +131,7 @@ def run_llm(
         [
             ("model", f"{checkpoint.name} ({found['parameters']:,} parameters)"),
             ("chip", f"{chip.name} ({chip.digest})"),
+            ("prompt", f"{len(tokens)} tokens: {read.cycles:,} cycles, {read.words:,} words from the host"),
             ("cycles/token, predicted", f"{found['predicted_cycles_per_token']:,}"),
             (
                 "cycles/token, measured",
@@ -200,7 +219,7 @@ def _compiled(checkpoint: Checkpoint, tokens: int, chip: ChipConfig, as_json: bo
     with working(f"compiling {checkpoint.name} for {chip.name}", as_json=as_json):
         model = quantise(checkpoint, own_texts(checkpoint))
         program = compile_llama(model, context_for(checkpoint.shape, tokens, chip), chip)
-    return _Writer(checkpoint, program, round(time.perf_counter() - start, 1))
+    return _Writer(checkpoint, model, program, round(time.perf_counter() - start, 1))
 
 
 def _found(writer: _Writer, written: Generated, together: int, backend: str, seconds: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from openlpu.arch.program import Port, Program
 from openlpu.compiler import graph as ir
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.bounds import Bounds, lower_bounds, useful_macs
-from openlpu.compiler.kernels import BufferOperand, KernelGraph
+from openlpu.compiler.kernels import Buffer, BufferOperand, KernelGraph
 from openlpu.compiler.lower import lower
 from openlpu.compiler.meetings import verify_meetings, verify_words
 from openlpu.compiler.onnx_import import import_onnx
@@ -99,6 +99,7 @@ def compile_kernels(
         kept=frozenset(placement.kept),
         inputs=places.inputs,
         outputs=places.outputs,
+        states=tuple(_state(kernels.buffer(name), placement) for name in kernels.states),
         cycles=scheduled.cycles,
         macs=macs,
         resource_bound=bounds.resources[bounds.busiest],
@@ -125,6 +126,12 @@ def _port(port: ir.Port, graph: ir.Graph, placement: Placement, view: BufferOper
         scale=1.0 if tensor.scale is None else float(tensor.scale),
         zero_point=tensor.zero_point,
     )
+
+
+def _state(buffer: Buffer, placement: Placement) -> Port:
+    dtype = "int32" if buffer.wide else "int8"
+    shape = (buffer.rows, buffer.cols)
+    return Port(buffer.name, shape, *shape, placement.columns(buffer.name), dtype, stored=dtype)
 
 
 def _schedule_text(scheduled: Schedule, config: ChipConfig) -> str:

@@ -181,6 +181,17 @@ class Placement:
                 self._fill(self.buffers[name], content)
         self.kept |= self.image.keys() - constant
 
+    def columns(self, name: str) -> tuple[Column, ...]:
+        """The columns of a buffer, those of a cache as they are dealt out."""
+        return tuple(
+            column if column.slices else self._dealt(self.stripes[name, number])
+            for number, column in enumerate(self.buffers[name])
+        )
+
+    @staticmethod
+    def _dealt(stripes: Sequence[Stripe]) -> Column:
+        return Column(tuple(stripe.mem_slice for stripe in stripes), stripes[0].base, dealt=True)
+
     def streams(self, column: Column) -> range:
         """The indices of the streams that the slices of a column speak on, and hear on, in either direction."""
         place, count = column.slices[0] % self.config.mem_slices, self.config.streams

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from openlpu.arch.program import Port
-from openlpu.compiler.graph import Float32Array, Int8Array
+from openlpu.compiler.graph import Float32Array, Int8Array, Int32Array
+from openlpu.compiler.kernels import Content
 from openlpu.llm.decode import BYTE, HISTORY, LOGITS, POSITION, TOKEN
 from openlpu.runtime.driver import Device, InputError, RunResult
 
@@ -26,7 +26,8 @@ class Generated:
 class Session:
     """One sequence of tokens on a device that has loaded a program of `openlpu.llm.program.compile_llama`.
 
-    The chip is fed one token a run, at positions from 0 on, and answers each with logits; or it goes on by itself.
+    The chip is fed one token a run, at positions from 0 on, and answers each with logits; or it goes on by itself. What
+    comes first may as well be read by somebody else, who then hands over what the chip would have made of it.
     """
 
     def __init__(self, device: Device) -> None:
@@ -36,12 +37,13 @@ class Session:
         self.position = 0
         """Of the next token."""
         ports = {port.name: port for port in (*device.program.inputs, *device.program.outputs)}
-        self._position: Port = ports[POSITION]
+        self._lanes = ports[POSITION].cols
         self.context = ports[HISTORY].rows
         """Positions that the program is made for."""
         self.cycles = 0
         """Of all runs so far."""
-        self._next = 0
+        self._next: int | None = None
+        """What the chip found behind the last token that it was fed."""
 
     def feed(self, tokens: Sequence[int]) -> Float32Array:
         """Give the chip tokens, one a run; the logits behind each of them, (tokens, vocabulary up to whole vectors).
@@ -51,30 +53,45 @@ class Session:
         """
         return np.stack([self._logits(self._run(token, 1)) for token in tokens])
 
+    def take_over(self, states: Mapping[str, Content], tokens: int) -> int:
+        """Begin behind so many tokens: `states` are the rows that they fill, by state, as `openlpu.llm.prefill` makes
+        them. How many words of SRAM that took.
+
+        Raises:
+            InputError: when something was fed before, they do not fit the context, the program lacks a state, or the
+                rows do not fit one.
+        """
+        self.verify_room(tokens)
+        if self.position:
+            raise InputError(f"a session takes over at its beginning, and this one is at position {self.position}")
+        words = sum(self.device.write_state(name, rows) for name, rows in states.items())
+        self.position = tokens
+        return words
+
     def generate(self, count: int) -> Generated:
         """Let the chip choose `count` tokens in one go: the likeliest behind what it was fed, and so on.
 
         Raises:
             InputError: when nothing was fed yet, or the tokens do not fit the context.
         """
-        if self.position == 0:
+        if self._next is None:
             raise InputError("a session begins with a token that it is fed")
         first, token = self.position, self._next
         result = self._run(token, count)
         chosen = [_token(row) for row in result.outputs[HISTORY][first : first + count]]
         return Generated([token, *chosen[:-1]], result.cycles)
 
-    def _run(self, token: int, count: int) -> RunResult:
+    def verify_room(self, count: int) -> None:
+        """Raise InputError when so many further tokens do not fit the context."""
         if self.position + count > self.context:
             raise InputError(
                 f"{self.position + count} tokens are more than the {self.context} that the program is made for: "
                 f"compile it for a longer context"
             )
-        inputs = {
-            TOKEN: np.array([divmod(token, BYTE)[::-1]], np.int32),
-            POSITION: np.full((1, self._position.cols), self.position, np.float32),
-        }
-        result = self.device.run(inputs, count)
+
+    def _run(self, token: int, count: int) -> RunResult:
+        self.verify_room(count)
+        result = self.device.run(inputs_of(token, self.position, self._lanes), count)
         self.position += count
         self.cycles += result.cycles
         self._next = _token(result.outputs[HISTORY][self.position - 1])
@@ -82,6 +99,14 @@ class Session:
 
     def _logits(self, result: RunResult) -> Float32Array:
         return result.outputs[LOGITS].reshape(-1)
+
+
+def inputs_of(token: int, position: int, lanes: int) -> dict[str, Int32Array | Float32Array]:
+    """What a run begins with, by port: a token, and its position in all lanes."""
+    return {
+        TOKEN: np.array([divmod(token, BYTE)[::-1]], np.int32),
+        POSITION: np.full((1, lanes), position, np.float32),
+    }
 
 
 def _token(row: Int8Array) -> int:

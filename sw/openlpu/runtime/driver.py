@@ -26,7 +26,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import instruction
-from openlpu.arch.program import Port, Program, Vector
+from openlpu.arch.program import Column, Port, Program, Vector
 from openlpu.arch.timing import timing
 from openlpu.model.expand import expand
 from openlpu.model.golden import GoldenChip
@@ -155,28 +155,80 @@ class Device:
             raise DeviceError(f"{program.name}: ECC found words with two wrong bits: load the program and run it again")
         return RunResult(outputs, status.cycles)
 
-    def _write_matrix(self, port: Port, matrix: NDArray[Any]) -> None:
-        """A matrix of int8 or int32 (patterns) into the columns of its port, padded with zeros."""
-        lanes = self.port.config.lanes
+    def write_state(self, name: str, rows: NDArray[Any]) -> int:
+        """Put rows, int8 or int32 (patterns), into a state of the loaded program, from its first row on.
+
+        The other rows stay as they are. How many words of SRAM were written.
+
+        Raises:
+            InputError: when there is no such state, or the rows are of another type or width or too many.
+            DeviceError: when no program is loaded.
+        """
+        port = self._state(name)
+        wrong = rows.dtype != _STORED[port.stored] or rows.ndim != 2
+        if wrong or len(rows) > port.rows or rows.shape[1] != port.cols:
+            raise InputError(
+                f"state '{name}' is {port.dtype}{list(port.shape)}, but {rows.dtype}{list(rows.shape)} was given"
+            )
+        return self._write_matrix(port, rows)
+
+    def read_state(self, name: str) -> NDArray[Any]:
+        """A state of the loaded program, int8 or int32 (patterns) [rows, cols].
+
+        Raises:
+            InputError: when there is no such state.
+            DeviceError: when no program is loaded.
+        """
+        return self._read_matrix(self._state(name))
+
+    def _state(self, name: str) -> Port:
+        if self.program is None:
+            raise DeviceError("no program is loaded")
+        states = {port.name: port for port in self.program.states}
+        if name not in states:
+            known = ", ".join(states) or "none"
+            raise InputError(f"{self.program.name} has no state '{name}'; its states are: {known}")
+        return states[name]
+
+    def _write_matrix(self, port: Port, matrix: NDArray[Any]) -> int:
+        """The first rows of a port, or all, int8 or int32 (patterns), into its columns, padded with zeros.
+
+        How many words that are.
+        """
+        lanes, rows, written = self.port.config.lanes, len(matrix), 0
         for k, column in enumerate(port.columns):
             part = matrix[:, k * lanes : (k + 1) * lanes]
-            block = np.zeros((port.rows, lanes), matrix.dtype)
+            block = np.zeros((rows, lanes), matrix.dtype)
             block[:, : part.shape[1]] = part
             planes = block.astype(block.dtype.newbyteorder("<"), copy=False).view(np.int8)
-            planes = planes.reshape(port.rows, lanes, len(column.slices))
+            planes = planes.reshape(rows, lanes, block.dtype.itemsize)
             for slices in column.places:
                 for p, number in enumerate(slices):
-                    self.port.write_memory(number, column.base, np.ascontiguousarray(planes[..., p]))
+                    words = planes[p :: len(slices), :, 0] if column.dealt else planes[..., p]
+                    if len(words):
+                        self.port.write_memory(number, column.base, np.ascontiguousarray(words))
+                    written += len(words)
+        return written
 
     def _read_matrix(self, port: Port) -> NDArray[Any]:
         """The matrix of a port, int8 or int32 [rows, cols]."""
         blocks = []
         for column in port.columns:
+            if column.dealt:
+                blocks.append(self._read_dealt(column, port.rows))
+                continue
             planes = [self.port.read_memory(number, column.base, port.rows) for number in column.slices]
             stored = np.dtype(_STORED[port.stored]).newbyteorder("<")
             blocks.append(np.stack(planes, axis=-1).view(stored)[..., 0])
         matrix: NDArray[Any] = np.concatenate(blocks, axis=1)[:, : port.cols]
         return matrix.astype(_STORED[port.stored])
+
+    def _read_dealt(self, column: Column, rows: int) -> Vector:
+        block = np.zeros((rows, self.port.config.lanes), np.int8)
+        for p, number in enumerate(column.slices):
+            words = block[p :: len(column.slices)]
+            words[:] = self.port.read_memory(number, column.base, len(words))
+        return block
 
 
 def open_device(backend: str, config: ChipConfig | None = None) -> Device:

@@ -35,10 +35,10 @@ from openlpu.runtime.driver import image_runs
 
 SUFFIX = ".lpu"
 MAGIC = b"\x89LPU\r\n\x1a\n"
-VERSION = 3
+VERSION = 4
 _PREFIX = struct.Struct("<8sIIQ")
 _HASH_BYTES = hashlib.sha256().digest_size
-_STRUCTURED = ("config", "text", "image", "kept", "inputs", "outputs")
+_STRUCTURED = ("config", "text", "image", "kept", "inputs", "outputs", "states")
 """Fields of a program that have a form of their own in the file; all others are plain values in the header."""
 
 
@@ -106,6 +106,7 @@ def to_bytes(program: Program) -> bytes:
         "kept": _runs(program.kept),
         "inputs": [dataclasses.asdict(port) for port in program.inputs],
         "outputs": [dataclasses.asdict(port) for port in program.outputs],
+        "states": [dataclasses.asdict(port) for port in program.states],
         "program": {f.name: getattr(program, f.name) for f in _plain_fields()},
     }
     head = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_scalar).encode()
@@ -177,6 +178,7 @@ def _program(header: dict[str, Any], body: bytes) -> Program:
         kept=frozenset((number, address + row) for number, address, count in header["kept"] for row in range(count)),
         inputs=tuple(_port(values) for values in header["inputs"]),
         outputs=tuple(_port(values) for values in header["outputs"]),
+        states=tuple(_port(values) for values in header["states"]),
         **{f.name: plain[f.name] for f in _plain_fields()},
     )
 
@@ -194,7 +196,9 @@ def _runs(words: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 def _port(values: dict[str, Any]) -> Port:
     columns = tuple(
-        Column(tuple(column["slices"]), column["base"], tuple(tuple(copy) for copy in column["copies"]))
+        Column(
+            tuple(column["slices"]), column["base"], tuple(tuple(copy) for copy in column["copies"]), column["dealt"]
+        )
         for column in values["columns"]
     )
     return Port(**{**values, "shape": tuple(values["shape"]), "columns": columns})
