@@ -35,7 +35,7 @@ from openlpu.runtime.driver import image_runs
 
 SUFFIX = ".lpu"
 MAGIC = b"\x89LPU\r\n\x1a\n"
-VERSION = 3
+VERSION = 4
 _PREFIX = struct.Struct("<8sIIQ")
 _HASH_BYTES = hashlib.sha256().digest_size
 _STRUCTURED = ("config", "text", "image", "kept", "inputs", "outputs")
