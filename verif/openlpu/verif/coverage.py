@@ -46,7 +46,6 @@ from openlpu.verif.random_text import text_readers
 _NAMED = (FieldKind.STREAM, FieldKind.GROUP, FieldKind.SOURCE, FieldKind.DEST, FieldKind.WINDOW)
 """Fields whose modes are no bounds of numbers: the ones that instructions are crossed with."""
 _SIGNED = (FieldKind.LANE_SHIFT, FieldKind.STRIDE)
-_STEPS = (FieldKind.STRIDE, FieldKind.TAIL_STEP)
 
 
 class Group(enum.StrEnum):
@@ -55,8 +54,8 @@ class Group(enum.StrEnum):
     INSTRUCTIONS = "instructions"
     """Every instruction in every kind of queue that has it."""
     OPERANDS = "operand modes"
-    """Every mode of every field in every kind of queue; of queue control, and of what follows a unit instruction, once:
-    the same queue does that everywhere. But addresses have their own steps."""
+    """Every mode of every field in every kind of queue; of queue control and of what follows an instruction, whose
+    fields are the same in all, once."""
     CROSSES = "crosses"
     """Every unit instruction with every direction, format and window of its operands."""
 
@@ -203,6 +202,9 @@ def _values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Valu
             return [*range(low, high + 1)]
         case FieldKind.IMM32:
             return [0, 1, 0xFFFFFFFF]
+        case FieldKind.TAIL_COUNT:
+            # Once more, so that gap and step mean something.
+            return [1, *encoding(config).limits(f.kind, queue.kind)]
         case FieldKind.COUNT if spec.mnemonic == "ifetch":
             most = [most for s in queue.fetches for _, most in text_readers(config, queue, s)]
             return [*dict.fromkeys((1, min(2, max(most, default=1)), max(most, default=1)))]
@@ -239,7 +241,7 @@ def _hit(config: ChipConfig, queue: Queue, inst: Instruction) -> Iterator[Bin]:
     for f, value in zip(spec.fields, inst.values, strict=True):
         for mode in _modes(config, queue, inst, f, value):
             if spec.control or f in TAIL:
-                where = kind if f.kind in _STEPS else "queue control"
+                where = kind if f.kind is FieldKind.STRIDE else "queue control"
                 yield Bin(Group.OPERANDS, f"{where}: {spec.mnemonic if spec.control else 'tail'} {f.name} {mode}")
                 continue
             yield Bin(Group.OPERANDS, f"{kind}: {f.name} ({f.kind.name.lower()}) {mode}")
@@ -259,6 +261,8 @@ def _modes(config: ChipConfig, queue: Queue, inst: Instruction, f: Field, value:
             yield form.name.lower()
         case int() if f.kind is FieldKind.WINDOW:
             yield f"{1 << value} words"
+        case int() if f.kind in (FieldKind.TAIL_GAP, FieldKind.TAIL_STEP) and inst.number("again") == 0:
+            pass
         case int() if f.kind is FieldKind.IMM32 and IMMEDIATE not in (inst.operand("x"), inst.operand("y")):
             pass
         case int():
