@@ -30,6 +30,8 @@ def test_there_and_back(cases: st.SearchStrategy[Any], data: st.DataObject) -> N
         ("halt", instruction("halt")),
         ("read a=17 d=e3", instruction("read", a=17, d=E3)),
         ("repeat n=15 gap=1 step=-4", instruction("repeat", n=15, gap=1, step=-4)),
+        ("read a=5 d=e3 again=7 gap=2 wait=12 step=1", instruction("read", a=5, d=E3, again=7, gap=2, wait=12, step=1)),
+        ("iw wait=3", instruction("iw", wait=3)),
         ("acc_add_out a=2 d=w4", instruction("acc_add_out", a=2, d=W4)),
         ("shift s=e3 d=w4 n=-1", instruction("shift", s=E3, d=W4, n=-1)),
         ("pass x=w4.word", instruction("pass", x=Operand(Format.WORD, W4))),
@@ -47,6 +49,7 @@ def test_lines(line: str, inst: Instruction) -> None:
 def test_what_may_be_left_out_or_written_otherwise() -> None:
     assert parse_instruction("  repeat   n=0x0f ") == instruction("repeat", n=15)
     assert parse_instruction("read d=e3 a=1") == instruction("read", a=1, d=E3)
+    assert parse_instruction("read wait=0 a=1 gap=1 d=e3") == instruction("read", a=1, d=E3)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,8 @@ def test_what_may_be_left_out_or_written_otherwise() -> None:
         ("jump a=1", "'jump a=1': no instruction 'jump'"),
         ("read a=1", "'read a=1': read needs field 'd'"),
         ("read a=1 d=e3 q=1", "'q' is no field of read"),
+        ("iw step=1", "'step' is no field of iw"),
+        ("gather a=0 n=0 m=e1 d=e3 wait=1", "'wait' is no field of gather"),
         ("read a=1 a=1 d=e3", "'a' is no field of read, or is given twice"),
         ("read a=x d=e3", "'x' is no address of a word"),
         ("read a d=e3", "'' is no address of a word"),

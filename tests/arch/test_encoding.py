@@ -19,12 +19,14 @@ from openlpu.arch.isa import (
     IMMEDIATE,
     INSTRUCTIONS,
     NOTHING,
+    TAIL,
     FieldKind,
     Format,
     Instruction,
     Operand,
     for_kind,
     instruction,
+    stride_kind,
 )
 from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S
 
@@ -53,13 +55,16 @@ def test_there_and_back(cases: st.SearchStrategy[Any], data: st.DataObject) -> N
 
 @QUICK
 @given(data=st.data())
-def test_every_bit_above_an_instruction_is_refused(cases: st.SearchStrategy[Any], data: st.DataObject) -> None:
+def test_every_bit_that_an_instruction_does_not_have_is_refused(
+    cases: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
     config, queue, inst = data.draw(cases)
     codec = encoding(config)
     word = codec.encode(inst, queue)
-    used = codec.layout(inst.spec, queue.kind).used
-    for bit in range(used, codec.word_bits(queue.kind) + 9):
-        with pytest.raises(EncodingError, match="bits set above"):
+    slots = codec.layout(inst.spec, queue.kind).slots
+    had = {bit for slot in slots for bit in range(slot.lsb, slot.lsb + slot.width)}
+    for bit in set(range(OPCODE_BITS, codec.word_bits(queue.kind) + 9)) - had:
+        with pytest.raises(EncodingError, match=f"bits set that '{inst.spec.mnemonic}' does not have"):
             codec.decode(word | 1 << bit, queue)
 
 
@@ -102,7 +107,8 @@ def test_every_unknown_opcode_is_refused(config: ChipConfig, kind: QueueKind) ->
 @ALL
 @pytest.mark.parametrize("kind", QueueKind)
 def test_layouts(config: ChipConfig, kind: QueueKind) -> None:
-    """No two instructions share an opcode, no two fields share a bit, and no bit belongs to nothing."""
+    """No two instructions share an opcode, and no two fields share a bit. What follows is told at one place, right
+    above the widest of those that tell it."""
     codec = encoding(config)
     layouts = codec.layouts[kind]
     assert len({layout.spec.opcode for layout in layouts}) == len(layouts)
@@ -110,21 +116,40 @@ def test_layouts(config: ChipConfig, kind: QueueKind) -> None:
         assert (layout.spec.opcode < FIRST_UNIT_OPCODE) == layout.spec.control
         assert layout.spec.opcode < 1 << OPCODE_BITS
         bits = [bit for slot in layout.slots for bit in range(slot.lsb, slot.lsb + slot.width)]
-        assert bits == list(range(OPCODE_BITS, layout.used))
+        spare = [bit for first, end in layout.spare for bit in range(first, end)]
+        assert bits == sorted(set(range(OPCODE_BITS, layout.used)) - set(spare))
+        assert len(bits) + len(spare) == layout.used - OPCODE_BITS
         assert layout.used <= codec.word_bits(kind)
+    tailed = [layout for layout in layouts if layout.spec.tail]
+    for name in (f.name for f in TAIL):
+        places = {(s.lsb, s.width) for layout in tailed for s in layout.slots[-4:] if s.field.name == name}
+        assert len(places) == (name != "step" or stride_kind(kind) is not None)
+    assert min(len(layout.spare) for layout in tailed) == 0
+    assert all(layout.spare == () for layout in layouts if not layout.spec.tail)
+
+
+@pytest.mark.parametrize("config", [NANO, ULX3S], ids=lambda config: config.name)
+def test_words_fit_block_ram(config: ChipConfig) -> None:
+    """Of an ECP5: 36 bits a block, two blocks for an ALU."""
+    for kind in QueueKind:
+        assert encoding(config).word_bits(kind) <= (72 if kind is QueueKind.VXM else 36)
 
 
 def test_every_word_of_nanos_streaming_units() -> None:
-    """All words of all unit instructions but the VXM's: as many are legal as there are combinations of fields."""
+    """All words of all unit instructions but the VXM's: as many are legal as there are combinations of fields. What
+    follows them is none or one thing: of it every code is legal."""
     codec, chip = encoding(NANO), geometry(NANO)
     sizes = {"s": 16, "d": 16, "m": 16, "a": 64, "g": 1}
     for queue in chip.queues:
         for layout in codec.layouts[queue.kind]:
-            if layout.spec.control or queue.kind is QueueKind.VXM or layout.used > 20:
+            used = OPCODE_BITS + sum(slot.width for slot in layout.slots[: len(layout.spec.own)])
+            if layout.spec.control or queue.kind is QueueKind.VXM or used > 20:
                 continue
+            tail = [slot.lsb for slot in layout.slots[len(layout.spec.own) :]]
             legal = 0
-            for fields in range(1 << layout.used - OPCODE_BITS):
+            for fields in range(1 << used - OPCODE_BITS):
                 word = fields << OPCODE_BITS | layout.spec.opcode
+                word |= 1 << tail[fields % len(tail)] if tail and fields % 3 else 0
                 try:
                     inst = codec.decode(word, queue)
                 except EncodingError:
@@ -132,7 +157,7 @@ def test_every_word_of_nanos_streaming_units() -> None:
                 legal += 1
                 assert codec.encode(inst, queue) == word
             expected = 1
-            for f in layout.spec.fields:
+            for f in layout.spec.own:
                 count = sizes.get(f.name, 0)
                 if f.kind is FieldKind.ACC_ADDRESS:
                     count = 8
@@ -190,6 +215,11 @@ def test_every_operand_of_nanos_alus() -> None:
         (NANO, "mem_e0.read", instruction("repeat", n=1, gap=64), "gap=64: not in 1..63"),
         (NANO, "mem_e0.read", instruction("repeat", n=1, step=64), "step=64: not in -63..63"),
         (NANO, "vxm.alu0", instruction("repeat", n=1, step=1), "step=1: not in 0..0"),
+        (NANO, "mem_e0.read", instruction("read", a=0, d=E(0), again=16), "again=16: not in 0..15"),
+        (NANO, "mem_e0.read", instruction("read", a=0, d=E(0), gap=0), "gap=0: not in 1..4"),
+        (NANO, "mem_e0.read", instruction("read", a=0, d=E(0), gap=5), "gap=5: not in 1..4"),
+        (NANO, "mem_e0.read", instruction("read", a=0, d=E(0), step=-1), "step=-1: not in 0..1"),
+        (NANO, "mem_e0.read", instruction("read", a=0, d=E(0), wait=128), "wait=128: not in 0..127"),
         (NANO, "mxm_e0.accs", instruction("acc_out", a=0, d=Stream(Direction.WEST, 2)), "not the first of an aligned"),
         (NANO, "mxm_e0.accs", instruction("acc_out", a=0, d=E(4)), "out of the unit's reach"),
         (NANO, "mxm_e0.acts", instruction("abc", s=Stream(Direction.WEST, 0)), "out of the unit's reach"),
@@ -273,6 +303,9 @@ def test_instruction_set() -> None:
         assert {*spec.consumes, *spec.produces} <= set(names)
         assert spec.stride is None or spec.stride in names
         assert not (spec.control and (spec.consumes or spec.produces or spec.stride))
+        assert spec.fields == (*spec.own, *spec.tail)
+        told = [f.name for f in TAIL if f.name != "step" or spec.stride]
+        assert [f.name for f in spec.tail] == ([] if spec.control or spec.has(FieldKind.WINDOW) else told)
     for kind, mnemonic in product(QueueKind, ("nop", "repeat", "sync", "notify", "halt")):
         assert kind in BY_MNEMONIC[mnemonic].kinds
 
@@ -288,6 +321,13 @@ def test_building_instructions() -> None:
     assert instruction("abc", s=E(0)).advanced(7) == instruction("abc", s=E(0))
     with pytest.raises(KeyError):
         read["s"]
+    followed = read.followed_by(again=3, gap=2, step=1, wait=9)
+    assert followed == instruction("read", a=5, d=E(1), again=3, gap=2, step=1, wait=9)
+    assert followed.alone == read
+    assert followed.followed_by(wait=9) == instruction("read", a=5, d=E(1), wait=9)
+    with pytest.raises(KeyError, match="abc has no field 'step'"):
+        instruction("abc", s=E(0), step=1)
+    assert DEALT.followed_by(again=3) == DEALT == DEALT.alone
     assert dataclasses.replace(read) == read
 
 

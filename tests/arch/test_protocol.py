@@ -36,9 +36,9 @@ def test_codes_and_names_are_used_once() -> None:
 def test_lengths_by_hand() -> None:
     assert protocol.max_request_bytes() == 3 + 4 + 1024 + 4
     assert protocol.max_reply_bytes() == 3 + 1024 + 4
-    # The longest instruction of an ALU has 59 bits on nano, and some more on lab32.
-    assert [protocol.text_word_bytes(config) for config in (NANO, ULX3S, LAB32)] == [8, 8, 9]
-    assert [protocol.word_bytes(ULX3S, data) for data in Data] == [0, 16, 8]
+    # The longest instruction of an ALU has 72 bits on nano, and some more on lab32.
+    assert [protocol.text_word_bytes(config) for config in (NANO, ULX3S, LAB32)] == [9, 9, 10]
+    assert [protocol.word_bytes(ULX3S, data) for data in Data] == [0, 16, 9]
 
 
 @pytest.mark.parametrize("length", [1, 253, 254, 255, 508, 509, 1035])

@@ -74,10 +74,26 @@ def simulate(queue: Queue, words: list[int], cycles: int, released: int = 9) -> 
     return run
 
 
+def issued(queue: Queue, inst: Instruction) -> int:
+    """What a queue puts out of an instruction's word."""
+    codec = encoding(NANO)
+    return codec.encode(inst, queue) & (1 << codec.issue_bits(queue.kind)) - 1
+
+
 def expand(queue: Queue, text: list[Instruction]) -> tuple[list[tuple[int, int]], int]:
     """Dispatches (cycle, word) of a text after its SYNC, and the cycle of its HALT."""
     dispatches: list[tuple[int, int]] = []
-    cycle, last = 0, None
+    cycle = 0
+    last: Instruction | None = None
+
+    def again(n: int, gap: int, step: int) -> None:
+        nonlocal cycle, last
+        assert last is not None
+        for _ in range(n):
+            last = encoding(NANO).advanced(last, step)
+            cycle += gap
+            dispatches.append((cycle - 1, issued(queue, last)))
+
     for inst in text:
         match inst.spec.mnemonic:
             case "halt":
@@ -85,20 +101,19 @@ def expand(queue: Queue, text: list[Instruction]) -> tuple[list[tuple[int, int]]
             case "nop":
                 cycle += inst.number("n")
             case "repeat":
-                assert last is not None
-                for _ in range(inst.number("n")):
-                    last = last.advanced(inst.number("step"))
-                    cycle += inst.number("gap")
-                    dispatches.append((cycle - 1, encoding(NANO).encode(last, queue)))
+                again(inst.number("n"), inst.number("gap"), inst.number("step"))
             case _:
                 last = inst
-                dispatches.append((cycle, encoding(NANO).encode(last, queue)))
+                dispatches.append((cycle, issued(queue, last)))
                 cycle += 1
+                if inst.spec.tail:
+                    again(inst.number("again"), inst.number("gap"), inst.number("step") if inst.spec.stride else 0)
+                    cycle += inst.number("wait")
     raise AssertionError("no HALT")
 
 
 def random_text(rng: random.Random, queue: Queue, length: int) -> list[Instruction]:
-    """Unit instructions, NOPs and REPEATs whose addresses stay in range."""
+    """Unit instructions, NOPs and REPEATs whose addresses stay in range; half of the first say what follows them."""
     limits = {"read": NANO.mem_words, "acc_add": NANO.acc_depth, "lw": NANO.lanes // NANO.weight_streams}
     text: list[Instruction] = []
     last: Instruction | None = None
@@ -125,8 +140,20 @@ def random_text(rng: random.Random, queue: Queue, length: int) -> list[Instructi
                 last = rng.choice((instruction("lw", g=0), instruction("iw")))
             else:
                 last = instruction("abc", s=Stream(Direction.EAST, rng.randrange(NANO.streams)))
+            if rng.random() < 0.5:
+                last = followed(rng, last, limits)
             text.append(last)
+            if last.spec.stride is not None:
+                last = encoding(NANO).advanced(last, last.number("step") * last.number("again"))
     return [*text, instruction("halt")]
+
+
+def followed(rng: random.Random, inst: Instruction, limits: dict[str, int]) -> Instruction:
+    """An instruction that says what follows, as often as not nothing of a kind; its address stays in range."""
+    again, gap, step = rng.choice((0, 1, 2, 3, 15)), rng.randint(1, 4), rng.randint(0, 1)
+    if inst.spec.stride == "a" and inst.number("a") + again >= limits[inst.spec.mnemonic]:
+        again = 0
+    return inst.followed_by(again=again, gap=gap, step=step, wait=rng.choice((0, 0, 1, 2, rng.randint(3, 127))))
 
 
 @pytest.mark.parametrize("name", ["mem_e1.read", "mxm_e0.accs", "mxm_e0.weights", "mxm_e0.acts"])
@@ -138,6 +165,36 @@ def test_dispatches(name: str, seed: int) -> None:
     words = [encoding(NANO).encode(inst, queue) for inst in (instruction("sync"), *text)]
     run = simulate(queue, words, halt + 20)
     assert run == Run(dispatches, halt, []), f"seed {name} {seed}"
+
+
+def test_an_instruction_says_what_follows_it() -> None:
+    """The worked example of the instruction set, three times: in one word, in three, and in one before a REPEAT."""
+    queue = QUEUES["mem_e0.read"]
+    read = instruction("read", a=5, d=Stream(Direction.EAST, 0))
+    followed = read.followed_by(again=7, step=1, wait=12)
+    text = [followed, read, instruction("repeat", n=7, step=1), instruction("nop", n=12), followed]
+    text += [instruction("repeat", n=1, gap=2, step=-3), instruction("halt")]
+    reads = [*range(5, 13)]
+    expected = [(first + k, a) for first in (0, 20, 40) for k, a in enumerate(reads)] + [(61, 9)]
+    words = [encoding(NANO).encode(inst, queue) for inst in (instruction("sync"), *text)]
+    run = simulate(queue, words, 90)
+    assert [(cycle, word >> 6 & 63) for cycle, word in run.dispatches] == expected
+    assert (run.dispatches, 62) == expand(queue, text)
+    assert (run.halted, run.illegal) == (62, [])
+
+
+def test_nothing_follows_what_is_illegal() -> None:
+    """Though it would say so: no opcode, an unknown one, and an instruction with an operand that it cannot have."""
+    queue = QUEUES["mxm_e0.accs"]
+    codec = encoding(NANO)
+    sync, add = (codec.encode(inst, queue) for inst in (instruction("sync"), instruction("acc_add", a=1, again=2)))
+    tail = codec.encode(instruction("acc_add", a=0, again=3, wait=9), queue) & ~63
+    out = instruction("acc_out", a=0, d=Stream(Direction.WEST, 0), again=3, wait=9)
+    unaligned = codec.encode(out, queue) | 1 << codec.layout(out.spec, queue.kind).slots[1].lsb + 1
+    for word in (tail, tail | 63, unaligned):
+        run = simulate(queue, [sync, add, word, add], 40)
+        dispatches, _ = expand(queue, [instruction("acc_add", a=1, again=2), instruction("halt")])
+        assert run == Run(dispatches, 3, [3])
 
 
 def test_repeat_advances_the_instruction_before_a_nop() -> None:
@@ -394,4 +451,4 @@ def test_missing_text_is_a_fault() -> None:
     del vectors[2]
     vectors[5] = (queue.fetches[-1], 0)
     run = fetch(NANO, queue, [enc.encode(inst, queue) for inst in text], vectors, 30)
-    assert run == Fetched([], 1, [], [2, 5], list(range(1, 7)))
+    assert run == Fetched([], 1, [], [2, 5], list(range(1, 10)))

@@ -88,6 +88,8 @@ def test_holes_have_names() -> None:
         "mem_read: repeat step positive",
         "queue control: repeat n between",
         "queue control: repeat gap lowest",
+        "queue control: tail again lowest",
+        "queue control: tail wait lowest",
     }
     hole = Bin(Group.OPERANDS, "queue control: nop n highest")
     assert hole in coverage.holes(Group.OPERANDS)

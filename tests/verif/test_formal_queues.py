@@ -14,6 +14,7 @@ from amaranth.hdl import Module, Value
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import NANO
+from openlpu.hdl.decode import Decoder
 from openlpu.hdl.icu import InstructionQueue
 from openlpu.verif.formal import queues
 from openlpu.verif.formal.prover import Mode, Proof, Verdict, prove
@@ -67,6 +68,16 @@ class LongerNops(QueueLaws):
         return (n + 1)[: len(n)]
 
 
+class LongerWaits(QueueLaws):
+    def wait_cycles(self, wait: Value) -> Value:
+        return (wait + 1)[: len(wait)]
+
+
+class FewerDispatches(QueueLaws):
+    def further(self, again: Value) -> Value:
+        return again >> 1
+
+
 class RepeatsInPlace(QueueLaws):
     def advanced(self, m: Module, word: Value, step: Value) -> Value:
         return word
@@ -84,7 +95,7 @@ def test_a_queue_whose_row_groups_do_not_come_around_is_refuted(monkeypatch: pyt
     assert_refuted(QueueLaws(AROUND, geometry(AROUND).by_name["mxm_e0.weights"], inductive=False))
 
 
-@pytest.mark.parametrize("laws", [LongerNops, RepeatsInPlace])
+@pytest.mark.parametrize("laws", [LongerNops, LongerWaits, FewerDispatches, RepeatsInPlace])
 def test_another_specification_is_refuted(laws: type[QueueLaws]) -> None:
     assert_refuted(laws(CONFIG, QUEUE, inductive=False))
 
@@ -92,7 +103,7 @@ def test_another_specification_is_refuted(laws: type[QueueLaws]) -> None:
 class StubbornQueue(InstructionQueue):
     """A queue that does not advance the address of what it repeats."""
 
-    def _advanced(self, m: Module, word: Value, repeat: Value) -> Value:
+    def _advanced(self, m: Module, word: Value, head: Decoder) -> Value:
         return word
 
 

@@ -15,9 +15,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.config import GROUP, ChipConfig, Source
-from openlpu.arch.encoding import OPCODE_BITS, Layout, Slot, encoding, lacking
+from openlpu.arch.encoding import FIRST_VALUE, OPCODE_BITS, Layout, Slot, encoding, lacking
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
-from openlpu.arch.isa import IMMEDIATE, NOTHING, Field, FieldKind, Format, Operand, Spec
+from openlpu.arch.isa import FIRST_UNIT_OPCODE, IMMEDIATE, NOTHING, Field, FieldKind, Format, Operand, Spec
 from openlpu.arch.isa import Value as FieldValue
 
 from .signals import select
@@ -33,10 +33,13 @@ __all__ = [
 
 
 class IssueSignature(wiring.Signature):
-    """Dispatch of an instruction: the cycle in which `valid` is set is cycle t of the timing table."""
+    """Dispatch of an instruction: the cycle in which `valid` is set is cycle t of the timing table.
 
-    def __init__(self, word_bits: int) -> None:
-        super().__init__({"valid": Out(1), "word": Out(word_bits)})
+    `word` is what the unit needs of it, `Encoding.issue_bits`; bits that its instruction does not have may be anything.
+    """
+
+    def __init__(self, issue_bits: int) -> None:
+        super().__init__({"valid": Out(1), "word": Out(issue_bits)})
 
 
 def part(queue: Queue) -> str:
@@ -66,7 +69,7 @@ def queue_ports(config: ChipConfig, queues: Iterable[Queue], *, check_bits: int 
     for queue in queues:
         name = part(queue)
         ports |= {
-            f"{name}_issue": In(IssueSignature(encoding(config).word_bits(queue.kind))),
+            f"{name}_issue": In(IssueSignature(encoding(config).issue_bits(queue.kind))),
             f"{name}_taps": In(stream).array(len(queue.consumes)),
             f"{name}_drives": Out(stream).array(len(queue.produces)),
             f"{name}_empty": Out(1),
@@ -98,11 +101,28 @@ class Decoder:
         return Cat(self.is_(mnemonic) for mnemonic in mnemonics).any()
 
     def field(self, mnemonic: str, name: str) -> Value:
-        """The bits of a field, signed if its values are. Raises KeyError for a field that does not exist."""
+        """The value of a field, signed if one is. Raises KeyError for a field that does not exist."""
         slot = self.slot(mnemonic, name)
-        bits = self._bits(slot)
+        bits, first = self._bits(slot), FIRST_VALUE.get(slot.field.kind)
         low, _ = self._encoding.limits(slot.field.kind, self._queue.kind)
+        if first is not None:
+            return bits + first
         return bits.as_signed() if low < 0 else bits
+
+    @property
+    def for_unit(self) -> Value:
+        """1 where the opcode is not that of queue control."""
+        return self._word[:OPCODE_BITS] >= FIRST_UNIT_OPCODE
+
+    @property
+    def has_tail(self) -> Value:
+        """1 where an instruction says what follows it; of words that are none it may be anything."""
+        return self.for_unit & ~self.is_any(spec.mnemonic for spec in self.specs if not (spec.control or spec.tail))
+
+    def tail(self, name: str) -> Value:
+        """The value of a field of what follows, which all that have it have at one place; 0 where none does."""
+        having = [spec for spec in self.specs if any(f.name == name for f in spec.tail)]
+        return self.field(having[0].mnemonic, name) if having else C(0)
 
     def slot(self, mnemonic: str, name: str) -> Slot:
         """Where a field lies. Raises KeyError for a field that does not exist."""
@@ -158,7 +178,7 @@ class Decoder:
         return self._encoding.field_code(slot, value)
 
     def _well_formed(self, layout: Layout) -> Value:
-        conditions = [~self._word[layout.used :].any()]
+        conditions = [~self._word[first:end].any() for first, end in (*layout.spare, (layout.used, len(self._word)))]
         conditions += [self._in_range(layout.spec, slot) for slot in layout.slots]
         if self._queue.kind is QueueKind.VXM and not layout.spec.control:
             conditions.append(self._operands_agree(layout.spec))

@@ -66,7 +66,7 @@ class QueueErrors(SharedComponent):
         streams = len(queue.consumes) + len(queue.fetches)
         super().__init__(
             {
-                "issue": In(IssueSignature(encoding(config).word_bits(queue.kind))),
+                "issue": In(IssueSignature(encoding(config).issue_bits(queue.kind))),
                 "fetched": In(len(queue.fetches)),
                 "corrected": In(streams),
                 "uncorrectable": In(streams),

@@ -8,6 +8,9 @@ The head is decoded as it is loaded, and acts one cycle before the dispatch it c
 unless it waits; then the stages behind it wait too, so none of them needs a buffer, and the next word is always at
 hand. What was dispatched last stays in the issue register, which is where REPEAT finds the instruction to advance.
 
+A unit instruction is at the head for as long as what it says of the cycles behind it takes. Its flags say what it is
+by then: itself, then a REPEAT, then a NOP, as far as it has them; so the counters of those two serve it, too.
+
 Text comes on streams, by IFETCH or from the host: the pieces of a word are collected, and the word is written in the
 cycle after its last. IFETCH takes them one after the other from the stream that it names. The host's come side by side,
 from the edge of the chip, so that no bus of its own need reach every queue. The queue goes on meanwhile, and wherever
@@ -16,7 +19,7 @@ it reads the text next, the schedule has put it.
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -71,7 +74,7 @@ def tapped(config: ChipConfig, queue: Queue) -> tuple[Stream, ...]:
 
 
 def _times(instruction: Decoder) -> Value:
-    """How often a NOP or a REPEAT counts."""
+    """How often a NOP or a REPEAT counts, as queue control."""
     return Mux(instruction.is_("nop"), instruction.field("nop", "n"), instruction.field("repeat", "n"))
 
 
@@ -111,12 +114,13 @@ class InstructionQueue(SharedComponent):
         self._config = config
         self._queue = queue
         self._word_bits = encoding(config).word_bits(queue.kind)
+        self._issue_bits = encoding(config).issue_bits(queue.kind)
         super().__init__(
             {
                 "start": In(1),
                 "release": In(1),
                 "notify": Out(1),
-                "issue": Out(IssueSignature(self._word_bits)),
+                "issue": Out(IssueSignature(self._issue_bits)),
                 "halted": Out(1),
                 "illegal": Out(1),
                 "text": In(TextWriteSignature(config)),
@@ -140,10 +144,11 @@ class InstructionQueue(SharedComponent):
         legal = Signal()
         m.d.comb += legal.eq(fetched_valid & incoming.legal)
         head = Signal(self._word_bits, reset_less=True)
-        flags = {name: Signal(name=f"head_{name}", reset_less=True) for name in (*_CONTROL, "unit", "illegal")}
+        # `more`: the head is something else afterwards.
+        flags = {name: Signal(name=f"head_{name}", reset_less=True) for name in (*_CONTROL, "unit", "illegal", "more")}
         at_head = Decoder(self._config, self._queue, head)
-        # Both count from 1: the cycles of NOP or the repetitions, and the cycles of a gap.
-        count = Signal(len(at_head.field("nop", "n")), init=1, reset_less=True)
+        # The cycles of a NOP or the repetitions that are left, and those of a gap so far, this one included.
+        count = Signal(len(at_head.field("nop", "n")), reset_less=True)
         since = Signal(len(at_head.field("repeat", "gap")), init=1, reset_less=True)
         # Whether they have come to their ends: told by registers, as all else waits for it.
         last = Signal(reset_less=True)
@@ -155,13 +160,13 @@ class InstructionQueue(SharedComponent):
         m.d.sync += reset.eq(0)
         release = delayed(m, "release", self.release, release_registers(self._config))
 
-        done, illegal, issuing = Signal(), Signal(), Signal()
+        counted, counting, illegal, issuing = Signal(), Signal(), Signal(), Signal()
         notifies = flags["notify"] & delayed(m, "fresh", advance, 1)
-        counts = flags["nop"] | flags["repeat"]
-        waits = (counts & ~done) | ((flags["sync"] | flags["notify"]) & ~release)
+        waits = counting | flags["more"] | ((flags["sync"] | flags["notify"]) & ~release)
         stops = flags["halt"] | illegal
         m.d.comb += [
-            done.eq((flags["nop"] | due) & last),
+            counted.eq(flags["nop"] | due),
+            counting.eq((flags["nop"] | flags["repeat"]) & ~(counted & last)),
             illegal.eq(flags["illegal"] | (flags["repeat"] & ~seen)),
             issuing.eq(flags["unit"] | (flags["repeat"] & due & seen)),
             advance.eq(~(stopped | stops | waits)),
@@ -172,22 +177,38 @@ class InstructionQueue(SharedComponent):
         ]
 
         control = Cat(incoming.is_(name) for name in _CONTROL)
-        # Both are 1 again when the next instruction comes, without `advance`, which comes late.
+        # What is at the head may be counted, and may be something else afterwards. Otherwise these are as the next word
+        # wants them, whether it comes or not: `advance` comes late.
+        again, wait = at_head.tail("again"), at_head.tail("wait")
+        repeats = flags["unit"] & again.any()
+        follows, times = Mux(repeats, again, wait), _times(incoming)
+        gap = Mux(at_head.for_unit, at_head.tail("gap"), at_head.field("repeat", "gap"))
         next_since = Mux(flags["repeat"] & ~due, since + 1, 1)[: len(since)]
-        next_count = Mux(done | ~counts, 1, count + (flags["nop"] | due))[: len(count)]
         m.d.sync += [
             seen.eq(seen | flags["unit"]),
             since.eq(next_since),
-            count.eq(next_count),
-            due.eq(Mux(advance, incoming.field("repeat", "gap") == 1, next_since == at_head.field("repeat", "gap"))),
-            last.eq(Mux(advance, _times(incoming) == 1, next_count == _times(at_head))),
+            due.eq(Mux(counting | flags["more"], next_since == gap, incoming.field("repeat", "gap") == 1)),
         ]
+        with m.If(counting):
+            m.d.sync += [count.eq(count - counted), last.eq(Mux(counted, count == 2, last))]
+        with m.Elif(flags["more"]):
+            m.d.sync += [count.eq(follows), last.eq(follows == 1)]
+            m.d.sync += [
+                flags["unit"].eq(0),
+                flags["repeat"].eq(repeats),
+                flags["nop"].eq(~repeats),
+                flags["more"].eq(repeats & wait.any()),
+            ]
+        with m.Else():
+            m.d.sync += [count.eq(times), last.eq(times == 1)]
+        says_more = incoming.tail("again").any() | incoming.tail("wait").any()
         with m.If(advance):
             m.d.sync += [
                 head.eq(fetched),
                 *(flags[name].eq(legal & incoming.is_(name)) for name in _CONTROL),
                 flags["unit"].eq(legal & ~control.any()),
                 flags["illegal"].eq(fetched_valid & ~legal),
+                flags["more"].eq(fetched_valid & incoming.has_tail & says_more),
             ]
         with m.If(stops | reset):
             m.d.sync += stopped.eq(1)
@@ -198,12 +219,12 @@ class InstructionQueue(SharedComponent):
 
         self._elaborate_text(m, text.write, flags["ifetch"], at_head, reset)
 
-        word = Signal(self._word_bits, name="issue_word", reset_less=True)
+        word = Signal(self._issue_bits, name="issue_word", reset_less=True)
         m.d.comb += self.issue.word.eq(word)
         with m.If(flags["unit"]):
             m.d.sync += word.eq(head)
         with m.Elif(issuing):
-            m.d.sync += word.eq(self._advanced(m, word, head))
+            m.d.sync += word.eq(self._advanced(m, word, at_head))
         return m
 
     def _fetch(self, m: Module, read: Any, advance: Value) -> tuple[Value, Value]:
@@ -287,10 +308,10 @@ class InstructionQueue(SharedComponent):
         words = self._config.imem_words
         return address + 1 if words == 1 << len(address) else Mux(address == words - 1, 0, address + 1)
 
-    def _advanced(self, m: Module, word: Value, repeat: Value) -> Value:
-        """The instruction `word` as the next one of `repeat`: as `Encoding.advanced` has it."""
+    def _advanced(self, m: Module, word: Value, head: Decoder) -> Value:
+        """The instruction `word` as it is dispatched next, by a REPEAT or by itself: as `Encoding.advanced` has it."""
         last = Decoder(self._config, self._queue, word)
-        step = Decoder(self._config, self._queue, repeat).field("repeat", "step")
+        step = Mux(head.for_unit, head.tail("step"), head.field("repeat", "step"))
         advanced = Signal(len(word))
         m.d.comb += advanced.eq(word)
         for spec in last.specs:
@@ -305,6 +326,8 @@ class InstructionQueue(SharedComponent):
     def _around(self, group: Value) -> Value:
         """A row group that is less than a step away from those that there are: the last one comes before the first."""
         groups = self._config.row_groups
+        if groups == 1:
+            return C(0)
         if groups & (groups - 1) == 0:
             return group
         return Mux(group < 0, group + groups, Mux(group >= groups, group - groups, group))

@@ -2,10 +2,12 @@
 # Copyright 2026 The OpenLPU authors
 """Assembly text: what a person reads and writes. `parse(format(x)) == x` for every instruction.
 
-One instruction a line, fields as `name=value`, operands that are nothing left out:
+One instruction a line, fields as `name=value`. Operands that are nothing are left out, and of what follows a unit
+instruction all that is as if nothing were said:
 
     read a=17 d=e3
     repeat n=15 gap=1 step=1
+    read a=5 d=e0 again=7 gap=2 wait=12 step=1
     fmul x=alu1 y=imm d=e2.byte imm=0x3f800000
 """
 
@@ -14,8 +16,10 @@ from __future__ import annotations
 from openlpu.arch.geometry import Direction, Stream
 from openlpu.arch.isa import (
     BY_MNEMONIC,
+    DEFAULTS,
     IMMEDIATE,
     NOTHING,
+    TAIL,
     Field,
     FieldKind,
     Format,
@@ -26,6 +30,8 @@ from openlpu.arch.isa import (
 )
 
 _FORMATS = {form.name.lower(): form for form in (Format.BYTE, Format.WORD, Format.BYTE_BOTH, Format.WORD_BOTH)}
+_LEFT_OUT = {FieldKind.IMM32, *(f.kind for f in TAIL)}
+"""Kinds of fields that are not written where they hold their default."""
 
 
 class AssemblyError(ValueError):
@@ -36,7 +42,7 @@ def format_instruction(inst: Instruction) -> str:
     """The line of an instruction."""
     parts = [inst.spec.mnemonic]
     for f, value in zip(inst.spec.fields, inst.values, strict=True):
-        if value != NOTHING and not (f.kind is FieldKind.IMM32 and value == 0):
+        if value != NOTHING and not (f.kind in _LEFT_OUT and value == DEFAULTS[f.kind]):
             parts.append(f"{f.name}={_format_value(f, value)}")
     return " ".join(parts)
 

@@ -16,7 +16,7 @@ from openlpu.arch.config import AluConfig, ChipConfig, PipelineConfig
 from openlpu.arch.encoding import OPCODE_BITS, Layout, encoding
 from openlpu.arch.floorplan import floorplan
 from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
-from openlpu.arch.isa import BY_MNEMONIC, FIRST_UNIT_OPCODE, FieldKind, Spec, for_kind
+from openlpu.arch.isa import BY_MNEMONIC, FIRST_UNIT_OPCODE, INSTRUCTIONS, TAIL, Field, FieldKind, Spec, for_kind
 from openlpu.arch.pages import banner, docstrings, main, page, prose, table
 from openlpu.arch.presets import PRESETS, ULX3S
 from openlpu.arch.protocol_page import protocol_page
@@ -61,13 +61,15 @@ def derived(config: ChipConfig) -> dict[str, int | float]:
 
 def isa_page() -> str:
     """`docs/isa.md`."""
+    untailed = [spec for spec in INSTRUCTIONS if not (spec.control or spec.tail)]
     parts = [
         "# Instruction set",
         _BANNER,
         prose(
             f"""Every unit executes its own in-order queue, and every queue kind has its own instruction set. The lowest
-            {OPCODE_BITS} bits of a word are the opcode and the fields follow upwards in the order shown; the remaining
-            bits are zero. Opcodes below {FIRST_UNIT_OPCODE} are queue control, the same in every queue, and opcode 0 is
+            {OPCODE_BITS} bits of a word are the opcode and the fields follow upwards in the order shown, those of
+            [what follows](#what-follows-an-instruction) at one place for all of a queue kind; the remaining bits are
+            zero. Opcodes below {FIRST_UNIT_OPCODE} are queue control, the same in every queue, and opcode 0 is
             illegal. A word is legal when its opcode is known, its spare bits are zero, and every field holds a value
             that the chip has; anything else is refused by the software and is a fault in the hardware. Widths and times
             depend on the chip: they are given for each preset."""
@@ -97,6 +99,20 @@ def isa_page() -> str:
         "## Queue control",
         "In every queue; executed by the queue itself.",
         _instructions([spec for spec in for_kind(QueueKind.MEM_READ) if spec.control]),
+        "## What follows an instruction",
+        prose(
+            f"""A unit instruction has further fields, which say what its queue does next: {_names(TAIL)}. It is
+            dispatched `again` more times, `gap` cycles apart, its address `step` further each time (a row group modulo
+            their number); and the next instruction dispatches `wait` cycles later than right after the last of them. So
+            `read a=5 d=e0 again=7 wait=12 step=1` is `read a=5 d=e0`, `repeat n=7 step=1` and `nop n=12`, in as many
+            cycles. A `repeat` behind it goes on from the last address. Where `again` is 0, `gap` and `step` mean
+            nothing, whatever they are."""
+        ),
+        prose(
+            f"""Every instruction has them but {_names(untailed)}, whose words have no room; and `step` only if
+            it has an address. A gap of 1 has the code 0: words of zeros above an instruction's own fields say that
+            nothing follows."""
+        ),
     ]
     for kind in QueueKind:
         specs = [spec for spec in for_kind(kind) if not spec.control]
@@ -213,7 +229,7 @@ def _instructions(specs: Sequence[Spec]) -> str:
     """The table of instructions, after a line with their fields when all of them have the same ones."""
 
     def fields(spec: Spec) -> str:
-        return ", ".join(f"`{f.name}` {f.kind.name.lower()}" for f in spec.fields) or _NONE
+        return ", ".join(f"`{f.name}` {f.kind.name.lower()}" for f in spec.own) or _NONE
 
     shared = {fields(spec) for spec in specs} == {fields(specs[0])} and len(specs) > 1
     classes = any(spec.op_class for spec in specs)
@@ -226,6 +242,12 @@ def _instructions(specs: Sequence[Spec]) -> str:
         for spec in specs
     ]
     return (f"Fields: {fields(specs[0])}.\n\n" if shared else "") + table(header, rows)
+
+
+def _names(things: Sequence[Field] | Sequence[Spec]) -> str:
+    """Fields or instructions by name, as a sentence has them."""
+    *first, last = [f"`{thing.name if isinstance(thing, Field) else thing.mnemonic}`" for thing in things]
+    return f"{', '.join(first)} and {last}"
 
 
 def _widths(kind: FieldKind) -> list[str]:

@@ -3,9 +3,11 @@
 """Instruction words: where each field lies on a given chip, and the encoder and decoder that follow from it.
 
 The layout is derived, never written down: opcode in the lowest `OPCODE_BITS`, then the fields of the instruction in
-their order, each as wide as the chip needs. All words of a queue kind are as wide as the widest of its instructions;
-the bits that a shorter one leaves over must be zero. A word is legal when its opcode is known, its spare bits are zero
-and every field holds a value the chip has. `decode(encode(x)) == x`, and every legal word has exactly one meaning.
+their order, each as wide as the chip needs. What follows an instruction (`isa.TAIL`) is said above the widest of those
+that say it, so at one place in each kind of queue. All words of a queue kind are as wide as the widest of its
+instructions; the bits that a shorter one leaves over must be zero. A word is legal when its opcode is known, its spare
+bits are zero and every field holds a value the chip has. `decode(encode(x)) == x`, and every legal word has exactly one
+meaning.
 """
 
 from __future__ import annotations
@@ -33,8 +35,14 @@ OPCODE_BITS = 6
 CYCLES_BITS = 16
 COUNT_BITS = 12
 GAP_BITS = 6
+TAIL_COUNT_BITS = 4
+TAIL_GAP_BITS = 2
+TAIL_WAIT_BITS = 7
+"""With one bit for the step, these fit words of 36 bits for a MEM slice of 2,048 words, and of 72 for an ALU."""
 FORMAT_BITS = 3
 """Width of a VXM operand's `Format` code, for sources and destinations alike."""
+FIRST_VALUE = {FieldKind.TAIL_GAP: 1}
+"""What code 0 stands for, of numbers that are not their own codes: so every code is legal."""
 
 
 class EncodingError(ValueError):
@@ -64,8 +72,14 @@ class Layout:
 
     @property
     def used(self) -> int:
-        """Bits from 0 that carry meaning; all above must be zero."""
+        """Bits from 0 among which all meaning is; all above must be zero."""
         return self.slots[-1].lsb + self.slots[-1].width if self.slots else OPCODE_BITS
+
+    @property
+    def spare(self) -> tuple[tuple[int, int], ...]:
+        """The bits among those that must be zero, too: of each stretch the first, and the first behind it."""
+        ends = [OPCODE_BITS, *(slot.lsb + slot.width for slot in self.slots)]
+        return tuple((end, slot.lsb) for end, slot in zip(ends, self.slots, strict=False) if end < slot.lsb)
 
 
 class Encoding:
@@ -78,6 +92,9 @@ class Encoding:
         """A stream is its direction (lowest bit) and its index."""
         self.place_bits = max(self.stream_bits, bits_for(len(config.alus)))
         """A VXM operand is its format (lowest bits) and its place: a stream, an ALU's index, or 0."""
+        self._tail_lsb = {
+            kind: max(self._own_bits(spec, kind) for spec in for_kind(kind) if spec.tail) for kind in QueueKind
+        }
         self.layouts: dict[QueueKind, tuple[Layout, ...]] = {
             kind: tuple(self._layout(spec, kind) for spec in for_kind(kind)) for kind in QueueKind
         }
@@ -89,6 +106,10 @@ class Encoding:
     def word_bits(self, kind: QueueKind) -> int:
         """Width of every instruction word of a queue kind."""
         return max(layout.used for layout in self.layouts[kind])
+
+    def issue_bits(self, kind: QueueKind) -> int:
+        """Bits from 0 of a word that tell a unit what to do; those above are for its queue alone."""
+        return max(self._own_bits(spec, kind) for spec in for_kind(kind) if not spec.control)
 
     def word_bytes(self, kind: QueueKind) -> int:
         """Bytes that an instruction word takes in a file (little-endian), on the host port, and on a stream."""
@@ -139,6 +160,14 @@ class Encoding:
             case FieldKind.STRIDE:
                 strided = stride_kind(kind)
                 return self.width(strided, kind) + 1 if strided else 0
+            case FieldKind.TAIL_COUNT:
+                return TAIL_COUNT_BITS
+            case FieldKind.TAIL_GAP:
+                return TAIL_GAP_BITS
+            case FieldKind.TAIL_STEP:
+                return 1
+            case FieldKind.TAIL_WAIT:
+                return TAIL_WAIT_BITS
 
     def limits(self, field_kind: FieldKind, kind: QueueKind) -> tuple[int, int]:
         """Lowest and highest legal value of an integer field in the queues of a kind."""
@@ -172,6 +201,8 @@ class Encoding:
                 return (1 - top // 2, top // 2 - 1) if top > 1 else (0, 0)
             case FieldKind.CYCLES | FieldKind.COUNT | FieldKind.GAP:
                 return 1, top - 1
+            case FieldKind.TAIL_GAP:
+                return 1, top
             case _:
                 return 0, top - 1
 
@@ -209,8 +240,8 @@ class Encoding:
         where = f"{queue.name}: word {word:#x}"
         if word < 0 or layout is None:
             raise EncodingError(f"{where} has no known opcode")
-        if word >> layout.used:
-            raise EncodingError(f"{where} has bits set above those of '{layout.spec.mnemonic}'")
+        if word >> layout.used or any(word >> first & (1 << end - first) - 1 for first, end in layout.spare):
+            raise EncodingError(f"{where} has bits set that '{layout.spec.mnemonic}' does not have")
         values = tuple(
             self._unpack(slot, word >> slot.lsb & ((1 << slot.width) - 1), queue.kind, where) for slot in layout.slots
         )
@@ -221,10 +252,16 @@ class Encoding:
     def _layout(self, spec: Spec, kind: QueueKind) -> Layout:
         slots, lsb = [], OPCODE_BITS
         for f in spec.fields:
+            if f in spec.tail[:1]:
+                lsb = self._tail_lsb[kind]
             width = self.width(f.kind, kind)
             slots.append(Slot(f, lsb, width))
             lsb += width
         return Layout(spec, tuple(slots))
+
+    def _own_bits(self, spec: Spec, kind: QueueKind) -> int:
+        """Bits from 0 up to what follows an instruction."""
+        return OPCODE_BITS + sum(self.width(f.kind, kind) for f in spec.own)
 
     def _stream_code(self, stream: Stream) -> int:
         return stream.direction.value | stream.index << 1
@@ -240,7 +277,7 @@ class Encoding:
                 place = value.place if isinstance(value.place, int) else 0
                 return value.format | place << FORMAT_BITS
             case int():
-                return value & ((1 << slot.width) - 1)
+                return (value - FIRST_VALUE.get(slot.field.kind, 0)) & ((1 << slot.width) - 1)
 
     def _unpack(self, slot: Slot, code: int, kind: QueueKind, where: str) -> Value:
         match slot.field.kind:
@@ -250,8 +287,8 @@ class Encoding:
                 return self._unpack_operand(slot, code, where)
             case signed if self.limits(signed, kind)[0] < 0:
                 return code - (1 << slot.width) if code >> (slot.width - 1) else code
-            case _:
-                return code
+            case number:
+                return code + FIRST_VALUE.get(number, 0)
 
     def _unpack_operand(self, slot: Slot, code: int, where: str) -> Operand:
         place = code >> FORMAT_BITS

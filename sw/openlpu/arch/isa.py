@@ -8,6 +8,7 @@ Encoder, decoder, assembly text, RTL decode, golden model, documentation and tes
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import functools
 from dataclasses import dataclass
@@ -86,6 +87,10 @@ class FieldKind(enum.Enum):
     STRIDE = (
         "signed step of the queue's address field, less than the number of row groups where it is one; 0 if it has none"
     )
+    TAIL_COUNT = "how many more times the instruction is dispatched"
+    TAIL_GAP = "cycles between two of these dispatches, from 1"
+    TAIL_STEP = "step of the address from one of them to the next: none or 1"
+    TAIL_WAIT = "cycles that the queue waits behind the last of them"
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,26 @@ class Field:
     kind: FieldKind
 
 
+TAIL = (
+    Field("again", FieldKind.TAIL_COUNT),
+    Field("gap", FieldKind.TAIL_GAP),
+    Field("wait", FieldKind.TAIL_WAIT),
+    Field("step", FieldKind.TAIL_STEP),
+)
+"""What a unit instruction says of the cycles that follow: it is dispatched `again` so many times, `gap` cycles apart,
+its address `step` further each time; after the last of them, the queue waits for `wait` cycles.
+
+The step comes last, as not every instruction has an address. Without further dispatches, gap and step mean nothing, and
+any will do: to tell one from the others would take gates where a queue has no time for them."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """One instruction of the set.
 
     `consumes` and `produces` name the fields that hold the streams it samples and drives (for the checker, the golden
-    model and the RTL alike); `stride` names the field that REPEAT advances (`Encoding.advanced` says how).
+    model and the RTL alike); `stride` names its address: what REPEAT advances, and the step of its tail
+    (`Encoding.advanced` says how).
     """
 
     mnemonic: str
@@ -133,6 +152,16 @@ class Spec:
     def has(self, kind: FieldKind) -> bool:
         """Whether there is a field of a kind."""
         return any(f.kind is kind for f in self.fields)
+
+    @functools.cached_property
+    def own(self) -> tuple[Field, ...]:
+        """The fields that say what it does. They come first."""
+        return tuple(f for f in self.fields if f not in TAIL)
+
+    @functools.cached_property
+    def tail(self) -> tuple[Field, ...]:
+        """The fields that say what follows it; none where there is no room for them."""
+        return tuple(f for f in self.fields if f in TAIL)
 
 
 Value = int | Stream | Operand
@@ -169,6 +198,17 @@ class Instruction:
         value = self[name]
         assert isinstance(value, Operand)
         return value
+
+    @property
+    def alone(self) -> Instruction:
+        """What it tells its unit: the same instruction, and nothing of what follows."""
+        return self.followed_by()
+
+    def followed_by(self, *, again: int = 0, gap: int = 1, step: int = 0, wait: int = 0) -> Instruction:
+        """The same instruction with another tail; as it is, if it has none."""
+        tail = {"again": again, "gap": gap, "step": step, "wait": wait}
+        own = self.values[: len(self.spec.own)]
+        return Instruction(self.spec, (*own, *(tail[f.name] for f in self.spec.tail)))
 
     @property
     def drives(self) -> tuple[Stream, ...]:
@@ -240,9 +280,10 @@ _CONTROL = (
         _ALL,
         2,
         (Field("n", FieldKind.COUNT), Field("gap", FieldKind.GAP), Field("step", FieldKind.STRIDE)),
-        "Dispatch the queue's most recent unit instruction n more times, gap cycles apart, its address advanced by "
-        "step each time; a row group modulo their number. The first one dispatches gap - 1 cycles after the repeat is "
-        "reached; the next instruction follows the last.",
+        "Dispatch what the queue dispatched last n more times, gap cycles apart, its address advanced by step each "
+        "time; a row group modulo their number. The first one dispatches gap - 1 cycles after the repeat is reached; "
+        "the next instruction follows the last. It goes on where that instruction's own repetitions have led, and what "
+        "those fields say is not done again.",
         control=True,
     ),
     Spec(
@@ -531,7 +572,16 @@ _SXM = (
     ),
 )
 
-INSTRUCTIONS: tuple[Spec, ...] = (*_CONTROL, *_MEM, *_MXM, *_VXM, *_SXM)
+
+def _with_tail(spec: Spec) -> Spec:
+    """A unit instruction and its tail. Windows take the room that it would need."""
+    if spec.has(FieldKind.WINDOW):
+        return spec
+    tail = tuple(f for f in TAIL if f.kind is not FieldKind.TAIL_STEP or spec.stride is not None)
+    return dataclasses.replace(spec, fields=(*spec.fields, *tail))
+
+
+INSTRUCTIONS: tuple[Spec, ...] = (*_CONTROL, *map(_with_tail, (*_MEM, *_MXM, *_VXM, *_SXM)))
 BY_MNEMONIC = {spec.mnemonic: spec for spec in INSTRUCTIONS}
 
 
@@ -551,19 +601,24 @@ def stride_kind(kind: QueueKind) -> FieldKind | None:
     return None
 
 
-_DEFAULTS: dict[FieldKind, Value] = {
+DEFAULTS: dict[FieldKind, Value] = {
     FieldKind.SOURCE: NOTHING,
     FieldKind.DEST: NOTHING,
     FieldKind.IMM32: 0,
     FieldKind.STRIDE: 0,
     FieldKind.GAP: 1,
+    FieldKind.TAIL_COUNT: 0,
+    FieldKind.TAIL_GAP: 1,
+    FieldKind.TAIL_STEP: 0,
+    FieldKind.TAIL_WAIT: 0,
 }
+"""Fields that need not be given."""
 
 
 def instruction(mnemonic: str, **values: Value) -> Instruction:
     """Build an instruction: `instruction("read", a=17, d=Stream(Direction.EAST, 3))`.
 
-    Operands that are not given are nothing, immediates 0, strides 0, gaps 1.
+    Operands that are not given are nothing, immediates 0, strides 0, gaps 1, and nothing follows.
 
     Raises:
         KeyError: for an unknown mnemonic, or a missing or unknown field.
@@ -574,7 +629,7 @@ def instruction(mnemonic: str, **values: Value) -> Instruction:
         raise KeyError(f"{mnemonic} has no field '{unknown[0]}'")
     filled = []
     for f in spec.fields:
-        if f.name not in values and f.kind not in _DEFAULTS:
+        if f.name not in values and f.kind not in DEFAULTS:
             raise KeyError(f"{mnemonic} needs field '{f.name}'")
-        filled.append(values[f.name] if f.name in values else _DEFAULTS[f.kind])
+        filled.append(values[f.name] if f.name in values else DEFAULTS[f.kind])
     return Instruction(spec, tuple(filled))

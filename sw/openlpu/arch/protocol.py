@@ -25,8 +25,9 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 
-VERSION = 2
-"""Of everything here. `IDENTIFY` and the beginning of its reply, up to the version, stay as they are for ever."""
+VERSION = 3
+"""Of everything here, and of what instruction words mean. `IDENTIFY` and the beginning of its reply, up to the
+version, stay as they are for ever."""
 MAGIC = 0x55504C4F
 """The first number of the reply to `IDENTIFY`: the letters OLPU."""
 CRC_BYTES = 4

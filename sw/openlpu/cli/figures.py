@@ -11,7 +11,7 @@ from typing import Any
 
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.program import Program
-from openlpu.model.expand import Dispatch, expand
+from openlpu.model.expand import Dispatch, dispatches_of, expand
 
 
 def microseconds(program: Program, cycles: int) -> float:
@@ -49,11 +49,7 @@ def summary(program: Program) -> dict[str, Any]:
 
 def instructions(program: Program) -> int:
     """How many instructions the program dispatches to units."""
-    return sum(
-        inst.number("n") if inst.spec.mnemonic == "repeat" else int(not inst.spec.control)
-        for text in program.text.values()
-        for inst in text
-    )
+    return sum(dispatches_of(inst) for text in program.text.values() for inst in text)
 
 
 def dispatches(program: Program) -> dict[Queue, list[Dispatch]]:

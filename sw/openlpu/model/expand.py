@@ -2,8 +2,9 @@
 # Copyright 2026 The OpenLPU authors
 """From the text of a queue to its dispatches: which instruction reaches the unit in which cycle.
 
-Nothing in a queue waits for data, so this is all there is to know about an instruction queue: NOP and REPEAT are
-unrolled, the barrier is cycle 0, and the rest follows one dispatch a cycle.
+Nothing in a queue waits for data, so this is all there is to know about an instruction queue: NOP, REPEAT and what
+unit instructions say of the cycles behind them are unrolled, the barrier is cycle 0, and the rest follows one dispatch
+a cycle.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Dispatch:
     cycle: int
     queue: Queue
     instruction: Instruction
-    """With the address that REPEAT has advanced it to."""
+    """Alone, with the address that repetitions have advanced it to."""
     index: int
     """Position in the text that the queue executes, of the REPEAT where one issued it."""
 
@@ -115,18 +116,13 @@ def expand(
             head += 1
             continue
         match spec.mnemonic:
-            case "nop":
-                head += inst.number("n")
             case "repeat":
-                n, gap = inst.number("n"), inst.number("gap")
                 if latest is None:
                     refuse(head, inst, "nothing to repeat: no unit instruction before it", fault_cycle=head)
                 else:
                     latest = _repeat(config, queue, latest, inst, head - 1, index, out)
-                head += n * gap
             case "sync" | "notify":
                 refuse(head, inst, "only the first instruction of a queue may meet the barrier")
-                head += 1
             case "ifetch":
                 fetch = Dispatch(head, queue, inst, index)
                 if head < memory.fetches_until:
@@ -136,7 +132,6 @@ def expand(
                 words = fetched[number] if number < len(fetched) else [None] * inst.number("n")
                 memory.fetch(fetch, words)
                 out.fetches.append(fetch)
-                head += 1
             case "halt":
                 out.halt = head
                 if not out.fetches and index + 1 < len(text):
@@ -145,10 +140,34 @@ def expand(
                     message = f"still fetching until cycle {memory.settles - 1}, after its halt in {head}"
                     out.violations.append(out.fetches[-1].violation(message))
                 return out
+            case _ if not spec.control:
+                latest = inst.alone
+                out.dispatches.append(Dispatch(head, queue, latest, index))
+                if spec.tail:
+                    latest = _repeat(config, queue, latest, inst, head, index, out)
             case _:
-                out.dispatches.append(Dispatch(head, queue, inst, index))
-                latest = inst
-                head += 1
+                pass
+        head += cycles_taken(inst)
+
+
+def cycles_taken(inst: Instruction) -> int:
+    """How many cycles after an instruction a queue comes to the next one, the barrier's and HALT aside."""
+    match inst.spec.mnemonic:
+        case "nop":
+            return inst.number("n")
+        case "repeat":
+            return inst.number("n") * inst.number("gap")
+        case _ if inst.spec.tail:
+            return 1 + inst.number("again") * inst.number("gap") + inst.number("wait")
+        case _:
+            return 1
+
+
+def dispatches_of(inst: Instruction) -> int:
+    """How many dispatches to its unit a queue makes of an instruction."""
+    if inst.spec.control:
+        return inst.number("n") if inst.spec.mnemonic == "repeat" else 0
+    return 1 + (inst.number("again") if inst.spec.tail else 0)
 
 
 class TextMissing(Exception):
@@ -205,11 +224,15 @@ class InstructionMemory:
 
 
 def _repeat(
-    config: ChipConfig, queue: Queue, latest: Instruction, repeat: Instruction, base: int, index: int, out: Expansion
+    config: ChipConfig, queue: Queue, latest: Instruction, word: Instruction, base: int, index: int, out: Expansion
 ) -> Instruction:
-    """Dispatch `latest` again as `repeat` says, counted from cycle `base`; return its last form."""
-    n, gap, step = repeat.number("n"), repeat.number("gap"), repeat.number("step")
+    """Dispatch `latest` again as `word` says, counted from cycle `base`; return its last form.
+
+    `word` is a REPEAT, or the word of `latest` with what follows it.
+    """
+    n, gap = word.number("n" if word.spec.control else "again"), word.number("gap")
     strided, codec = latest.spec.stride, encoding(config)
+    step = word.number("step") if strided else 0
     # A window moves by whole windows only, and inside the slice: what the encoder says of one, it says of all.
     windowed = latest.spec.has(FieldKind.WINDOW)
     low = high = 0
@@ -220,13 +243,13 @@ def _repeat(
         address = advanced.number(strided) if strided else 0
         if not low <= address <= high:
             message = f"repetition {k} has {strided}={address}: not in {low}..{high}"
-            out.violations.append(Violation(base + k * gap, queue.name, format_instruction(repeat), message))
+            out.violations.append(Violation(base + k * gap, queue.name, format_instruction(word), message))
             return latest
         if windowed:
             try:
                 codec.encode(advanced, queue)
             except EncodingError as error:
-                out.violations.append(Violation(base + k * gap, queue.name, format_instruction(repeat), str(error)))
+                out.violations.append(Violation(base + k * gap, queue.name, format_instruction(word), str(error)))
                 return latest
         out.dispatches.append(Dispatch(base + k * gap, queue, advanced, index))
     return out.dispatches[-1].instruction

@@ -24,6 +24,7 @@ from openlpu.arch.geometry import Direction, Queue, Stream, geometry
 from openlpu.arch.isa import (
     IMMEDIATE,
     NOTHING,
+    TAIL,
     Field,
     FieldKind,
     Format,
@@ -37,7 +38,7 @@ from openlpu.arch.isa import (
 from openlpu.arch.presets import find_config
 from openlpu.arch.program import Program
 from openlpu.arch.timing import timing
-from openlpu.model.expand import InstructionMemory
+from openlpu.model.expand import InstructionMemory, cycles_taken
 from openlpu.model.text import follow_program
 from openlpu.verif.random_programs import random_program
 from openlpu.verif.random_text import text_readers
@@ -53,7 +54,8 @@ class Group(enum.StrEnum):
     INSTRUCTIONS = "instructions"
     """Every instruction in every kind of queue that has it."""
     OPERANDS = "operand modes"
-    """Every mode of every field in every kind of queue; of queue control, whose fields are the same in all, once."""
+    """Every mode of every field in every kind of queue; of queue control and of what follows an instruction, whose
+    fields are the same in all, once."""
     CROSSES = "crosses"
     """Every unit instruction with every direction, format and window of its operands."""
 
@@ -117,7 +119,7 @@ class Coverage:
 
 
 def executed(program: Program) -> Iterator[tuple[Queue, Instruction]]:
-    """Every unit instruction that a program dispatches, by REPEAT or not, and every control instruction it executes."""
+    """Every word that the queues of a program come to, and every unit instruction that they dispatch."""
     config = program.config
     followed = follow_program(program)
     for number, queue in enumerate(geometry(config).queues):
@@ -134,20 +136,12 @@ def executed(program: Program) -> Iterator[tuple[Queue, Instruction]]:
             if inst is None:
                 break
             reached.append(head)
-            if inst.spec.control:
-                yield queue, inst
-            match inst.spec.mnemonic:
-                case "nop":
-                    head += inst.number("n")
-                case "repeat":
-                    head += inst.number("n") * inst.number("gap")
-                case "ifetch":
-                    memory.fetch(next(fetches), [next(words) for _ in range(inst.number("n"))])
-                    head += 1
-                case "halt":
-                    break
-                case _:
-                    head += 1
+            yield queue, inst
+            if inst.spec.mnemonic == "halt":
+                break
+            if inst.spec.mnemonic == "ifetch":
+                memory.fetch(next(fetches), [next(words) for _ in range(inst.number("n"))])
+            head += cycles_taken(inst)
         yield from ((queue, dispatch.instruction) for dispatch in expansion.dispatches)
 
 
@@ -208,6 +202,9 @@ def _values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Valu
             return [*range(low, high + 1)]
         case FieldKind.IMM32:
             return [0, 1, 0xFFFFFFFF]
+        case FieldKind.TAIL_COUNT:
+            # Once more, so that gap and step mean something.
+            return [1, *encoding(config).limits(f.kind, queue.kind)]
         case FieldKind.COUNT if spec.mnemonic == "ifetch":
             most = [most for s in queue.fetches for _, most in text_readers(config, queue, s)]
             return [*dict.fromkeys((1, min(2, max(most, default=1)), max(most, default=1)))]
@@ -243,9 +240,9 @@ def _hit(config: ChipConfig, queue: Queue, inst: Instruction) -> Iterator[Bin]:
     yield Bin(Group.INSTRUCTIONS, f"{kind}: {spec.mnemonic}")
     for f, value in zip(spec.fields, inst.values, strict=True):
         for mode in _modes(config, queue, inst, f, value):
-            if spec.control:
+            if spec.control or f in TAIL:
                 where = kind if f.kind is FieldKind.STRIDE else "queue control"
-                yield Bin(Group.OPERANDS, f"{where}: {spec.mnemonic} {f.name} {mode}")
+                yield Bin(Group.OPERANDS, f"{where}: {spec.mnemonic if spec.control else 'tail'} {f.name} {mode}")
                 continue
             yield Bin(Group.OPERANDS, f"{kind}: {f.name} ({f.kind.name.lower()}) {mode}")
             if f.kind in _NAMED:
@@ -264,6 +261,8 @@ def _modes(config: ChipConfig, queue: Queue, inst: Instruction, f: Field, value:
             yield form.name.lower()
         case int() if f.kind is FieldKind.WINDOW:
             yield f"{1 << value} words"
+        case int() if f.kind in (FieldKind.TAIL_GAP, FieldKind.TAIL_STEP) and inst.number("again") == 0:
+            pass
         case int() if f.kind is FieldKind.IMM32 and IMMEDIATE not in (inst.operand("x"), inst.operand("y")):
             pass
         case int():

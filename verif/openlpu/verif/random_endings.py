@@ -17,6 +17,7 @@ from openlpu.arch.geometry import Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, FieldKind, Instruction, instruction
 from openlpu.arch.program import Vector
 from openlpu.arch.timing import timing
+from openlpu.model.expand import cycles_taken
 from openlpu.verif.random_text import text_readers
 
 ENDING_WORDS = 8
@@ -78,6 +79,17 @@ class Endings:
         _, longest = self._codec.limits(FieldKind.CYCLES, queue.kind)
         text = [instruction("nop", n=longest), instruction("halt")]
         return Ending({queue.name: lambda _: text}, longest + 1)
+
+    def longest_tail(self) -> Ending:
+        """A read with as many dispatches behind it, and as many cycles, as it can say itself; and a REPEAT of it."""
+        queue = self._random.choice(self._chip.of_kind(QueueKind.MEM_READ))
+        kinds = (FieldKind.TAIL_COUNT, FieldKind.TAIL_GAP, FieldKind.TAIL_WAIT)
+        again, gap, wait = (self._codec.limits(kind, queue.kind)[1] for kind in kinds)
+        address, stream = self._random.choice([*self._held[queue.index]]), self._random.choice(queue.produces)
+        read = instruction("read", a=address, d=stream, again=again, gap=gap, wait=wait)
+        lasts = self._timing.latency(read.spec, queue).retire
+        text = [read, instruction("repeat", n=1), instruction("nop", n=lasts), _HALT]
+        return Ending({queue.name: lambda _: text}, sum(map(cycles_taken, text)))
 
     def longest_fetch(self) -> Ending:
         """An `ifetch` of as many words as there can be, round and round its memory, out of a REPEAT as long.
@@ -158,6 +170,7 @@ _NOTHING = Ending({}, 1)
 
 ENDINGS: tuple[Callable[[Endings], Ending], ...] = (
     Endings.longest_wait,
+    Endings.longest_tail,
     Endings.longest_fetch,
     Endings.past_the_end,
 )

@@ -416,7 +416,7 @@ class _Generator:
         windowed = spec.has(FieldKind.WINDOW)
         base, bits = self._random_window(queue) if windowed else (0, 0)
         values: dict[str, Value] = {"a": base, "n": bits} if windowed else {}
-        for f in spec.fields:
+        for f in spec.own:
             if f.name in values:
                 continue
             value = self._value(queue, cycle, spec, f)

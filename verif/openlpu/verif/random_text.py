@@ -2,8 +2,9 @@
 # Copyright 2026 The OpenLPU authors
 """The text of a queue that dispatches given instructions in given cycles: one of the many there are, at random.
 
-The compiler writes the shortest text. Here REPEAT is used or not, waits are split, steps stand where nothing has an
-address, and what IFETCH brings replaces decoys that must never execute.
+The compiler writes the shortest text. Here REPEAT is used or not, instructions say more or less of what follows them,
+waits are split, gaps and steps stand where they mean nothing, and what IFETCH brings replaces decoys that must never
+execute.
 """
 
 import random
@@ -89,10 +90,40 @@ class TextWriter:
                 done += count
                 head, latest = entries[done - 1][0] + 1, entries[done - 1][1]
                 continue
-            words += [*self._wait(cycle - head), inst]
-            head, done = cycle + 1, done + 1
-            latest = latest if inst.spec.control else inst
+            words += self._wait(cycle - head)
+            again, gap, step = self._further(entries[done:])
+            done += 1 + again
+            head = entries[done - 1][0] + 1
+            idle = (entries[done][0] if done < len(entries) else until) - head
+            wait = self._part(min(idle, self._longest(FieldKind.TAIL_WAIT))) if inst.spec.tail else 0
+            words.append(inst.followed_by(again=again, gap=gap, step=step, wait=wait))
+            head += wait
+            latest = latest if inst.spec.control else entries[done - 1][1]
         return words + self._wait(until - head)
+
+    def _further(self, entries: Sequence[Entry]) -> tuple[int, int, int]:
+        """How many of the entries behind the first it makes itself, how far apart, and by what step."""
+        (cycle, inst), following = entries[0], entries[1:]
+        widest, step = self._longest(FieldKind.TAIL_GAP), self._random.randint(0, 1)
+        gap = self._random.randint(1, widest)
+        if not inst.spec.tail or not following or following[0][0] - cycle > widest:
+            return 0, gap, step
+        if inst.spec.stride and inst != self._codec.advanced(inst, 1):
+            step = int(following[0][1] != inst)
+        apart, again = following[0][0] - cycle, 0
+        while again < min(len(following), self._longest(FieldKind.TAIL_COUNT)):
+            if following[again] != (cycle + apart * (again + 1), self._codec.advanced(inst, step * (again + 1))):
+                break
+            again += 1
+        again = self._part(again)
+        return again, apart if again else gap, step
+
+    def _part(self, most: int) -> int:
+        """All, nothing, or something of it."""
+        return self._random.choice((most, most, 0, self._random.randint(0, most)))
+
+    def _longest(self, kind: FieldKind) -> int:
+        return self._codec.limits(kind, self._queue.kind)[1]
 
     def _again(self, latest: Instruction, entries: Sequence[Entry]) -> int:
         """How many of the entries a REPEAT after `latest` can issue, if their distances allow it."""

@@ -3,9 +3,9 @@
 # Copyright 2026 The OpenLPU authors
 """What an instruction queue promises: every instruction in its cycle, whatever its text is, for all time.
 
-The specification is the instruction set's description of `nop`, `repeat`, `sync`, `notify` and `halt`, one cycle after
-another. It has no pipeline: it looks straight into the text. As the queue's head does, it acts in the cycle before a
-dispatch.
+The specification is the instruction set's description of `nop`, `repeat`, `sync`, `notify` and `halt`, and of what unit
+instructions say of the cycles behind them, one cycle after another. It has no pipeline: it looks straight into the
+text. As the queue's head does, it acts in the cycle before a dispatch.
 """
 
 from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ class QueueLaws(Elaboratable):
             "since": 6,
             "last": 1,
             "due": 1,
-            **{f"head_{name}": 1 for name in (*_CONTROL, "unit", "illegal")},
+            **{f"head_{name}": 1 for name in (*_CONTROL, "unit", "illegal", "more")},
         }
         self._inside = {name: Signal(width, name=f"inside_{name}") for name, width in widths.items()}
         self.inputs = list(ports_of(self._icu).values())
@@ -110,6 +110,14 @@ class QueueLaws(Elaboratable):
         """How long a NOP keeps the next instruction waiting."""
         return n
 
+    def further(self, again: Value) -> Value:
+        """How often an instruction that says so is dispatched again."""
+        return again
+
+    def wait_cycles(self, wait: Value) -> Value:
+        """How long an instruction that says so keeps the next one waiting after its last dispatch."""
+        return wait
+
     def advanced(self, m: Module, word: Value, step: Value) -> Value:
         """A unit instruction with its address moved by a step, a row group modulo their number; as it is, if it has
         none."""
@@ -129,13 +137,17 @@ class QueueLaws(Elaboratable):
         return moved
 
     def _specification(self, m: Module, phase: Signal, place: Signal, now: Value) -> None:
-        icu, reader = self._icu, self._decoder(now)
+        icu, reader, bits = self._icu, self._decoder(now), encoding(self._config).issue_bits(self._queue.kind)
         # Cycles since the instruction, or its last repetition, had its turn; repetitions done.
         self._since, self._done = Signal(16, name="since"), Signal(12, name="done")
         self._first = Signal(name="first")
-        self._last, self._known = Signal(len(now), name="last"), Signal(name="known")
+        self._last, self._known = Signal(bits, name="last"), Signal(name="known")
         self._released = named(m, "released", delayed(m, "released", icu.release, release_registers(self._config)))
-        dispatches, word = Signal(name="dispatches"), Signal(len(now), name="word")
+        dispatches, word = Signal(name="dispatches"), Signal(bits, name="word")
+        says = named(m, "says", reader.has_tail)
+        again = named(m, "again", Mux(says, self.further(reader.tail("again")), 0))
+        wait = named(m, "wait", Mux(says, self.wait_cycles(reader.tail("wait")), 0))
+        elapsed = named(m, "elapsed", (self._since + 1)[:16])
         finished, ends, illegal, notifies = (Signal(name=name) for name in ("finished", "ends", "illegal", "notifies"))
 
         with m.If(phase == _HALTED):
@@ -151,8 +163,8 @@ class QueueLaws(Elaboratable):
             with m.Elif(reader.is_("halt")):
                 m.d.comb += ends.eq(1)
             with m.Elif(reader.is_("nop")):
-                m.d.comb += finished.eq((self._since + 1)[:16] == self.nop_cycles(reader.field("nop", "n")))
-            with m.Elif(reader.is_("repeat")), m.If((self._since + 1)[:16] == reader.field("repeat", "gap")):
+                m.d.comb += finished.eq(elapsed == self.nop_cycles(reader.field("nop", "n")))
+            with m.Elif(reader.is_("repeat")), m.If(elapsed == reader.field("repeat", "gap")):
                 m.d.comb += [
                     dispatches.eq(1),
                     word.eq(self.advanced(m, self._last, reader.field("repeat", "step"))),
@@ -163,9 +175,18 @@ class QueueLaws(Elaboratable):
                 m.d.comb += [finished.eq(self._released), notifies.eq(reader.is_("notify") & self._first)]
             with m.Elif(reader.is_("ifetch")):
                 m.d.comb += finished.eq(1)
-            with m.Else():
-                m.d.comb += [dispatches.eq(1), word.eq(now), finished.eq(1)]
-                m.d.sync += self._known.eq(1)
+            with m.Elif(self._first):
+                m.d.comb += [dispatches.eq(1), word.eq(now), finished.eq((again == 0) & (wait == 0))]
+                m.d.sync += [self._known.eq(1), self._since.eq(0)]
+            with m.Elif(self._done == again):
+                m.d.comb += finished.eq(elapsed == wait)
+            with m.Elif(elapsed == reader.tail("gap")):
+                m.d.comb += [
+                    dispatches.eq(1),
+                    word.eq(self.advanced(m, self._last, reader.tail("step"))),
+                    finished.eq((self._done + 1 == again) & (wait == 0)),
+                ]
+                m.d.sync += [self._since.eq(0), self._done.eq(self._done + 1)]
             with m.If(dispatches):
                 m.d.sync += self._last.eq(word)
             with m.If(finished):
@@ -226,11 +247,20 @@ class QueueLaws(Elaboratable):
         when(phase == _READING, ~inside["read_valid"], "no word is read yet")
         when((phase == _READING) | (phase == _FETCHING), ~inside["fetched_valid"], "nothing is fetched yet")
         when(executing, inside["head"] == now, "head")
-        for name in _CONTROL:
-            flag = executing & legal & reader.is_(name)
-            m.d.comb += Assert(inside[f"head_{name}"] == flag, f"the head is {name}")
+        unit = named(m, "now_unit", executing & legal & ~control)
+        again = named(m, "now_again", Mux(reader.has_tail, reader.tail("again"), 0))
+        wait = named(m, "now_wait", Mux(reader.has_tail, reader.tail("wait"), 0))
+        repeating = named(m, "now_repeating", unit & ~self._first & (self._done < again))
+        waiting = named(m, "now_waiting", unit & ~self._first & (self._done == again))
+        when(unit & self._first, inside["head_more"] == ((again != 0) | (wait != 0)), "something follows")
+        when(repeating, inside["head_more"] == (wait != 0), "a wait follows")
+        when(executing & legal & ~(unit & self._first) & ~repeating, ~inside["head_more"], "nothing follows")
+        when(~executing, ~inside["head_more"], "nothing follows nothing")
+        when(unit & self._first, self._done == 0, "nothing is done yet")
+        when(unit & ~self._first, self._known, "it is known")
+        when(unit, self._done <= again, "dispatches end")
         m.d.comb += [
-            Assert(inside["head_unit"] == (executing & legal & ~control), "the head is for the unit"),
+            Assert(inside["head_unit"] == (unit & self._first), "the head is for the unit"),
             Assert(inside["head_illegal"] == (executing & ~legal), "the head is illegal"),
             Assert(inside["seen"] == self._known, "there is an instruction to repeat"),
             Assert(~self._known | (self._icu.issue.word == self._last), "it is the one to repeat"),
@@ -241,18 +271,26 @@ class QueueLaws(Elaboratable):
                 there = latest.field(spec.mnemonic, spec.stride) < self._config.row_groups
                 when(self._known & latest.is_(spec.mnemonic), there, f"there is the row group of {spec.mnemonic}")
         when(executing, inside["fresh_q1"] == self._first, "the head is new")
-        waits = executing & legal
-        nops, repeats = waits & reader.is_("nop"), waits & reader.is_("repeat")
-        when(nops, inside["count"] == (self._since + 1)[:16], "cycles of the NOP")
+        ends = {
+            "nop": (executing & legal & reader.is_("nop")) | waiting,
+            "repeat": (executing & legal & reader.is_("repeat")) | repeating,
+        }
+        for name in _CONTROL:
+            flag = ends.get(name, executing & legal & reader.is_(name))
+            m.d.comb += Assert(inside[f"head_{name}"] == flag, f"the head is {name}")
+        nops, repeats = ends["nop"], ends["repeat"]
+        cycles = named(m, "now_cycles", Mux(unit, wait, reader.field("nop", "n")))
+        times = named(m, "now_times", Mux(unit, again, reader.field("repeat", "n")))
+        gap = named(m, "now_gap", Mux(unit, reader.tail("gap"), reader.field("repeat", "gap")))
+        when(nops, inside["count"] == (cycles - self._since)[:16], "cycles of the NOP")
+        when(nops, self._since < cycles, "a NOP ends")
         when(repeats, inside["since"] == self._since + 1, "cycles of the gap")
-        when(repeats, inside["due"] == (inside["since"] == reader.field("repeat", "gap")), "the gap ends")
-        times = Mux(reader.is_("nop"), reader.field("nop", "n"), reader.field("repeat", "n"))
-        when(nops | repeats, inside["last"] == (inside["count"] == times), "the last time")
-        when(repeats, inside["count"] == self._done + 1, "repetitions")
+        when(repeats, inside["due"] == (inside["since"] == gap), "the gap ends")
+        when(nops | repeats, inside["last"] == (inside["count"] == 1), "the last time")
+        when(repeats, inside["count"] == (times - self._done)[:16], "repetitions")
         when((phase != _HALTED) & ~repeats, inside["since"] == 1, "no gap yet")
-        when((phase != _HALTED) & ~(nops | repeats), inside["count"] == 1, "nothing to count yet")
-        when(repeats, self._since < reader.field("repeat", "gap"), "a gap ends")
-        when(repeats, self._done < reader.field("repeat", "n"), "repetitions end")
+        when(repeats, self._since < gap, "a gap ends")
+        when(repeats, self._done < times, "repetitions end")
 
     def _decoder(self, word: Value) -> Decoder:
         return Decoder(self._config, self._queue, word)
