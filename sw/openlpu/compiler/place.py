@@ -35,6 +35,7 @@ from openlpu.compiler.kernels import (
     Buffer,
     Content,
     Factor,
+    Kernel,
     KernelGraph,
     LaneConstants,
     MatMulKernel,
@@ -142,11 +143,7 @@ class Placement:
         for kernel in graph.kernels:
             for step in kernel.chain:
                 if isinstance(step.y, LaneConstants) and (step.y.name, 0) not in self.constants:
-                    # Constants are read with every row of the last input column, or of the column that they meet:
-                    # better not from its slice.
-                    source = self.buffers[kernel.sources[-1].name]
-                    product = isinstance(kernel, MatMulKernel)
-                    self._place_constants(step.y, avoid=source[-1:] if product else source)
+                    self._place_constants(step.y, kernel)
 
     def _reserve_constants(self) -> None:
         """Keep room for the constants of chains, which come last."""
@@ -359,16 +356,18 @@ class Placement:
                 return (min(others, key=lambda other: self._rank(buffer, column, other, other, buffer.rows, zone)),)
             return ()
 
-        columns = []
-        for column in range(count):
+        columns: dict[int, Column] = {}
+        # What comes last should not have far to go, so it chooses first; unless it has to go all the way to the MXM.
+        for column in range(count) if mirrored else reversed(range(count)):
             places = min(
                 ((home, *copies(home, column)) for home in homes),
                 key=lambda places: self._rank(
                     buffer, column, places[0], tuple(itertools.chain(*places)), buffer.rows, zone
                 ),
             )
-            columns.append(Column(places[0], self._settle(buffer, tuple(itertools.chain(*places)), what), places[1:]))
-        self.buffers[buffer.name] = tuple(columns)
+            base = self._settle(buffer, tuple(itertools.chain(*places)), what)
+            columns[column] = Column(places[0], base, places[1:])
+        self.buffers[buffer.name] = tuple(columns[column] for column in range(count))
 
     def _settle(self, buffer: Buffer, slices: Sequence[int], what: str) -> int:
         """Words for a column of a buffer: fresh ones, or else some that nobody needs any more."""
@@ -458,8 +457,20 @@ class Placement:
                     for row in range(len(content)):
                         self.image[mem_slice, column.base + row] = planes[row, :, plane].copy()
 
-    def _place_constants(self, constants: LaneConstants, avoid: Sequence[Column]) -> None:
-        """Constants for the columns of a kernel; each should not come from where a column of `avoid` does, in turn."""
+    def _read_along(self, kernel: Kernel, column: int) -> set[int]:
+        """The slices that are read with every row of an output column: rows of the last input column of a product, and
+        what its chain meets."""
+        columns: list[Column] = []
+        for number, view in enumerate(views_of(kernel)):
+            placed = self.buffers[view.name]
+            if isinstance(kernel, MatMulKernel) and number < len(kernel.sources):
+                columns = [placed[-1]]
+            else:
+                columns.append(placed[column if view.column is None else view.column])
+        return {*itertools.chain(*(slices for column in columns for slices in column.places))}
+
+    def _place_constants(self, constants: LaneConstants, kernel: Kernel) -> None:
+        """Constants for the columns of a kernel."""
         lanes = self.config.lanes
         count = -(-len(constants.values) // lanes)
         padded = np.zeros(count * lanes, np.int32)
@@ -471,7 +482,7 @@ class Placement:
         zones = [_Zone.NEAR, _Zone.FAR, _Zone.FEEDER]
         before: list[tuple[int, ...]] = []
         for i, row in enumerate(padded.reshape(count, lanes)):
-            crowded = {*itertools.chain(*avoid[i % len(avoid)].places)}
+            crowded = self._read_along(kernel, i)
             at_once = before[max(i - len(self.planes) + 1, 0) :]
             slices = min(
                 groups,
