@@ -524,13 +524,15 @@ class Placement:
     def _ways_of(self, kernel: MatMulKernel, inners: int) -> int:
         """To how many planes to deal out each column of the last round, so that none is idle."""
         columns, planes, config = self.outputs(kernel), len(self.planes), self.config
-        ways = planes // (columns % planes or planes)
         rows = kernel.target.count(self._graph.buffer(kernel.output))
         cycles = inners * max(rows, config.lanes // config.weight_streams)
         shared = any(isinstance(term.weights, Factor) for term in kernel.terms)
         # A product with fewer columns than planes leaves the others to the next one.
-        pays = columns > planes and not shared and inners >= ways and cycles >= _WORTH_JOINING * ways
-        return ways if pays and map_chain((*joining(ways), *kernel.chain), config) is not None else 1
+        if columns < planes or shared:
+            return 1
+        most = min(planes // (columns % planes or planes), inners, cycles // _WORTH_JOINING)
+        chains = ((ways, (*joining(ways), *kernel.chain)) for ways in range(most, 1, -1))
+        return next((ways for ways, chain in chains if map_chain(chain, config) is not None), 1)
 
     def _place_weights(self, number: int, kernel: MatMulKernel) -> None:
         lanes, what = self.config.lanes, f"the weights of '{kernel.output}'"
