@@ -39,7 +39,8 @@ def chain_ends(graph: KernelGraph, config: ChipConfig) -> list[int]:
 
 
 def tile_cycles(graph: KernelGraph, kernel: MatMulKernel, config: ChipConfig) -> int:
-    """Cycles for which the weights of a kernel keep the weight streams of one plane busy; equal tiles come once."""
+    """Cycles for which the weights of a kernel keep the weight streams of one plane busy, if it has all of them; equal
+    tiles come once."""
     lanes = config.lanes
     outputs = -(-kernel.target.cols(graph.buffer(kernel.output)) // lanes)
     tiles: set[object] = set()
@@ -95,9 +96,11 @@ class _Chain:
         pace = max((self.timing.turns(BY_MNEMONIC[step.mnemonic]) for step in kernel.chain), default=1)
         first, last = max(t.first for t in known), max(t.last for t in known)
         if isinstance(kernel, MatMulKernel):
-            # Of the tiles one may be in the array and one in the shadow buffer before there is anything to multiply.
+            # Of the tiles one may be in the array and one in the shadow buffer of each plane before there is anything
+            # to multiply.
             ahead = 2 * self.config.lanes // self.config.weight_streams
-            streaming = max(tile_cycles(self.graph, kernel, self.config) - ahead, 0)
+            planes = self.config.mxm_planes * self.config.hemispheres
+            streaming = max(-(-tile_cycles(self.graph, kernel, self.config) // planes) - ahead, 0)
             ends = max(last, first + streaming) + latency
             starts = first + latency
         else:
