@@ -152,6 +152,14 @@ def test_bench_of_an_lstm() -> None:
     assert answer["macs"] == 3 * 20 * 40
 
 
+def test_bench_of_a_feed_forward_part() -> None:
+    answer = lpu_json("bench", "ffn", "--m", 3, "--hidden", 40, "--ffn", 70, "--config", "lab32")
+    assert answer["program"] == "ffn_3x40x70"
+    assert answer["mismatches"] == 0
+    assert answer["cycles"] == answer["predicted_cycles"] >= answer["lower_bound"]
+    assert answer["macs"] == 3 * 3 * 40 * 70
+
+
 def test_boards_are_run_on_and_asked(program: Path, product: Program, tmp_path: Path) -> None:
     source, sink = tmp_path / "in.npz", tmp_path / "out.npz"
     np.savez(source, x=np.ones((3, 8), np.int8))
@@ -493,6 +501,7 @@ def test_usage_errors_are_one_line_too() -> None:
     refused(lpu("bench", "gemm", "--m", "0"), "--m")
     refused(lpu("bench", "lstm", "--hidden", 10**6, "--config", "nano"), "SRAM")
     refused(lpu("bench", "lstm", "--config", "ulx3s"), "exp", "recip", "class")
+    refused(lpu("bench", "ffn", "--hidden", 10**6, "--config", "lab32"), "SRAM")
     refused(lpu("bench", "gemm", "--backend", "abacus"), "abacus", "golden")
 
 

@@ -216,7 +216,7 @@ BROKEN: dict[str, tuple[list[Tensor], Op, Tensor]] = {
     "looks int8 up for float32": ([INDEX], Lookup("y", "i", np.ones((3, 4), np.int8)), tensor("y", (2, 4))),
     "computes with an index": ([INDEX], Pointwise("y", "i", 0, (), None), tensor("y", (2, 1))),
     "and its output differ in shape": ([A], ConstantTensor("y", np.ones(3, np.float32)), A),
-    "is both requantised and a float": (
+    "(Product 'y'): has 1 multipliers": (
         [CODES, KEYS],
         replace(PRODUCT, requant=Requantise((number(1),), 0), steps=(FloatStep("exp"),)),
         tensor("y", (2, 3, 5), "int8"),

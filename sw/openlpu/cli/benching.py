@@ -23,7 +23,7 @@ from openlpu.cli.terminal import json_option, print_json, working
 from openlpu.compiler.graph import Graph, Port
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.reference import evaluate
-from openlpu.compiler.workloads import gemm, lstm_step
+from openlpu.compiler.workloads import feed_forward, gemm, lstm_step
 from openlpu.runtime.driver import RunResult
 
 _SIZE = click.IntRange(min=1)
@@ -77,6 +77,20 @@ def lstm_command(hidden: int, batch: int, config: str, seed: int, backend: str, 
     chip = find_config(config)
     _require_room(chip, f"an LSTM of {hidden}", 8 * hidden * hidden + 31 * batch * hidden)
     _bench(lstm_step(hidden, batch, seed), chip, seed, backend, as_json)
+
+
+@bench.command("ffn")
+@click.option("--m", type=_SIZE, default=1, show_default=True, help="Rows of the input.")
+@click.option("--hidden", type=_SIZE, default=64, show_default=True, help="Columns of input and output.")
+@click.option("--ffn", type=_SIZE, default=160, show_default=True, help="Columns between them.")
+@_options
+def ffn_command(m: int, hidden: int, ffn: int, config: str, seed: int, backend: str, as_json: bool) -> None:
+    """The feed-forward part of a Llama (SwiGLU): int8 products, a scale for each output, the rest in fp32."""
+    chip = find_config(config)
+    _require_room(
+        chip, f"a feed-forward part of {m} x {hidden} x {ffn}", 3 * hidden * ffn + m * (5 * hidden + 13 * ffn)
+    )
+    _bench(feed_forward(m, hidden, ffn, seed), chip, seed, backend, as_json)
 
 
 def _bench(graph: Graph, chip: ChipConfig, seed: int, backend: str, as_json: bool) -> None:

@@ -170,9 +170,8 @@ def _operations(op: Op) -> list[OpClass]:
 
 
 def _finish(op: MatMul | Product) -> list[OpClass]:
-    if op.requant is not None:
-        return _requantise(op.requant)
-    return [OpClass.I2F, *_steps(op.steps)] if op.steps else []
+    tail = [] if op.requant is None else _requantise(op.requant)
+    return [OpClass.I2F, *_steps(op.steps), *tail[1:]] if op.steps else tail
 
 
 def _steps(steps: Sequence[FloatStep]) -> list[OpClass]:

@@ -37,7 +37,8 @@ rounding, with the bounds `lo - zero_point` and `hi - zero_point` (exact in fp32
 A chain of `FloatStep`s turns a float32 `v` into another, each step one operation of `openlpu.arch.numerics` on the
 patterns of v and, where it takes two, of its operand.
 
-    MatMul      with a float32 output: v = fl(acc), then `steps`.
+    MatMul      with `steps`: v = fl(acc), then `steps`; then, where the output is int8, rounding, zero point and clamp
+                of `requant`, which has no multipliers and no offset.
     Product     acc = sum_k (lhs[k] - lhs_zero_point) * (rhs[k, n] - rhs_zero_point) of two activations, for every
                 matrix of the leading dimensions; then as MatMul, without a bias.
     Pointwise   v = input, or fl(input - input_zero_point) of an int8 or int32 one; then `steps`; then rounding, zero
@@ -143,7 +144,8 @@ class FloatStep:
 class MatMul:
     """`output = finish(input @ sum(weights) + bias)`; `bias` is int32 (lanes,) or None.
 
-    The output is int8, by `requant`; or int32, the sums themselves; or float32, by `steps`.
+    The output is int8, by `requant`, behind `steps` if there are any; or int32, the sums themselves; or float32, by
+    `steps`.
     """
 
     output: str

@@ -173,8 +173,8 @@ class _Verifier:
         self._finish_sums(op, out)
 
     def _finish_sums(self, op: MatMul | Product, out: Tensor) -> None:
-        self.check(op.requant is None or not op.steps, "is both requantised and a float")
-        self._finish(op.requant, out, {1}, "int8" if op.requant else "float32" if op.steps else "int32")
+        dtype: StoredType = "int8" if op.requant else "float32" if op.steps else "int32"
+        self._finish(op.requant, out, {0} if op.steps else {1}, dtype)
         self._steps(op.steps, out)
 
     def _finish(self, requant: Requantise | None, out: Tensor, factors: set[int], dtype: StoredType) -> None:

@@ -7,6 +7,7 @@ Nothing here knows what else the chip does; `openlpu.compiler.schedule` finds th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from openlpu.arch.config import ChipConfig
@@ -15,7 +16,7 @@ from openlpu.arch.isa import BY_MNEMONIC, IMMEDIATE, Format, Instruction, Operan
 from openlpu.arch.program import Column
 from openlpu.arch.timing import Latency, timing
 from openlpu.compiler.chain import Placed
-from openlpu.compiler.kernels import BufferOperand, Immediate, Kernel, LaneConstants, Step
+from openlpu.compiler.kernels import BufferOperand, Immediate, Kernel, LaneConstants, OtherSums
 from openlpu.compiler.place import Placement
 from openlpu.compiler.timeline import Flight
 
@@ -97,16 +98,23 @@ class Router:
         x: Operand,
         sample: int,
         landing: Landing,
+        others: Mapping[int, Stream] | None = None,
     ) -> None:
         """Run `chain` from the cycle in which its first ALU samples `x`, for output column `column`.
 
-        Departures compute `rows` of those that the kernel computes.
+        Departures compute `rows` of those that the kernel computes. `others` are the streams that bring sums of other
+        planes, in the cycles that `sampled` says.
         """
+        ys = {number: Operand(Format.WORD, stream) for number, stream in (others or {}).items()}
         leaves = sample
         for i, place in enumerate(chain):
             queue = self.alus[place.alu]
             latency = self.latency(queue, place.step.mnemonic)
-            values: dict[str, Value] = {"x": x, **self.second_operand(journey, place.step, column, rows, sample)}
+            values: dict[str, Value] = {"x": x}
+            if isinstance(place.step.y, OtherSums):
+                values["y"] = ys[place.step.y.number]
+            else:
+                values |= self.second_operand(journey, place.step.y, column, rows, sample)
             if i == len(chain) - 1:
                 values["d"] = self.destination(landing.column)
             dispatch = sample - after(latency.skew)
@@ -118,16 +126,29 @@ class Router:
             x = Operand(Format.ALU, place.alu)
         journey.results[column] = self.write(journey, landing, self.alus[chain[-1].alu], leaves)
 
-    def second_operand(self, journey: Journey, step: Step, column: int, rows: Rows, sample: int) -> dict[str, Value]:
+    def sampled(self, chain: tuple[Placed, ...]) -> list[int]:
+        """When each ALU of a chain samples, counted from the first."""
+        latencies = [self.latency(self.alus[place.alu], place.step.mnemonic) for place in chain]
+        depths = [after(latency.state) - after(latency.skew) for latency in latencies]
+        return [sum(depths[:i]) for i in range(len(chain))]
+
+    def second_operand(
+        self,
+        journey: Journey,
+        y: Immediate | LaneConstants | BufferOperand | None,
+        column: int,
+        rows: Rows,
+        sample: int,
+    ) -> dict[str, Value]:
         """The fields that bring in a step's operand `y`, read from SRAM in time where it lives there."""
-        match step.y:
+        match y:
             case None:
                 return {}
             case Immediate(bits):
                 return {"y": IMMEDIATE, "imm": bits & 0xFFFFFFFF}
             case LaneConstants(name):
                 source = self.placement.constants[name, column]
-                stream, _ = self.bring(journey.flight, source, Rows(0, 0), WEST, self.geometry.vxm_hop, sample)
+                stream, _ = self.to_vxm(journey.flight, source, Rows(0, 0), sample)
                 return {"y": Operand(Format.WORD, stream)}
             case BufferOperand() as view:
                 return {"y": self.buffer_operand(journey, view, column, rows, sample)}
@@ -147,7 +168,7 @@ class Router:
             elsewhere = Column(source.places[-1], source.base)
             stream, read_at = self.turn(journey.flight, elsewhere, read, view.rotate, sample)
         else:
-            stream, read_at = self.bring(journey.flight, source, read, WEST, self.geometry.vxm_hop, sample)
+            stream, read_at = self.to_vxm(journey.flight, source, read, sample)
         journey.awaits.append((awaited, place, read, read_at))
         return Operand(Format.WORD if len(source.slices) > 1 else Format.BYTE, stream)
 
@@ -172,14 +193,27 @@ class Router:
             return Operand(Format.WORD_BOTH if len(target.slices) > 1 else Format.BYTE_BOTH, stream)
         return Operand(Format.WORD if len(target.slices) > 1 else Format.BYTE, stream)
 
+    def to_vxm(self, flight: Flight, source: Column, rows: Rows, sample: int) -> tuple[Stream, int]:
+        """As `bring`, to the VXM in cycle `sample`, from either side of it."""
+        hop = self.geometry.vxm_hop
+        direction = EAST if self.mem_read[source.slices[0]].hop < hop else WEST
+        streams = [Stream(direction, index) for index in self.placement.inward(source)]
+        return self.fetch(flight, source, rows, streams, hop, sample)
+
     def bring(
         self, flight: Flight, source: Column, rows: Rows, direction: Direction, hop: int, arrival: int
     ) -> tuple[Stream, int]:
-        """Read rows of a column onto its streams, the first to be at `hop` in cycle `arrival`.
+        """Read rows of a column onto its own streams, the first to be at `hop` in cycle `arrival`.
 
         Returns the (first) stream, and the time by which the row must be in SRAM.
         """
         streams = [Stream(direction, index) for index in self.placement.streams(source)]
+        return self.fetch(flight, source, rows, streams, hop, arrival)
+
+    def fetch(
+        self, flight: Flight, source: Column, rows: Rows, streams: list[Stream], hop: int, arrival: int
+    ) -> tuple[Stream, int]:
+        """As `bring`, onto any streams, one for each slice."""
         times = [
             self.read(flight, mem_slice, source.base + rows.first, stream, hop, arrival, rows.step)
             for mem_slice, stream in zip(source.slices, streams, strict=True)

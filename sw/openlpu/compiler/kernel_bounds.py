@@ -50,7 +50,8 @@ def chain_ends(graph: KernelGraph, config: ChipConfig) -> list[int]:
 
 
 def tile_cycles(graph: KernelGraph, kernel: MatMulKernel, config: ChipConfig) -> int:
-    """Cycles for which the weights of a kernel keep the weight streams of one plane busy; equal tiles come once."""
+    """Cycles for which the weights of a kernel keep the weight streams of one plane busy, if it has all of them; equal
+    tiles come once."""
     lanes = config.lanes
     outputs = -(-kernel.target.cols(graph.buffer(kernel.output)) // lanes)
     tiles: set[object] = set()
@@ -228,7 +229,8 @@ class _Chain:
         """The sums of a product whose first row is there early enough for results at `begins`, as its tiles come."""
         planes = self.config.mxm_planes * self.config.hemispheres
         cycles = tile_cycles(self.graph, kernel, self.config) // planes
-        # Of the tiles one may be in the array and one in the shadow buffer before there is anything to multiply.
+        # Of the tiles one may be in the array and one in the shadow buffer of each plane before there is anything to
+        # multiply.
         ahead = 2 * self.config.lanes // self.config.weight_streams
         pace = cycles // vectors
         return _Row(begins + max(cycles - ahead, 0) - pace * (vectors - 1), pace)

@@ -94,7 +94,15 @@ class BufferOperand:
     are counted as the weight streams are that they feed; all of them together have every row once."""
 
 
-Operand = Immediate | LaneConstants | BufferOperand
+@dataclass(frozen=True)
+class OtherSums:
+    """Sums for the same elements, over tiles that were dealt out to another plane: the one with this number. No kernel
+    says so; where planes share a column of a product, its chain begins with additions of them."""
+
+    number: int
+
+
+Operand = Immediate | LaneConstants | BufferOperand | OtherSums
 
 
 @dataclass(frozen=True)
@@ -276,6 +284,11 @@ def padded(matrix: npt.NDArray[np.int8], lanes: int) -> npt.NDArray[np.int8]:
     return whole
 
 
+def joining(planes: int) -> tuple[Step, ...]:
+    """What the chain of a column begins with whose tiles are dealt out to so many planes."""
+    return tuple(Step("iadd", OtherSums(number)) for number in range(planes - 1))
+
+
 def views_of(kernel: Kernel) -> tuple[BufferOperand, ...]:
     """The rows of buffers that a kernel reads, those of indices and factors aside."""
     return (*kernel.sources, *(step.y for step in kernel.chain if isinstance(step.y, BufferOperand)))
@@ -373,6 +386,8 @@ def _step_text(step: Step) -> str:
             return f"{step.mnemonic} {name}#{crc32(values.tobytes()):08x}"
         case BufferOperand() as view:
             return f"{step.mnemonic} {_view_text(view)}"
+        case OtherSums(number):
+            return f"{step.mnemonic} sums of plane {number}"
 
 
 def _view_text(view: BufferOperand) -> str:

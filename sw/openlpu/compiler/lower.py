@@ -269,10 +269,11 @@ class _Lowering:
 
     def finish(self, op: MatMul | Product, addend: Operand) -> list[Step]:
         """From int32 sums, of which `addend` is still missing, to the output."""
+        if op.steps:
+            tail = [] if op.requant is None else requantise_steps(op.output, op.requant)[1:]
+            return [Step("i2f", addend), *self.float_steps(op.output, op.steps), *tail]
         if op.requant is not None:
             return requantise_steps(op.output, op.requant, addend)
-        if op.steps:
-            return [Step("i2f", addend), *self.float_steps(op.output, op.steps)]
         return [] if addend == NOTHING_MORE else [Step("iadd", addend)]
 
     def products(self, output: str, passes: Sequence[tuple[tuple[Term, ...], Target]], steps: list[Step]) -> None:

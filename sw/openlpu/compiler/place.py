@@ -7,9 +7,11 @@ slices on one group of streams (see `docs/decisions/0006-canonical-placement.md`
 reused, the emptiest slice first.
 
 A plane multiplies what the slices of its own hemisphere send outwards. So on a chip of two hemispheres the activations
-that are multiplied lie in both, at the same places; everything else that is not weights lies in the east. Where slices
-are left that feed no weight stream, those nearest to the VXM are for what it writes, and the outermost for what only
-the MXM reads, so that neither travels further than it must.
+that are multiplied lie in both, at the same places. What only the VXM reads and writes, constants of chains among it,
+lies in either: so the columns that several planes finish at once come from different slices, and go to different ones.
+Everything else that is not weights lies in the east. Where slices are left that feed no weight stream, those nearest to
+the VXM are for what it writes, and the outermost for what only the MXM reads, so that neither travels further than it
+must.
 """
 
 from __future__ import annotations
@@ -27,9 +29,24 @@ import numpy.typing as npt
 from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
+from openlpu.compiler.chain import map_chain
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.kernels import Buffer, Content, Factor, KernelGraph, LaneConstants, MatMulKernel, padded, views_of
+from openlpu.compiler.kernels import (
+    Buffer,
+    Content,
+    Factor,
+    Kernel,
+    KernelGraph,
+    LaneConstants,
+    MatMulKernel,
+    joining,
+    padded,
+    views_of,
+)
 from openlpu.compiler.words import Words
+
+_WORTH_JOINING = 16
+"""Cycles for which a plane should have tiles of a column, for the addition of its sums to pay."""
 
 
 class _Zone(enum.Enum):
@@ -97,6 +114,8 @@ class Placement:
         tiles that are not zero in all of them."""
         self.weights: dict[tuple[int, int, Inner], int] = {}
         """By place of the kernel, output column and inner tile: the first address in all feeders of the plane."""
+        self.ways: dict[int, int] = {}
+        """Of each product: to how many planes the inner tiles of a column are dealt out, in its last round."""
         self._first_turn: dict[int, int] = {}
         self._next_turn = 0
         self._stored: dict[tuple[int, bytes], int] = {}
@@ -114,6 +133,7 @@ class Placement:
             read = {view.name for view in views_of(kernel)}
             for name in read:
                 self._company[name] |= read - {name}
+        self._turned = {view.name for kernel in graph.kernels for view in views_of(kernel) if view.rotate}
         self._computed = {kernel.output for kernel in graph.kernels}
         self._products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
         self._reserve_constants()
@@ -123,8 +143,7 @@ class Placement:
         for kernel in graph.kernels:
             for step in kernel.chain:
                 if isinstance(step.y, LaneConstants) and (step.y.name, 0) not in self.constants:
-                    # Constants are read with every row of the last input column: better not from its slice.
-                    self._place_constants(step.y, avoid=self.buffers[kernel.sources[-1].name][-1])
+                    self._place_constants(step.y, kernel)
 
     def _reserve_constants(self) -> None:
         """Keep room for the constants of chains, which come last."""
@@ -205,6 +224,19 @@ class Placement:
         stream = (place * spread + place // self.config.slices_per_hop) % count
         return range(stream, stream + 1)
 
+    def inward(self, column: Column) -> range:
+        """The indices of the streams that bring a column to the VXM.
+
+        Operands from one hemisphere end in the registers that results on their way to the other one begin at. So where
+        all slices reach all streams, 32-bit operands ride on groups of their own: odd ones, as bytes for the slices
+        next to the VXM ride in even ones; and not in the first two, as 32 bits for those slices ride there.
+        """
+        own, groups = self.streams(column), self.config.streams // GROUP
+        if len(own) == 1 or self.config.mem_reach is not Reach.FULL or self.config.hemispheres == 1:
+            return own
+        first = (2 * own.start // GROUP + 3) % groups * GROUP
+        return range(first, first + GROUP)
+
     def __str__(self) -> str:
         fullest = self.words.fullest(range(self.config.hemispheres * self.config.mem_slices))
         lines = [f"placement, {fullest} of {self.config.mem_words} words in the fullest slice"]
@@ -217,7 +249,8 @@ class Placement:
             f"  {name} column {i}: slices {list(c.slices)} at {c.base}" for (name, i), c in self.constants.items()
         ]
         lines += [
-            f"  kernel {number}, column {column}, tile {tuple(inner)}: plane {self.turn(number, column)} from {base}"
+            f"  kernel {number}, column {column}, tile {tuple(inner)}: "
+            f"plane {self._plane_of(number, column, inner)} from {base}"
             for (number, column, inner), base in self.weights.items()
         ]
         return "\n".join(lines) + "\n"
@@ -230,8 +263,7 @@ class Placement:
                 index = (config.hemispheres - 1 - hemisphere) * config.mxm_planes + number
                 feeders = self._feeders(geometry(config).weight_stream_base(index), taken)
                 taken += feeders
-                moved = tuple(mem_slice - hemisphere * config.mem_slices for mem_slice in feeders)
-                planes.append(Plane(index, hemisphere, moved))
+                planes.append(Plane(index, hemisphere, self._mirrored(feeders) if hemisphere else feeders))
         return tuple(planes)
 
     def _feeders(self, base: int, taken: Sequence[int]) -> tuple[int, ...]:
@@ -239,8 +271,8 @@ class Placement:
         config = self.config
         chosen: list[int] = []
         spare = config.mem_slices - config.mxm_planes * config.weight_streams
-        # A third of what is not needed stays free next to the VXM.
-        nearest = self._slices.start + max(spare, 0) // 3
+        # Two thirds of what is not needed stay free next to the VXM, a third next to the MXM.
+        nearest = self._slices.start + max(spare, 0) * 2 // 3
         for stream in range(base, base + config.weight_streams):
             reaching = [s for s in self._slices if stream in config.reach(s - self._slices.start)]
             anyone = [s for s in reaching if s >= nearest] if config.mem_reach is Reach.FULL else reaching
@@ -259,21 +291,31 @@ class Placement:
         for mem_slice in self._slices:
             near = mem_slice < min(feeders)
             zones[mem_slice] = _Zone.FEEDER if mem_slice in feeders else _Zone.NEAR if near else _Zone.FAR
+            zones[self._mirrored((mem_slice,))[0]] = zones[mem_slice]
         return zones
 
+    def _mirrored(self, slices: Sequence[int]) -> tuple[int, ...]:
+        """The slices at the same places in the other hemisphere, if there is one."""
+        return tuple(mem_slice - self._slices.start for mem_slice in slices)
+
     def _rank(
-        self, buffer: Buffer, home: Sequence[int], everywhere: Sequence[int], words: int, zone: _Zone
+        self, buffer: Buffer, column: int, home: Sequence[int], everywhere: Sequence[int], words: int, zone: _Zone
     ) -> tuple[bool, bool, int, bool, int]:
-        """What to choose a home by: room, no weights there, apart from what is read in the same cycles; then the wanted
-        zone; then the emptiest."""
+        """What to choose a home of a column by: room, no weights there, apart from what is read in the same cycles;
+        then the wanted zone; then the emptiest."""
         zones = {self._zones[number] for number in home}
         crowd = sum(
-            any({*home} & {*column.slices} for column in self.buffers.get(other, ()))
+            any({*home} & {*met.slices} for met in self._met(buffer, column, self.buffers.get(other, ())))
             for other in self._company[buffer.name]
         )
         room = self.words.fresh(everywhere, words) is not None
         fullest = self.words.fullest(everywhere)
         return not room, _Zone.FEEDER in zones, crowd, zones != {zone}, fullest
+
+    def _met(self, buffer: Buffer, column: int, others: Sequence[Column]) -> Sequence[Column]:
+        """Of the columns of another buffer those that a kernel may read along with this column."""
+        alike = len(others) == -(-buffer.cols // self.config.lanes)
+        return others[column : column + 1] if alike else others
 
     def _allocate(self, slices: Sequence[int], words: int, what: str, *, align: int = 1, last: bool = False) -> int:
         """Fresh words at one address, a multiple of `align`, in all of `slices`."""
@@ -305,28 +347,38 @@ class Placement:
             )
         return groups
 
+    def _both_sides(self, homes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Homes in the east, and those at the same places in the west, if there is one."""
+        return [*homes, *[self._mirrored(home) for home in homes] * (self.config.hemispheres - 1)]
+
     def _place_buffer(self, buffer: Buffer, zone: _Zone, mirrored: bool) -> None:
         count = -(-buffer.cols // self.config.lanes)
         what = f"'{buffer.name}' ({buffer.rows} x {buffer.cols})"
-        homes = self._groups(what) if buffer.wide else [(mem_slice,) for mem_slice in self._slices]
+        homes: Sequence[tuple[int, ...]] = self._groups(what) if buffer.wide else [(number,) for number in self._slices]
+        if not mirrored and buffer.name not in self._turned:
+            homes = self._both_sides(homes)
 
-        def copies(home: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        def copies(home: tuple[int, ...], column: int) -> tuple[tuple[int, ...], ...]:
             if mirrored:
-                return (tuple(number - self.config.mem_slices for number in home),)
+                return (self._mirrored(home),)
             others = [other for other in homes if other != home]
             if buffer.turned and others and self.config.mem_reach is Reach.FULL:
                 # All slices reach the streams that a result is on, so two groups can take it as it passes.
-                return (min(others, key=lambda other: self._rank(buffer, other, other, buffer.rows, zone)),)
+                return (min(others, key=lambda other: self._rank(buffer, column, other, other, buffer.rows, zone)),)
             return ()
 
-        columns = []
-        for _ in range(count):
+        columns: dict[int, Column] = {}
+        # What comes last should not have far to go, so it chooses first; unless it has to go all the way to the MXM.
+        for column in range(count) if mirrored else reversed(range(count)):
             places = min(
-                ((home, *copies(home)) for home in homes),
-                key=lambda places: self._rank(buffer, places[0], tuple(itertools.chain(*places)), buffer.rows, zone),
+                ((home, *copies(home, column)) for home in homes),
+                key=lambda places: self._rank(
+                    buffer, column, places[0], tuple(itertools.chain(*places)), buffer.rows, zone
+                ),
             )
-            columns.append(Column(places[0], self._settle(buffer, tuple(itertools.chain(*places)), what), places[1:]))
-        self.buffers[buffer.name] = tuple(columns)
+            base = self._settle(buffer, tuple(itertools.chain(*places)), what)
+            columns[column] = Column(places[0], base, places[1:])
+        self.buffers[buffer.name] = tuple(columns[column] for column in range(count))
 
     def _settle(self, buffer: Buffer, slices: Sequence[int], what: str) -> int:
         """Words for a column of a buffer: fresh ones, or else some that nobody needs any more."""
@@ -347,8 +399,8 @@ class Placement:
         window = 1 << self.windows[table.name]
         homes = self._groups(what) if table.wide else [(mem_slice,) for mem_slice in self._slices]
         columns = []
-        for _ in range(-(-table.cols // self.config.lanes)):
-            home = min(homes, key=lambda home: self._rank(table, home, home, 2 * window, _Zone.FAR))
+        for column in range(-(-table.cols // self.config.lanes)):
+            home = min(homes, key=lambda home: self._rank(table, column, home, home, 2 * window, _Zone.FAR))
             base = self._allocate(home, window, what, align=window)
             columns.append(Column(home, base))
             for mem_slice in home:
@@ -416,25 +468,46 @@ class Placement:
                     for row in range(len(content)):
                         self.image[mem_slice, column.base + row] = planes[row, :, plane].copy()
 
-    def _place_constants(self, constants: LaneConstants, avoid: Column) -> None:
+    def _read_along(self, kernel: Kernel, column: int) -> set[int]:
+        """The slices that are read with every row of an output column: rows of the last input column of a product, and
+        what its chain meets."""
+        columns: list[Column] = []
+        for number, view in enumerate(views_of(kernel)):
+            placed = self.buffers[view.name]
+            if isinstance(kernel, MatMulKernel) and number < len(kernel.sources):
+                columns = [placed[-1]]
+            else:
+                columns.append(placed[column if view.column is None else view.column])
+        return {*itertools.chain(*(slices for column in columns for slices in column.places))}
+
+    def _place_constants(self, constants: LaneConstants, kernel: Kernel) -> None:
+        """Constants for the columns of a kernel."""
         lanes = self.config.lanes
         count = -(-len(constants.values) // lanes)
         padded = np.zeros(count * lanes, np.int32)
         padded[: len(constants.values)] = constants.values
-        groups = self._groups(f"'{constants.name}'")
-        # The columns of several planes are finished at once, so their constants must come from different slices.
+        groups = self._both_sides(self._groups(f"'{constants.name}'"))
+        # The columns of several planes are finished at once, so their constants must come from different slices; and
+        # those that feed weight streams have no time, if weights take longer to load than to use.
         holders = Counter(column.slices for column in self.constants.values())
+        zones = [_Zone.NEAR, _Zone.FAR, _Zone.FEEDER]
+        before: list[tuple[int, ...]] = []
         for i, row in enumerate(padded.reshape(count, lanes)):
+            crowded = self._read_along(kernel, i)
+            at_once = before[max(i - len(self.planes) + 1, 0) :]
             slices = min(
                 groups,
                 key=lambda group: (
                     self.words.fresh(group, 1, last=True) is None,
-                    bool({*group} & {*avoid.slices}),
+                    not crowded.isdisjoint(group),
+                    group in at_once,
+                    max(zones.index(self._zones[number]) for number in group),
                     holders[group],
                     self.words.fullest(group),
                 ),
             )
             holders[slices] += 1
+            before.append(slices)
             column = Column(slices, self._allocate(slices, 1, f"'{constants.name}'", last=True))
             self.constants[constants.name, i] = column
             self._fill((column,), row[None])
@@ -443,9 +516,34 @@ class Placement:
         """How many columns of `lanes` lanes a product has."""
         return -(-kernel.target.cols(self._graph.buffer(kernel.output)) // self.config.lanes)
 
-    def turn(self, kernel: int, column: int) -> int:
-        """Whose turn it is: the position in `planes` of the one that computes an output column of a kernel."""
-        return (self._first_turn[kernel] + column) % len(self.planes)
+    def turn(self, kernel: int, column: int, share: int = 0) -> int:
+        """Whose turn it is: the position in `planes` of the one that computes an output column of a kernel, or a share
+        of it."""
+        planes = len(self.planes)
+        return (self._first_turn[kernel] + column + share * (planes // self.ways[kernel])) % planes
+
+    def shares(self, kernel: int, round_number: int) -> tuple[tuple[Inner, ...], ...]:
+        """The inner tiles of the output columns of a round: all of them for one plane, or dealt out to several."""
+        rounds = self.tiles[kernel]
+        inners, ways = rounds[round_number], self.ways[kernel] if round_number == len(rounds) - 1 else 1
+        return tuple(inners[share::ways] for share in range(ways))
+
+    def _plane_of(self, kernel: int, column: int, inner: Inner) -> int:
+        shares = enumerate(self.shares(kernel, column // len(self.planes)))
+        return next(self.turn(kernel, column, number) for number, share in shares if inner in share)
+
+    def _ways_of(self, kernel: MatMulKernel, inners: int) -> int:
+        """To how many planes to deal out each column of the last round, so that none is idle."""
+        columns, planes, config = self.outputs(kernel), len(self.planes), self.config
+        rows = kernel.target.count(self._graph.buffer(kernel.output))
+        cycles = inners * max(rows, config.lanes // config.weight_streams)
+        shared = any(isinstance(term.weights, Factor) for term in kernel.terms)
+        # A product with fewer columns than planes leaves the others to the next one.
+        if columns < planes or shared:
+            return 1
+        most = min(planes // (columns % planes or planes), inners, cycles // _WORTH_JOINING)
+        chains = ((ways, (*joining(ways), *kernel.chain)) for ways in range(most, 1, -1))
+        return next((ways for ways, chain in chains if map_chain(chain, config) is not None), 1)
 
     def _place_weights(self, number: int, kernel: MatMulKernel) -> None:
         lanes, what = self.config.lanes, f"the weights of '{kernel.output}'"
@@ -453,7 +551,6 @@ class Placement:
         # Planes take turns from kernel to kernel; but all that multiply by one factor take its tiles from one plane.
         shared = any(isinstance(term.weights, Factor) for term in kernel.terms)
         self._first_turn[number] = 0 if shared else self._next_turn
-        self._next_turn = self.turn(number, outputs)
         stacks: dict[Inner, npt.NDArray[np.int8] | None] = {}
         for i, term in enumerate(kernel.terms):
             inputs = -(-self._graph.buffer(term.rows.name).cols // lanes)
@@ -464,18 +561,21 @@ class Placement:
                     stacks[Inner(i, j, k)] = None if whole is None else whole[k * lanes : (k + 1) * lanes]
         rounds = []
         for first in range(0, outputs, len(self.planes)):
-            members = range(first, min(first + len(self.planes), outputs))
-            span = slice(first * lanes, members.stop * lanes)
+            span = slice(first * lanes, min(first + len(self.planes), outputs) * lanes)
             used = [inner for inner, stack in stacks.items() if stack is None or stack[:, span].any()]
             rounds.append(tuple(used or list(stacks)[:1]))
-            for column in members:
-                plane = self.planes[self.turn(number, column)]
-                for inner in rounds[-1]:
+        self.tiles[number] = tuple(rounds)
+        self.ways[number] = self._ways_of(kernel, len(rounds[-1]))
+        if self.ways[number] == 1:
+            self._next_turn = self.turn(number, outputs)
+        for column in range(outputs):
+            for share, inners in enumerate(self.shares(number, column // len(self.planes))):
+                plane = self.planes[self.turn(number, column, share)]
+                for inner in inners:
                     stack = stacks[inner]
                     if stack is not None:
                         tile = np.ascontiguousarray(stack[:, column * lanes : (column + 1) * lanes])
                         self.weights[number, column, inner] = self._store_tile(plane, tile, what)
-        self.tiles[number] = tuple(rounds)
 
     def _store_tile(self, plane: Plane, tile: npt.NDArray[np.int8], what: str) -> int:
         """The address of a constant tile in the feeders of a plane."""

@@ -219,13 +219,13 @@ def _product(op: Product, lhs: Int8Array, rhs: Int8Array) -> Int32Array:
 
 
 def _finish(sums: Int32Array, op: MatMul | Product, values: Mapping[str, Stored]) -> Stored:
-    if op.requant is not None:
-        return requantise(sums, op.requant)
+    if not op.steps:
+        return sums if op.requant is None else requantise(sums, op.requant)
     # The output may have another shape than the sums, of as many rows; tensors among the operands have the output's.
     lanes = sums.shape[-1]
     operands = {name: _float(values[name]).reshape(-1, values[name].shape[-1]) for name in step_operands(op.steps)}
     words = run_steps(numerics.int32_to_fp32(sums).reshape(-1, lanes), op.steps, operands)
-    return numerics.from_bits(words) if op.steps else sums
+    return numerics.from_bits(words) if op.requant is None else _to_int8(words, op.requant)
 
 
 def _pointwise_input(op: Pointwise, stored: Stored) -> numerics.Words:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,17 @@ from openlpu.compiler.chain import PASS, Placed, disjoint_chains
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.flows import Pace, flows
 from openlpu.compiler.journeys import Choice, Journey, Landing, Router, Rows, after
-from openlpu.compiler.kernels import BufferOperand, Factor, Kernel, KernelGraph, MatMulKernel, Step, VectorKernel
+from openlpu.compiler.kernels import (
+    BufferOperand,
+    Factor,
+    Kernel,
+    KernelGraph,
+    MatMulKernel,
+    OtherSums,
+    Step,
+    VectorKernel,
+    joining,
+)
 from openlpu.compiler.place import Placement, Plane, Stripe
 from openlpu.compiler.tiles import Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
@@ -240,7 +250,10 @@ class _Scheduler:
             for plane, _ in tiles:
                 plane.installed = installed
                 self.load_next(plane)
-            self.send(tiles, max(self.may_use(plane, "iw") for plane, _ in tiles))
+            alike = itertools.groupby(tiles, key=lambda member: member[1].inner)
+            # Shares of a column have rows of their own to meet until their sums meet.
+            for members in [tiles] if tiles[0][1].last else [list(members) for _, members in alike]:
+                self.send(members, max(self.may_use(plane, "iw") for plane, _ in members))
 
     # Rows that are replayed: every plane at its own pace
 
@@ -253,20 +266,27 @@ class _Scheduler:
         filled: set[int] = set()
         for step in self.tiles.steps(number, kernel):
             planes = [self.planes[plane] for plane, _ in step]
-            for (_, tile), plane in zip(step, planes, strict=True):
-                first = firsts[tile.inner.term] + tile.inner.input_column * rows
-                words = slice(first, first + rows)
-                if first not in filled:
-                    # All planes of a round take the words as they pass; later rounds have no others.
-                    filled.add(first)
-                    self.fill_buffers(planes, tile, first)
-                if plane.postponed:
-                    self.load(plane, plane.postponed)
-                journey = self.loading(plane, tile, self.tiles.groups - 1)
-                plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
-                self.load_next(plane)
-                self.send([(plane, tile)], max(self.may_use(plane, "lw_iw"), int(plane.buffered[words].max())), first)
-                plane.unused[words] = plane.last_rows + 1
+            placed = [
+                (plane, dataclasses.replace(tile, word=firsts[tile.inner.term] + tile.inner.input_column * rows))
+                for plane, (_, tile) in zip(planes, step, strict=True)
+            ]
+            for members in _columns(placed) if step[0][1].last else [[member] for member in placed]:
+                earliest = 0
+                for plane, tile in members:
+                    if tile.word not in filled:
+                        # All planes of a round take the words as they pass; later rounds have no others.
+                        filled.add(tile.word)
+                        self.fill_buffers(planes, tile, tile.word)
+                    if plane.postponed:
+                        self.load(plane, plane.postponed)
+                    journey = self.loading(plane, tile, self.tiles.groups - 1)
+                    plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
+                    self.load_next(plane)
+                    there = int(plane.buffered[tile.word : tile.word + rows].max())
+                    earliest = max(earliest, self.may_use(plane, "lw_iw"), there)
+                self.send(members, earliest)
+                for plane, tile in members:
+                    plane.unused[tile.word : tile.word + rows] = plane.last_rows + 1
 
     # Columns that are all alike: the whole product in one flow, and its text as short as can be
 
@@ -389,7 +409,7 @@ class _Scheduler:
 
     # Rows
 
-    def send(self, tiles: list[tuple[_PlaneState, Tile]], earliest: int, word: int = 0) -> None:
+    def send(self, tiles: list[tuple[_PlaneState, Tile]], earliest: int) -> None:
         """Send the rows of tiles to their planes at once; behind the last tile of an output column, run the chain."""
         tile = tiles[0][1]
         if tile.last:
@@ -398,12 +418,13 @@ class _Scheduler:
                 tile.rows,
                 len(self.planes),
                 earliest,
-                lambda chains: self.finishing(tiles, chains, word),
+                lambda chains: self.finishing(tiles, chains),
+                before=joining(len(tiles) // len(_columns(tiles))),
             )
         else:
             journey = Journey()
             for plane, member in tiles:
-                self.multiply(journey, plane, member, 0, word)
+                self.multiply(journey, plane, member, 0)
                 mnemonic = "acc_set" if member.first else "acc_add"
                 offset = self.acc_offset(plane, mnemonic)
                 journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0), step=1)
@@ -471,13 +492,15 @@ class _Scheduler:
         earliest: int,
         journeys: Callable[[list[tuple[Placed, ...]]], Iterable[Journey]],
         limit: int = _SLOWEST_ROW,
+        before: tuple[Step, ...] = (),
     ) -> Journey:
         """Of the journeys by up to `most` disjoint chains whose rows can follow one another, the one that ends first.
 
-        Two operands of a step that lie in one slice would meet at its port; a `pass` in front parts them.
+        The chains are the kernel's, with some steps before it. Two operands of a step that lie in one slice would meet
+        at its port; a `pass` in front parts them.
         """
         for delay in range(len(self.config.alus)):
-            steps = (*[PASS] * delay, *kernel.chain)
+            steps = (*[PASS] * delay, *before, *kernel.chain)
             if (steps, most) not in self.chains:
                 self.chains[steps, most] = disjoint_chains(steps, self.config, most)
             chains = self.chains[steps, most]
@@ -500,23 +523,33 @@ class _Scheduler:
             f"use a config with more streams or MEM slices"
         )
 
-    def finishing(
-        self, tiles: list[tuple[_PlaneState, Tile]], chains: list[tuple[Placed, ...]], word: int
-    ) -> Iterator[Journey]:
-        """One row of the last tiles: the finished sums go on to the VXM, each on a group, and through a chain each.
+    def finishing(self, tiles: list[tuple[_PlaneState, Tile]], chains: list[tuple[Placed, ...]]) -> Iterator[Journey]:
+        """One row of the last tiles: the finished sums go on to the VXM, each on a group, and through a chain for every
+        column. Sums of planes that share a column arrive as the chain adds them.
 
-        Where there are fewer chains than planes, planes take turns, a cycle apart.
+        Where there are fewer chains than columns, columns take turns, a cycle apart.
         """
-        count = self.config.streams // GROUP
-        first_chains = range(len(chains)) if len(tiles) == 1 else range(1)
+        count, columns = self.config.streams // GROUP, _columns(tiles)
+        first_chains = range(len(chains)) if len(columns) == 1 else range(1)
         for first_chain, spacing, first_group in itertools.product(first_chains, (1, 2), range(count)):
             journey = Journey()
-            for number, (plane, tile) in enumerate(tiles):
-                turn, chain = divmod(first_chain + number, len(chains))
-                group = GROUP * ((first_group + spacing * number) % count)
-                self.multiply(journey, plane, tile, turn, word)
-                out = Stream(plane.inward, group)
-                self.emit(journey, plane, tile, turn, out, chains[chain], 0, next_row=1, next_acc=1)
+            # Sums of different hemispheres come on different sides of the VXM.
+            beside = {plane.inward: itertools.count() for plane, _ in tiles}
+            for number, ((plane, tile), *others) in enumerate(columns):
+                turn, which = divmod(first_chain + number, len(chains))
+                chain, streams = chains[which], dict[int, Stream]()
+                outs = [
+                    Stream(member.inward, GROUP * ((first_group + spacing * next(beside[member.inward])) % count))
+                    for member, _ in columns[number]
+                ]
+                for place, later in zip(chain, self.router.sampled(chain), strict=True):
+                    if isinstance(place.step.y, OtherSums):
+                        other = place.step.y.number
+                        streams[other] = outs[1 + other]
+                        self.multiply(journey, *others[other], turn + later)
+                        self.leave(journey, *others[other], turn + later, outs[1 + other], 0, next_acc=1)
+                self.multiply(journey, plane, tile, turn)
+                self.emit(journey, plane, tile, turn, outs[0], chain, 0, next_row=1, next_acc=1, others=streams)
             yield journey
 
     def emit(
@@ -531,11 +564,27 @@ class _Scheduler:
         *,
         next_row: int,
         next_acc: int,
+        others: Mapping[int, Stream] | None = None,
     ) -> None:
         """A row that has met the last tile `offset` cycles after the start, from accumulator `acc` through the VXM.
 
-        The next departure brings the row `next_row` further, from the accumulator `next_acc` further.
+        The next departure brings the row `next_row` further, from the accumulator `next_acc` further. `others` bring
+        sums of other planes for the chain.
         """
+        arrival = self.leave(journey, plane, tile, offset, out, acc, next_acc=next_acc)
+        total = self.tiles.rows(tile.kernel)
+        landing = self.router.landing(tile.kernel, tile.output_column, total, tile.first_row)
+        landing = Landing(landing.column, Rows(landing.rows.first, landing.rows.step * next_row))
+        column, rows = tile.output_column, Rows(tile.first_row, next_row)
+        if tile.kernel.target.stacked:
+            column, rows = 0, Rows(tile.output_column * total + tile.first_row, next_row)
+        self.router.chain(journey, chain, column, rows, Operand(Format.WORD, out), arrival, landing, others)
+
+    def leave(
+        self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int, out: Stream, acc: int, *, next_acc: int
+    ) -> int:
+        """Send to the VXM the sums of a row that has met the last tile `offset` cycles after the start; return when
+        they are there."""
         mnemonic = "acc_set_out" if tile.first else "acc_add_out"
         offset += self.acc_offset(plane, mnemonic)
         journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=acc, d=out), step=next_acc)
@@ -543,13 +592,7 @@ class _Scheduler:
         arrival = leaves + self.geometry.hops_between(out, plane.accs.hop, self.geometry.vxm_hop)
         for stream in out.planes:
             journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
-        total = self.tiles.rows(tile.kernel)
-        landing = self.router.landing(tile.kernel, tile.output_column, total, tile.first_row)
-        landing = Landing(landing.column, Rows(landing.rows.first, landing.rows.step * next_row))
-        column, rows = tile.output_column, Rows(tile.first_row, next_row)
-        if tile.kernel.target.stacked:
-            column, rows = 0, Rows(tile.output_column * total + tile.first_row, next_row)
-        self.router.chain(journey, chain, column, rows, Operand(Format.WORD, out), arrival, landing)
+        return arrival
 
     def vector_row(
         self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, landing: Landing
@@ -563,10 +606,10 @@ class _Scheduler:
         self.router.chain(journey, chain, column, rows, x, 0, landing)
         return journey
 
-    def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int, word: int) -> None:
+    def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int) -> None:
         """Activations of a row to the array, `offset` cycles after the start of the journey."""
         if tile.replayed:
-            journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word), step=1)
+            journey.flight.dispatch(plane.acts, offset, instruction("abr", a=tile.word), step=1)
             return
         sampled = offset + after(self.router.latency(plane.acts, "abc").skew)
         stream = self.activations(journey, plane, tile, sampled)
@@ -656,3 +699,11 @@ class _Scheduler:
             ready = self.ready[kernel.output, column]
             which = rows.first + rows.step * np.arange(count)
             ready[which] = np.maximum(ready[which], start + finished + gap * np.arange(count))
+
+
+def _columns(tiles: list[tuple[_PlaneState, Tile]]) -> list[list[tuple[_PlaneState, Tile]]]:
+    """The tiles of each output column, in order of the planes that share it."""
+    columns: dict[int, list[tuple[_PlaneState, Tile]]] = {}
+    for plane, tile in tiles:
+        columns.setdefault(tile.output_column, []).append((plane, tile))
+    return list(columns.values())

@@ -31,6 +31,8 @@ class Tile:
     rows: int
     replayed: bool
     """The rows come from the activation buffer, not from streams."""
+    word: int = 0
+    """Of the activation buffer, the first that holds these rows."""
 
     @property
     def term(self) -> Term:
@@ -64,25 +66,30 @@ class Tiles:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
         rows, outputs, replayed = self.rows(kernel), self.placement.outputs(kernel), self.replays(kernel)
         for first_row in range(0, rows, self.config.acc_depth):
-            for round_number, inners in enumerate(self.placement.tiles[number]):
+            for round_number in range(len(self.placement.tiles[number])):
                 first_output = round_number * len(self.placement.planes)
                 members = range(first_output, min(first_output + len(self.placement.planes), outputs))
-                for position, inner in enumerate(inners):
+                shares = self.placement.shares(number, round_number)
+                # All shares end together.
+                late = [len(shares[0]) - len(share) for share in shares]
+                for position in range(len(shares[0])):
                     yield [
                         (
-                            self.placement.turn(number, output),
+                            self.placement.turn(number, output, which),
                             Tile(
                                 number,
                                 kernel,
-                                inner,
-                                first=position == 0,
-                                last=position == len(inners) - 1,
+                                share[position - late[which]],
+                                first=position == late[which],
+                                last=position == len(shares[0]) - 1,
                                 output_column=output,
                                 first_row=first_row,
                                 rows=min(self.config.acc_depth, rows - first_row),
                                 replayed=replayed,
                             ),
                         )
+                        for which, share in enumerate(shares)
+                        if position >= late[which]
                         for output in members
                     ]
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""Networks made to measure: matrix products of any shape, and a step of an LSTM."""
+"""Networks made to measure: matrix products of any shape, a step of an LSTM, the feed-forward part of a Llama."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from typing import Literal
 
 import numpy as np
 
-from openlpu.compiler.graph import FloatStep, Graph, MatMul, Op, Pointwise, Port, Requantise, Tensor
+from openlpu.compiler.graph import (
+    Float32Array,
+    FloatStep,
+    Graph,
+    Int8Array,
+    MatMul,
+    Op,
+    Pointwise,
+    Port,
+    Requantise,
+    Tensor,
+)
+
+PRODUCT_SCALE = 0.125
+"""Of what `down` multiplies: the step of its int8 codes."""
 
 
 def gemm(m: int, k: int, n: int, seed: int) -> Graph:
@@ -68,4 +82,47 @@ def lstm_step(hidden: int, batch: int, seed: int) -> Graph:
         tuple(ops),
         (Port("xh", "xh", "int8", (batch, 2 * hidden)), Port("c", "c", "float32", shape)),
         (Port("c_next", "c_next", "float32", shape), Port("h", "h", "int8", shape)),
+    )
+
+
+def feed_forward(m: int, hidden: int, ffn: int, seed: int) -> Graph:
+    """The feed-forward part of a Llama, `down(silu(gate(x)) * up(x))`, with random int8 weights and a scale for each
+    output.
+
+    Input "x" is int8 (m, hidden), output "y" float32 (m, hidden). What `down` multiplies is int8, by one scale.
+    """
+    random = np.random.default_rng(seed)
+    ops: list[Op] = []
+    tensors = [Tensor("x", (m, hidden), "int8", "int8")]
+
+    def weights(inputs: int, outputs: int, deviation: float) -> tuple[Int8Array, Float32Array]:
+        """Weights, and scales with which products of random codes have this standard deviation, more or less."""
+        codes = random.integers(-128, 128, (inputs, outputs), dtype=np.int8)
+        scales = random.uniform(0.5, 1.5, outputs) * deviation / (74 * 74 * np.sqrt(inputs))
+        return codes, scales.astype(np.float32)
+
+    def add(op: Op, lanes: int, dtype: Literal["int8", "float32"] = "float32") -> None:
+        tensors.append(Tensor(op.output, (m, lanes), dtype, dtype))
+        ops.append(op)
+
+    gate, gate_scales = weights(hidden, ffn, 2.0)
+    up, up_scales = weights(hidden, ffn, 2.0)
+    down, down_scales = weights(ffn, hidden, 1.0)
+    # silu(g) = g / (1 + exp(-g)): both factors are taken with the opposite sign. The scales of `up`, and that of what
+    # `down` multiplies, are factors of silu: so behind the sums of `up` there is but one multiplication. And no step
+    # reads what another one of the same chain reads at another time.
+    logistic = (FloatStep("exp"), FloatStep("fadd", np.array(1, np.float32)), FloatStep("recip"))
+    scaled_silu = (FloatStep("fmul", "gate"), FloatStep("fmul", -up_scales / np.float32(PRODUCT_SCALE)))
+    add(MatMul("gate", "x", (gate,), None, None, (FloatStep("fmul", -gate_scales),)), ffn)
+    add(Pointwise("logistic", "gate", 0, logistic, None), ffn)
+    add(Pointwise("silu", "logistic", 0, scaled_silu, None), ffn)
+    add(MatMul("product", "x", (up,), None, Requantise((), 0), (FloatStep("fmul", "silu"),)), ffn, "int8")
+    scaled = FloatStep("fmul", down_scales * np.float32(PRODUCT_SCALE))
+    add(MatMul("y", "product", (down,), None, None, (scaled,)), hidden)
+    return Graph(
+        f"ffn_{m}x{hidden}x{ffn}",
+        tuple(tensors),
+        tuple(ops),
+        (Port("x", "x", "int8", (m, hidden)),),
+        (Port("y", "y", "float32", (m, hidden)),),
     )
