@@ -368,8 +368,9 @@ class Placement:
             return ()
 
         columns: dict[int, Column] = {}
-        # What comes last should not have far to go, so it chooses first; unless it has to go all the way to the MXM.
-        for column in range(count) if mirrored else reversed(range(count)):
+        # What comes last should not have far to go, so it chooses first among the near; unless it goes on to the MXM.
+        last_first = not mirrored and zone in self._zones.values()
+        for column in reversed(range(count)) if last_first else range(count):
             places = min(
                 ((home, *copies(home, column)) for home in homes),
                 key=lambda places: self._rank(
