@@ -80,7 +80,7 @@ def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
 
 def test_a_report_tells_every_part() -> None:
     parts = llm_json("report", "--context", 32)
-    assert [part["name"] for part in parts[:3]] == ["position", "embedding", "layer0 attention norm"]
+    assert [part["name"] for part in parts[:3]] == ["embedding", "position", "layer0 attention norm"]
     assert parts[-1]["name"] == "arg-max"
     shown = llm("report", MODEL, "--context", 32).stdout
     assert all(part["name"] in shown for part in parts)
@@ -139,7 +139,9 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     assert "model.safetensors" in result.stderr
 
 
-@pytest.mark.parametrize(("config", "message"), [("ulx3s", "columns"), ("nano", "4 lanes"), ("nowhere", "no config")])
+@pytest.mark.parametrize(
+    ("config", "message"), [("ulx3s", "columns"), ("nano", "words of SRAM"), ("nowhere", "no config")]
+)
 def test_chips_that_do_not_suit_are_refused(config: str, message: str) -> None:
     result = llm("run", MODEL, "--prompt", "Return", config=config)
     assert result.exit_code == 2

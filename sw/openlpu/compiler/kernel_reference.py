@@ -21,6 +21,7 @@ import numpy.typing as npt
 from openlpu.arch import numerics
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.numerics import Words
+from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.kernels import (
     Buffer,
     BufferOperand,
@@ -32,6 +33,7 @@ from openlpu.compiler.kernels import (
     LaneConstants,
     MatMulKernel,
     Operand,
+    OtherSums,
     Step,
     Target,
     Term,
@@ -205,6 +207,8 @@ class KernelReference:
                 constant = np.pad(values, (0, -len(values) % self._lanes))[None]
             case BufferOperand():
                 return self._source(y, rows, vectors)
+            case OtherSums():
+                raise InternalCompilerError("no kernel names sums of other planes")
         return lambda: constant
 
     # Results
