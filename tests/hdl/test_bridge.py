@@ -220,7 +220,7 @@ def test_identify() -> None:
     """In any state; and it sets the number."""
 
     async def script(host: Host, chip: FakeChip) -> None:
-        body = b"OLPU" + bytes([2]) + little(int(NANO.digest, 16), 8) + little(12_346, 4) + little(4096, 2)
+        body = b"OLPU" + bytes([3]) + little(int(NANO.digest, 16), 8) + little(12_346, 4) + little(4096, 2)
         host.show(running=1)
         for sequence in (0, 7, 7, 65_535, 300):
             assert await host.ask(request(protocol.IDENTIFY, sequence)) == done(sequence, body)
@@ -252,9 +252,8 @@ def test_words_go_to_memory_and_come_back() -> None:
 def test_text() -> None:
     """Words of the width of the longest, for the first and the last queue, up to the last address."""
     size, last = protocol.text_word_bytes(NANO), len(geometry(NANO).queues) - 1
-    assert size == 8
-    words = [0x0123_4567_89AB_CDEF, 0, 0x0766_5544_3322_1100]
-    bits = 59
+    assert size == 9
+    words = [0xF0_0123_4567_89AB_CDEF, 0, 0x08_0766_5544_3322_1100]
 
     async def script(host: Host, chip: FakeChip) -> None:
         data = b"".join(little(word, size) for word in words)
@@ -262,8 +261,8 @@ def test_text() -> None:
         assert await host.ask(request(protocol.WRITE_TEXT, 1, 0, 0, data=data[:size])) == done(1)
 
     chip = play(script)
-    expected = {(last, NANO.imem_words - 3 + i): word % (1 << bits) for i, word in enumerate(words)}
-    assert chip.text == expected | {(0, 0): words[0] % (1 << bits)}
+    expected = {(last, NANO.imem_words - 3 + i): word for i, word in enumerate(words)}
+    assert chip.text == expected | {(0, 0): words[0]}
     assert chip.memory == {}
 
 
@@ -308,8 +307,8 @@ REFUSED: list[tuple[Outcome, Command | int, Sequence[int], bytes]] = [
     (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 64), WORD),
     (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 62), WORD * 3),
     (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 65_535), WORD * 2),
-    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (QUEUES, 0), bytes(8)),
-    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (0, NANO.imem_words - 1), bytes(16)),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (QUEUES, 0), bytes(9)),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (0, NANO.imem_words - 1), bytes(18)),
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (4, 0, 1), b""),
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 0, 0), b""),
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 63, 2), b""),
@@ -372,7 +371,7 @@ def test_busy() -> None:
     bodies = {
         protocol.WRITE_MEMORY: bytes(4) + WORD,
         protocol.READ_MEMORY: bytes(4) + b"\1\0",
-        protocol.WRITE_TEXT: bytes(12),
+        protocol.WRITE_TEXT: bytes(13),
         protocol.RUN: b"\1\0\0\0",
         protocol.ECC: bytes(2),
     }
@@ -592,9 +591,8 @@ def test_random_requests_over_a_bad_line_against_the_model() -> None:
     for number, words in enumerate(port.memory):
         for address, word in enumerate(words):
             assert chip.read(number, address) == word.tobytes()
-    bits = 59
     for queue, text in port.text.items():
         for address, word in enumerate(text):
-            assert chip.text.get((queue, address), 0) == word % (1 << bits)
+            assert chip.text.get((queue, address), 0) == word
     assert chip.memory
     assert chip.text

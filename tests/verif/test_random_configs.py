@@ -61,7 +61,7 @@ def test_random_chips_differ_in_every_way() -> None:
     assert {alu_class for c in configs for alu in c.alus for alu_class in alu.classes} == {*OpClass}
     assert any(not alu.classes for c in configs for alu in c.alus)
     assert {(alu.reads, alu.writes) for c in configs for alu in c.alus} == {(r, w) for r in (0, 1) for w in (0, 1)}
-    assert {encoding(c).word_vectors(kind) for c in configs for kind in encoding(c).layouts} >= {1, 2, 3, 4}
+    assert {encoding(c).word_vectors(kind) for c in configs for kind in encoding(c).layouts} >= {1, 2, 3, 5}
     for name in ("lanes", "streams", "mem_words", "slices_per_hop", "weight_streams", "sxm_reach", "imem_words"):
         assert len({getattr(config, name) for config in configs}) > 1, name
     for name in PipelineConfig.__dataclass_fields__:
