@@ -2,17 +2,18 @@
 # Copyright 2026 The OpenLPU authors
 """Lower bounds of kernels: below what the scheduler reaches, and above what each single cause makes of them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.presets import LAB32, ULX3S, find_config
 from openlpu.compiler.graph import Port
-from openlpu.compiler.kernel_bounds import kernel_bounds
+from openlpu.compiler.kernel_bounds import chain_ends, kernel_bounds
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Target
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import schedule
 
@@ -51,6 +52,29 @@ def cycles(graph: KernelGraph, config: ChipConfig = CHIP) -> int:
 def test_vectors_take_turns_at_special_functions() -> None:
     one, many = (kernel_bounds(through((Step("exp"),), rows=rows), CHIP).chain for rows in (1, 40))
     assert many - one == 39 * CHIP.special_turns
+
+
+def test_as_many_vectors_as_units_come_at_once() -> None:
+    chip = dataclasses.replace(LAB32, special_turns=8)
+    units = sum(OpClass.SPECIAL in alu.classes for alu in chip.alus)
+    one, few, many = (
+        kernel_bounds(through((Step("exp"),), rows=rows, config=chip), chip).chain for rows in (1, units, 9 * units)
+    )
+    assert 1 < units <= 8
+    assert one == few < many <= one + 8 * chip.special_turns
+
+
+def test_a_row_does_not_wait_for_others_of_its_buffer() -> None:
+    writer, double = KernelWriter(CHIP), [Step("fmul", Immediate.of_float(2.0))]
+    x = BufferOperand(writer.buffer("x", 1))
+    late = writer.made("late", writer.made("later", x, double, rows=1), double, rows=1)
+    both = BufferOperand(writer.buffer("both", 2), row_step=0)
+    writer.vector("both", late, double, Target(first_row=1, rows=1))
+    writer.vector("both", x, double, Target(rows=1))
+    y = writer.made("y", both, double, rows=1)
+    port = Port("x", "x", "float32", (1, CHIP.lanes))
+    ends = chain_ends(writer.written("rows", [(port, "x")], [(dataclasses.replace(port, name="y"), y)]), CHIP)
+    assert ends[-1] == ends[1] == 2 * ends[0]
 
 
 def test_a_pass_waits_for_the_first_vector_of_the_one_before() -> None:

@@ -11,6 +11,8 @@ from tests.compiler.onnx_catalogue import GROUPS
 from tests.compiler.test_float_backend import CONFIGS
 
 from openlpu.arch.config import ChipConfig
+from openlpu.compiler.kernel_bounds import kernel_bounds
+from openlpu.compiler.lower import lower
 from openlpu.compiler.onnx_import import import_model
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.runtime.driver import open_device
@@ -21,12 +23,14 @@ CHIPS = [dataclasses.replace(config, mem_words=1 << 14, imem_words=1 << 15) for 
 
 def run_on_chip(cases: Iterable[tuple[Case, ChipConfig]]) -> None:
     for case, config in cases:
-        program = compile_graph(import_model(case.model), config)
+        graph = import_model(case.model)
+        program = compile_graph(graph, config)
         with open_device("golden", config) as device:
             device.load(program)
             result = device.run(case.inputs)
         assert result.cycles == program.cycles, case.name
         assert program.cycles >= max(program.resource_bound, program.chain_bound), f"{case.name} beats its bounds"
+        assert program.cycles >= kernel_bounds(lower(graph, config), config).cycles, f"{case.name} beats its kernels'"
         case.check(result.outputs)
 
 

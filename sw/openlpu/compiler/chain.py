@@ -21,7 +21,7 @@ from openlpu.arch.timing import timing
 from openlpu.compiler.kernels import Immediate, Operand, Step
 
 PASS = Step("pass")
-_BEGINNINGS = {Source.BYTE, Source.WORD}
+_BEGINNINGS = frozenset({Source.BYTE, Source.WORD})
 """What the ALU at the head of a chain takes: kernels begin with either."""
 
 
@@ -46,11 +46,14 @@ def disjoint_chains(steps: Sequence[Step], config: ChipConfig, most: int) -> lis
 
 
 def map_chain(
-    steps: Sequence[Step], config: ChipConfig, taken: frozenset[int] = frozenset()
+    steps: Sequence[Step],
+    config: ChipConfig,
+    taken: frozenset[int] = frozenset(),
+    begins: frozenset[Source] = _BEGINNINGS,
 ) -> tuple[Placed, ...] | None:
     """The fastest way through the VXM: from a stream, through every step in order, to a stream; None if none.
 
-    It avoids the ALUs that are `taken`.
+    It avoids the ALUs that are `taken`, and its first one takes every kind of operand in `begins`.
     """
     alus, depth = config.alus, timing(config).alu_depth
     sources = [geometry(config).alu_sources(alu) for alu in range(len(alus))]
@@ -67,7 +70,7 @@ def map_chain(
             if (path[-1], done) in reached:
                 continue
             reached.add((path[-1], done))
-        wanted = {Source.CHAIN} if path else _BEGINNINGS
+        wanted = {Source.CHAIN} if path else begins
         for alu, unit in enumerate(alus):
             if alu in taken or alu in path:
                 continue

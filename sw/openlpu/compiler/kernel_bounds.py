@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from openlpu.arch.config import ChipConfig, OpClass
+from openlpu.arch.config import ChipConfig, OpClass, Source
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.timing import timing
 from openlpu.compiler.bounds import Bounds
-from openlpu.compiler.chain import map_chain
+from openlpu.compiler.chain import Placed, map_chain
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.kernels import (
     Buffer,
@@ -30,11 +30,14 @@ from openlpu.compiler.kernels import (
     Kernel,
     KernelGraph,
     MatMulKernel,
+    Term,
     VectorKernel,
 )
 
 _NEVER = 1 << 40
 """Later than everything."""
+_ANY: frozenset[Source] = frozenset()
+"""Of an ALU in the middle of a chain: it need not take anything from a stream."""
 
 
 def kernel_bounds(graph: KernelGraph, config: ChipConfig) -> Bounds:
@@ -111,12 +114,6 @@ class _Times:
     last: int = 0
     """All of it."""
 
-    def all_of(self, which: set[tuple[int, int]]) -> int:
-        """When all vectors of a set may be read."""
-        if len(which) == self.vectors.size:
-            return self.last
-        return max(self.row.last(len(which)), *(int(self.vectors[place]) for place in which))
-
 
 @dataclass(frozen=True)
 class _Way:
@@ -137,6 +134,8 @@ class _Chain:
         self._acts, self._accs = chip.of_kind(QueueKind.MXM_ACTS)[-1], chip.of_kind(QueueKind.MXM_ACCS)[-1]
         self._alus = chip.of_kind(QueueKind.VXM)
         self._chip = chip
+        self._in_bytes = {kernel.output for kernel in graph.kernels if kernel.target.byte is not None}
+        """Buffers whose elements are written byte by byte, and may be read so."""
         there = {name for _, name in graph.inputs} | {*graph.constants, *graph.states}
         self.times = {
             buffer.name: _Times(np.full((buffer.rows, self._columns(buffer)), 0 if buffer.name in there else _NEVER))
@@ -159,16 +158,18 @@ class _Chain:
         if isinstance(kernel, MatMulKernel):
             sums, begins = self._sums(kernel, rows[: len(rows) // stacked])
             ready = np.maximum(ready, np.tile(sums, stacked)[:, np.newaxis] + tail)
+            last = max(last, *(self._factor(term)[1] + tail for term in kernel.terms))
             known.append(self._streaming(kernel, begins + tail, ready.size))
-        known += [_Row(int(ready.min()), turns) for turns in self._turns(kernel)]
+        known += self._turns(kernel, int(ready.min()))
         row = max(known, key=lambda row: row.last(ready.size))
+        last = max(last, int(ready.max()), row.last(ready.size))
         times = self.times[kernel.output]
-        times.last = max(times.last, last, int(ready.max()), row.last(ready.size))
+        times.last = max(times.last, last)
         if target.indices is None:
             members = target.members(output)
             alone = ready.size == times.vectors.size and bool((times.vectors == _NEVER).all())
             times.row = row if alone else _Row(0, 0)
-            times.vectors[members] = np.minimum(times.vectors[members], times.last if ready.size == 1 else ready)
+            times.vectors[members] = np.minimum(times.vectors[members], last if ready.size == 1 else ready)
         return times.last
 
     def _operands(
@@ -187,8 +188,15 @@ class _Chain:
                 known.append(_Row(row.first + way.latency, row.pace))
             read.setdefault(name, set()).update(places)
             latencies[name] = min(latencies.get(name, way.latency), way.latency)
-        last = max((self.times[name].all_of(places) + latencies[name] for name, places in read.items()), default=0)
+        last = max((self._all_of(name, places) + latencies[name] for name, places in read.items()), default=0)
         return ready, last, known
+
+    def _all_of(self, name: str, which: set[tuple[int, int]]) -> int:
+        """When all vectors of a set may be read."""
+        times = self.times[name]
+        if len(which) == times.vectors.size and name not in self._in_bytes:
+            return times.last
+        return max(times.row.last(len(which)), *(int(times.vectors[place]) for place in which))
 
     def _columns(self, buffer: Buffer) -> int:
         return -(-buffer.cols // self.config.lanes)
@@ -209,21 +217,31 @@ class _Chain:
         for term in kernel.terms:
             name, which = self._places(term.rows, rows, np.arange(self._columns(self.graph.buffer(term.rows.name))))
             seen = self.times[name].vectors[which]
-            factor = self.times[term.weights.name].last if isinstance(term.weights, Factor) else 0
+            factor, _ = self._factor(term)
             ready = np.maximum(ready, np.maximum(seen.max(axis=1), factor))
             begins.append(max(int(seen.min()), factor))
             if term.rows.row_step == 0 or len(rows) == 1:
                 together.setdefault(name, set()).update(_pairs(which))
         # These are in every sum.
-        every = max((self.times[name].all_of(which) for name, which in together.items()), default=0)
+        every = max((self._all_of(name, which) for name, which in together.items()), default=0)
         return np.maximum(ready, every), min(begins)
 
-    def _turns(self, kernel: Kernel) -> list[int]:
-        """Cycles from one vector of a kernel to the next, if all units that execute a step of it take turns."""
-        specs = [BY_MNEMONIC[step.mnemonic] for step in kernel.chain]
-        able = [sum(spec.op_class in alu.classes for alu in self.config.alus) for spec in specs]
-        turns = [self.timing.turns(spec) // units for spec, units in zip(specs, able, strict=True)]
-        return [*turns, 1 // sum(alu.writes for alu in self.config.alus)]
+    def _factor(self, term: Term) -> tuple[int, int]:
+        """When the first of what a term multiplies by may be read, and when all of it. Where an index says what is
+        written, that may be any of it."""
+        if not isinstance(term.weights, Factor):
+            return 0, 0
+        times = self.times[term.weights.name]
+        anywhere = term.weights.name in self.graph.scattered
+        return times.last if anywhere else int(times.vectors.min()), times.last
+
+    def _turns(self, kernel: Kernel, first: int) -> list[_Row]:
+        """The vectors of a kernel, the first of which is through at `first`, as the units of a step take turns."""
+        units = [(sum(alu.writes for alu in self.config.alus), 1)]
+        for spec in (BY_MNEMONIC[step.mnemonic] for step in kernel.chain):
+            units.append((sum(spec.op_class in alu.classes for alu in self.config.alus), self.timing.turns(spec)))
+        # As many vectors as there are units come at once.
+        return [_Row(first - (count - 1) * (turns // count), turns // count) for count, turns in units]
 
     def _streaming(self, kernel: MatMulKernel, begins: int, vectors: int) -> _Row:
         """The sums of a product whose first row is there early enough for results at `begins`, as its tiles come."""
@@ -237,24 +255,26 @@ class _Chain:
 
     def _ways(self, kernel: Kernel) -> tuple[list[_Way], int]:
         """The operands from SRAM to the VXM, and the cycles from the first sums' inputs, or nothing, to the end."""
-        chain = map_chain(kernel.chain, self.config)
-        if chain is None:
-            steps = ", ".join(step.mnemonic for step in kernel.chain)
-            raise InternalCompilerError(f"no way through the VXM for {steps}")
-        depths = [self.timing.alu_depth[place.alu] for place in chain]
-        last = self.timing.latency(BY_MNEMONIC["pass"], self._alus[chain[-1].alu])
-        write = self.timing.latency(BY_MNEMONIC["write"], self._write[0])
-        ends = _after(last.func) - _after(last.state)
-        ends += self._hops(self._write) + _after(write.state) - _after(write.skew)
         ways = [
-            _Way(place.step.y, self._to_vxm(place.step.y) + sum(depths[i:]) + ends)
-            for i, place in enumerate(chain)
-            if isinstance(place.step.y, BufferOperand)
+            # What stands before a step may be there long before its operand is.
+            _Way(step.y, self._to_vxm(step.y) + self._to_sram(map_chain(kernel.chain[i:], self.config, begins=_ANY)))
+            for i, step in enumerate(kernel.chain)
+            if isinstance(step.y, BufferOperand)
         ]
-        tail = sum(depths) + ends
+        tail = self._to_sram(map_chain(kernel.chain, self.config))
         if isinstance(kernel, VectorKernel):
             return [*ways, _Way(kernel.source, self._to_vxm(kernel.source) + tail)], tail
         return ways, self._through_array() + tail
+
+    def _to_sram(self, chain: tuple[Placed, ...] | None) -> int:
+        """From the first ALU of a chain to a word in SRAM."""
+        if chain is None:
+            raise InternalCompilerError("a kernel's chain has no way through the VXM")
+        last = self.timing.latency(BY_MNEMONIC["pass"], self._alus[chain[-1].alu])
+        write = self.timing.latency(BY_MNEMONIC["write"], self._write[0])
+        depths = sum(self.timing.alu_depth[place.alu] for place in chain)
+        leaves = _after(last.func) - _after(last.state)
+        return depths + leaves + self._hops(self._write) + _after(write.state) - _after(write.skew)
 
     def _to_vxm(self, view: BufferOperand) -> int:
         """From a word in SRAM to an ALU."""
