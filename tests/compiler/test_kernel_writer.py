@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import NANO, ULX3S
+from openlpu.arch.presets import LAB32, NANO, ULX3S
 from openlpu.arch.program import Port, Program
 from openlpu.compiler import graph as ir
 from openlpu.compiler.bounds import Bounds
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Target, Term
 from openlpu.compiler.pipeline import Ports, compile_kernels
 from openlpu.compiler.place import Placement
 from openlpu.runtime.driver import open_device
@@ -79,3 +79,22 @@ def test_a_state_is_what_the_run_before_left(config: ChipConfig) -> None:
             np.testing.assert_array_equal(outputs_now["seen"], x * (total - 1))
         device.load(program)
         np.testing.assert_array_equal(device.run({"x": x}).outputs["total"], x)
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_columns_of_several_planes_lie_below_one_another(rows: int) -> None:
+    """Replayed and streamed; what reads the last column waits for it."""
+    writer, lanes, columns = KernelWriter(LAB32), LAB32.lanes, 6
+    x = BufferOperand(writer.buffer("x", rows))
+    codes = writer.made("codes", x, [Step("f2i", Immediate(0))], rows=rows, wide=False)
+    weights = np.random.default_rng(rows).integers(-127, 128, (lanes, columns * lanes)).astype(np.int8)
+    last = BufferOperand(writer.buffer("y", columns * rows), first_row=(columns - 1) * rows)
+    writer.product("y", [Term(codes, (weights,))], [Step("i2f", Immediate(0))], Target(stacked=columns))
+    z = writer.made("z", last, [Step("fmul", Immediate.of_float(0.5))], rows=rows)
+    ports = [(floats("x", LAB32, rows), "x")], [(floats("z", LAB32, rows), z)]
+    program = compiled(writer.written("planes", *ports), LAB32)
+    inputs = np.random.default_rng(1).integers(-128, 128, (rows, lanes))
+    with open_device("golden", LAB32) as device:
+        device.load(program)
+        found = device.run({"x": inputs.astype(np.float32)}).outputs["z"]
+    assert np.array_equal(found, inputs @ weights[:, -lanes:].astype(np.int64) / 2)

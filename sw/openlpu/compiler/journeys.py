@@ -43,7 +43,7 @@ class Journey:
     loads: tuple[str, int, int, int] | None = None
     """(factor, column, row, offset): the tile whose first row that is must be in SRAM by this time after the start."""
     results: dict[int, int] = field(default_factory=dict)
-    """By output column: the time after the start from which the row written to it may be sampled."""
+    """By output column, stacked or not: the time after the start from which the row written to it may be sampled."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ class Router:
         sample: int,
         landing: Landing,
         others: Mapping[int, Stream] | None = None,
-    ) -> None:
+    ) -> int:
         """Run `chain` from the cycle in which its first ALU samples `x`, for output column `column`.
 
         Departures compute `rows` of those that the kernel computes. `others` are the streams that bring sums of other
-        planes, in the cycles that `sampled` says.
+        planes, in the cycles that `sampled` says. Returns the time from which the result may be read.
         """
         ys = {number: Operand(Format.WORD, stream) for number, stream in (others or {}).items()}
         leaves = sample
@@ -124,7 +124,7 @@ class Router:
                 journey.flight.hold(f"{queue.name} turns", dispatch, turns)
             sample, leaves = dispatch + after(latency.state), dispatch + after(latency.func)
             x = Operand(Format.ALU, place.alu)
-        journey.results[column] = self.write(journey, landing, self.alus[chain[-1].alu], leaves)
+        return self.write(journey, landing, self.alus[chain[-1].alu], leaves)
 
     def sampled(self, chain: tuple[Placed, ...]) -> list[int]:
         """When each ALU of a chain samples, counted from the first."""

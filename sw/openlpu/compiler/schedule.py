@@ -431,7 +431,7 @@ class _Scheduler:
         start, gap = self.depart_rows(journey, tile.rows, self.vacant(tile.kernel, journey, earliest))
         for plane, _ in tiles:
             plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
-        self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows, stacked=tile.output_column)
+        self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows)
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM."""
@@ -578,7 +578,10 @@ class _Scheduler:
         column, rows = tile.output_column, Rows(tile.first_row, next_row)
         if tile.kernel.target.stacked:
             column, rows = 0, Rows(tile.output_column * total + tile.first_row, next_row)
-        self.router.chain(journey, chain, column, rows, Operand(Format.WORD, out), arrival, landing, others)
+        x = Operand(Format.WORD, out)
+        journey.results[tile.output_column] = self.router.chain(
+            journey, chain, column, rows, x, arrival, landing, others
+        )
 
     def leave(
         self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int, out: Stream, acc: int, *, next_acc: int
@@ -603,7 +606,7 @@ class _Scheduler:
         """
         journey = Journey()
         x = self.router.buffer_operand(journey, kernel.source, column, rows, 0)
-        self.router.chain(journey, chain, column, rows, x, 0, landing)
+        journey.results[column] = self.router.chain(journey, chain, column, rows, x, 0, landing)
         return journey
 
     def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int) -> None:
@@ -687,16 +690,13 @@ class _Scheduler:
             self.end = max(self.end, run.last + retire)
         return start
 
-    def written(
-        self, journey: Journey, kernel: Kernel, first: int, start: int, gap: int, count: int, stacked: int = 0
-    ) -> None:
-        """Note from when on the rows that a journey writes, `count` from the kernel's row `first` on, may be read; of
-        an output whose columns are stacked, those of column `stacked`."""
+    def written(self, journey: Journey, kernel: Kernel, first: int, start: int, gap: int, count: int) -> None:
+        """Note from when on the rows that a journey writes, `count` from the kernel's row `first` on, may be read."""
         total = self.tiles.rows(kernel)
         for column, finished in journey.results.items():
-            rows = self.router.landing(kernel, stacked if kernel.target.stacked else column, total, first).rows
+            rows = self.router.landing(kernel, column, total, first).rows
             # Of bytes the last one counts.
-            ready = self.ready[kernel.output, column]
+            ready = self.ready[kernel.output, 0 if kernel.target.stacked else column]
             which = rows.first + rows.step * np.arange(count)
             ready[which] = np.maximum(ready[which], start + finished + gap * np.arange(count))
 
