@@ -3,8 +3,8 @@
 """What kernels compute, in numpy: their meaning, and the yardstick of placement, schedule and chip.
 
 Kernels are executed one after the other, each all at once. Products are exact integers modulo 2**32, and the steps of
-chains are `openlpu.arch.numerics`, the functions that define the hardware's arithmetic. Where anything lies, and when
-it is computed, makes no difference here, and so nothing of either is known.
+chains are what `openlpu.model.semantics` calls by their mnemonics. Where anything lies, and when it is computed, makes
+no difference here, and so nothing of either is known.
 
 Buffers are kept as whole vectors, as the chip has them: what stands in the lanes beyond their last column is computed
 as everything else is. That matters where lanes are turned.
@@ -40,12 +40,12 @@ from openlpu.compiler.kernels import (
     VectorKernel,
     padded,
 )
+from openlpu.model.semantics import VXM
 
 _Source = Callable[[], Words]
 """Makes the rows that a kernel reads, as words."""
 _Action = Callable[[], None]
 _Rows = slice | npt.NDArray[np.intp]
-_BYTE_VALUES = 256
 
 
 class KernelReference:
@@ -194,9 +194,10 @@ class KernelReference:
         return np.roll(vectors, distance, axis=-1).reshape(words.shape)
 
     def _step(self, step: Step, rows: int, vectors: int) -> Callable[[Words], Words]:
+        function = VXM[step.mnemonic].apply
         if step.y is None:
-            return UNARY[step.mnemonic]
-        function, operand = BINARY[step.mnemonic], self._operand(step.y, rows, vectors)
+            return function
+        operand = self._operand(step.y, rows, vectors)
         return lambda words: function(words, operand())
 
     def _operand(self, y: Operand, rows: int, vectors: int) -> _Source:
@@ -240,36 +241,4 @@ def _rows(first: int, step: int, count: int) -> _Rows:
 
 def _index(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.intp]:
     """The index in each row: its bytes are those of the first two lanes, unsigned."""
-    low_high = rows[:, :2].view(np.uint8).astype(np.intp)
-    return low_high[:, 0] + _BYTE_VALUES * low_high[:, 1]
-
-
-UNARY: Mapping[str, Callable[[Words], Words]] = {
-    "exp": numerics.fp32_exp,
-    "recip": numerics.fp32_recip,
-    "rsqrt": numerics.fp32_rsqrt,
-    "tanh": numerics.fp32_tanh,
-}
-BINARY: Mapping[str, Callable[[Words, Words], Words]] = {
-    "iadd": numerics.int32_add,
-    "isub": numerics.int32_sub,
-    "imul": numerics.int32_mul,
-    "imax": numerics.int32_max,
-    "imin": numerics.int32_min,
-    "ilt": numerics.int32_lt,
-    "ile": numerics.int32_le,
-    "ieq": numerics.int32_eq,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "i2f": numerics.int32_to_fp32,
-    "f2i": numerics.fp32_to_int32,
-    "fadd": numerics.fp32_add,
-    "fsub": numerics.fp32_sub,
-    "fmul": numerics.fp32_mul,
-    "fmax": numerics.fp32_max,
-    "fmin": numerics.fp32_min,
-    "flt": numerics.fp32_lt,
-    "fle": numerics.fp32_le,
-    "feq": numerics.fp32_eq,
-}
+    return np.ascontiguousarray(rows[:, :2]).view("<u2")[:, 0].astype(np.intp)
