@@ -85,7 +85,7 @@ class _Line:
                     if onwards.waits not in there or onwards.count < there[onwards.waits].count:
                         there[onwards.waits] = onwards
         ends = reached[len(self._cycles)].values()
-        return self._written(min(ends, key=lambda word: word.count + len(self._behind(word, halt_at)[1])), halt_at)
+        return self._written(min(ends, key=lambda word: word.count + self._behind(word, halt_at)[1]), halt_at)
 
     # --- dispatches ---
 
@@ -150,30 +150,37 @@ class _Line:
         place = word.end
         _, nops = self._behind(word, self._comes(place, gap))
         waits = gap == 0 and bool(self._origins[place].spec.tail)
-        return _Word(word, place, end, gap, waits, word.count + len(nops) + 1)
+        return _Word(word, place, end, gap, waits, word.count + nops + 1)
 
     def _comes(self, place: int, gap: int) -> int:
         """The cycle in which the queue has to come to a word for its first dispatch to be that of a place."""
         return self._cycles[place] - max(gap - 1, 0)
 
-    def _behind(self, word: _Word, until: int) -> tuple[int, list[Instruction]]:
-        """The cycles that a word waits behind its last dispatch, and the NOPs that wait for the others."""
-        idle = until - (self._cycles[word.end - 1] + 1 if word.end else 0)
-        full, rest = divmod(idle, self._nop_cycles)
-        nops = [instruction("nop", n=self._nop_cycles)] * full
+    def _behind(self, word: _Word, until: int) -> tuple[int, int]:
+        """The cycles that a word waits behind its last dispatch, and how many NOPs wait for the others."""
+        full, rest = divmod(self._idle(word, until), self._nop_cycles)
         if word.waits and rest <= self._wait_cycles:
-            return rest, nops
-        return 0, nops + [instruction("nop", n=rest)] * bool(rest)
+            return rest, full
+        return 0, full + bool(rest)
+
+    def _idle(self, word: _Word, until: int) -> int:
+        return until - (self._cycles[word.end - 1] + 1 if word.end else 0)
+
+    def _nops(self, word: _Word, until: int) -> list[Instruction]:
+        wait, count = self._behind(word, until)
+        cycles = self._idle(word, until) - wait
+        lengths = [min(self._nop_cycles, cycles - i * self._nop_cycles) for i in range(count)]
+        return [instruction("nop", n=length) for length in lengths]
 
     def _written(self, last: _Word, until: int) -> list[Instruction]:
         """The text that ends with a word, and with NOPs until a cycle."""
         pieces: list[list[Instruction]] = []
         word = last
         while word.before is not None:
-            wait, nops = self._behind(word, until)
-            pieces.append([self._instruction(word, wait), *nops])
+            wait, _ = self._behind(word, until)
+            pieces.append([self._instruction(word, wait), *self._nops(word, until)])
             until, word = self._comes(word.first, word.gap), word.before
-        pieces.append(self._behind(word, until)[1])
+        pieces.append(self._nops(word, until))
         return [one for piece in reversed(pieces) for one in piece]
 
     def _instruction(self, word: _Word, wait: int) -> Instruction:
