@@ -19,6 +19,9 @@ from openlpu.runtime.driver import DeviceError
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, CHIP = ROOT / "examples/llama/model", ROOT / "examples/llama/chip.toml"
 TEXT = MODEL / "heldout.txt"
+SMALL = ROOT / "tests/llm/fixtures/multi_query"
+"""A network that is compiled in a moment; `GROUPED` is one of two layers with two heads of keys and values."""
+GROUPED = ROOT / "tests/llm/fixtures/grouped_tied"
 
 
 def llm(command: str, model: Path, *arguments: object, config: object = CHIP) -> Result:
@@ -26,8 +29,8 @@ def llm(command: str, model: Path, *arguments: object, config: object = CHIP) ->
     return CliRunner().invoke(main, [str(part) for part in parts])
 
 
-def llm_json(command: str, *arguments: object) -> Any:
-    result = llm(command, MODEL, *arguments, "--json")
+def llm_json(command: str, *arguments: object, model: Path = MODEL) -> Any:
+    result = llm(command, model, *arguments, "--json")
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
     return json.loads(result.stdout)
@@ -48,26 +51,26 @@ def test_the_example_writes_as_fast_as_predicted() -> None:
 
 def test_the_host_draws_tokens_if_asked() -> None:
     asked = ("run", "--prompt", "Return a new", "--tokens", 8, "--temperature", 1.5)
-    found, other = (llm_json(*asked, "--seed", seed) for seed in (1, 2))
-    assert llm_json(*asked, "--seed", 1)["tokens"] == found["tokens"] != other["tokens"]
+    found, other = (llm_json(*asked, "--seed", seed, model=SMALL) for seed in (1, 2))
+    assert llm_json(*asked, "--seed", 1, model=SMALL)["tokens"] == found["tokens"] != other["tokens"]
     assert found["tokens_per_run"] == 1
     assert found["cycles"] == 8 * found["predicted_cycles"]
-    likeliest = llm_json("run", "--prompt", "Return a new", "--tokens", 8)["tokens"]
-    assert llm_json(*asked, "--top-k", 1)["tokens"] == likeliest
+    likeliest = llm_json("run", "--prompt", "Return a new", "--tokens", 8, model=SMALL)["tokens"]
+    assert llm_json(*asked, "--top-k", 1, model=SMALL)["tokens"] == likeliest
 
 
 def test_the_host_reads_the_prompt_if_asked() -> None:
     asked = ("run", "--prompt", "Return a new", "--tokens", 4)
-    host, chip = (llm_json(*asked, "--prefill", reader) for reader in ("host", "chip"))
+    host, chip = (llm_json(*asked, "--prefill", reader, model=GROUPED) for reader in ("host", "chip"))
     assert host["tokens"] == chip["tokens"]
     assert (host["prefill"], chip["prefill"]) == ("host", "chip")
     tokens = host["prompt_tokens"]
     assert tokens == chip["prompt_tokens"] > 1
     assert host["prefill_cycles"] == host["predicted_cycles"]
     assert chip["prefill_cycles"] == tokens * chip["predicted_cycles"]
-    # Keys and values of two heads in each of three layers, and the list of tokens.
-    assert (host["prefill_words"], chip["prefill_words"]) == (13 * (tokens - 1), 0)
-    shown = llm("run", MODEL, *asked[1:], "--prefill", "host").stdout
+    # Keys and values of two heads in each of two layers, and the list of tokens.
+    assert (host["prefill_words"], chip["prefill_words"]) == (9 * (tokens - 1), 0)
+    shown = llm("run", GROUPED, *asked[1:], "--prefill", "host").stdout
     assert f"{tokens} tokens: {host['prefill_cycles']:,} cycles, {host['prefill_words']} words from the host" in shown
 
 
@@ -75,7 +78,9 @@ def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
     found = llm_json("eval", "--text", TEXT, "--windows", 6)
     assert found["tokens_predicted"] == 6 * 63
     assert 1 < found["perplexity"] < 1.02 * found["perplexity_float32"]
-    assert f"{found['perplexity']}" in llm("eval", MODEL, "--text", TEXT, "--windows", 6).stdout
+    asked = ("--text", TEXT, "--windows", 1, "--length", 16)
+    found = llm_json("eval", *asked, model=GROUPED)
+    assert f"{found['perplexity']}" in llm("eval", GROUPED, *asked).stdout
 
 
 def test_a_report_tells_every_part() -> None:
