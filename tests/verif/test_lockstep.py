@@ -18,9 +18,9 @@ from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import instruction
 from openlpu.arch.presets import LAB32, NANO, ULX3S
 from openlpu.arch.status import Fault, RunStatus
+from openlpu.compiler.dealing import Dealing
 from openlpu.compiler.lower import lower
 from openlpu.compiler.pipeline import compile_graph
-from openlpu.compiler.place import Placement
 from openlpu.compiler.reference import evaluate
 from openlpu.compiler.workloads import gemm
 from openlpu.model.link import check
@@ -113,7 +113,8 @@ def test_matrix_product_is_the_same_on_both(rtl_chip: Chips) -> None:
 @pytest.mark.parametrize(("columns", "ways"), [(24, 2), (20, 3)])
 def test_planes_that_share_a_column_do_so_on_the_rtl(rtl_chip: Chips, columns: int, ways: int) -> None:
     graph = gemm(13, 20, columns, seed=1)
-    assert Placement(lower(graph, MIRRORED), MIRRORED).ways == {0: ways}
+    (last,) = Dealing(lower(graph, MIRRORED), MIRRORED).rounds[0][-1:]
+    assert [share.column for share in last].count(last[0].column) == ways
     program = compile_graph(graph, MIRRORED)
     values = {"x": np.random.default_rng(1).integers(-128, 128, (13, 20), dtype=np.int8)}
     device = Device(rtl_chip(MIRRORED))

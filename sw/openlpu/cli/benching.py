@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,9 +25,15 @@ from openlpu.compiler.graph import Graph, Port
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.reference import evaluate
 from openlpu.compiler.workloads import feed_forward, gemm, lstm_step
+from openlpu.llm.program import compile_layer
+from openlpu.llm.quantise import quantise
+from openlpu.llm.workloads import layer_inputs, layer_reference, random_layer, random_text
 from openlpu.runtime.driver import RunResult
 
 _SIZE = click.IntRange(min=1)
+_POSITIONS = 3
+"""At which a layer is run, and at the last one."""
+_Arrays = Mapping[str, NDArray[Any]]
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -93,22 +100,70 @@ def ffn_command(m: int, hidden: int, ffn: int, config: str, seed: int, backend: 
     _bench(feed_forward(m, hidden, ffn, seed), chip, seed, backend, as_json)
 
 
+@bench.command("layer")
+@click.option("--hidden", type=_SIZE, default=576, show_default=True, help="Elements of the hidden vector.")
+@click.option("--heads", type=_SIZE, default=9, show_default=True, help="Heads of queries.")
+@click.option("--kv-heads", type=_SIZE, default=3, show_default=True, help="Heads of keys and values.")
+@click.option("--head-size", type=_SIZE, default=64, show_default=True, help="Elements of a head.")
+@click.option("--ffn", type=_SIZE, default=1536, show_default=True, help="Elements inside the feed-forward part.")
+@click.option("--context", type=_SIZE, default=128, show_default=True, help="Positions that it attends to.")
+@_options
+def layer_command(config: str, seed: int, backend: str, as_json: bool, **sizes: int) -> None:
+    """One token in one layer of a Llama, SmolLM2-135M's unless sizes are given: int8 products, caches in SRAM, the rest
+    in fp32. It runs at a few positions, each with what the ones before have left in the caches."""
+    chip, context = find_config(config), sizes["context"]
+    products = sizes["hidden"] * (2 * (sizes["heads"] + sizes["kv_heads"]) * sizes["head_size"] + 3 * sizes["ffn"])
+    _require_room(chip, "a layer", products + 2 * context * sizes["kv_heads"] * sizes["head_size"])
+    try:
+        checkpoint = random_layer(**sizes, seed=seed)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    model = quantise(checkpoint, [random_text(checkpoint, seed + 1)])
+    positions = sorted({*range(min(_POSITIONS, context)), context - 1})
+    runs = [layer_inputs(checkpoint, position, chip) for position in positions]
+    compiled = functools.partial(compile_layer, model, context, chip)
+    _measure(checkpoint.name, compiled, runs, layer_reference(model, context, chip), seed, backend, as_json)
+
+
 def _bench(graph: Graph, chip: ChipConfig, seed: int, backend: str, as_json: bool) -> None:
-    clock = _PassClock()
-    with working(f"compiling {graph.name} for {chip.name}", as_json=as_json):
-        program = compile_graph(graph, chip, dump=clock)
     random = np.random.default_rng(seed + 1)
     inputs = {port.name: _noise(port, random) for port in graph.inputs}
-    result, seconds = _repeat(program, inputs, backend, as_json)
-    expected = evaluate(graph, inputs)
-    mismatches = sum(int(np.count_nonzero(result.outputs[name] != expected[name])) for name in expected)
+    compiled = functools.partial(compile_graph, graph, chip)
+    _measure(graph.name, compiled, [inputs], lambda inputs: evaluate(graph, inputs), seed, backend, as_json)
+
+
+def _measure(
+    name: str,
+    compiled: Callable[..., Program],
+    runs: Sequence[_Arrays],
+    meaning: Callable[[_Arrays], _Arrays],
+    seed: int,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Compile a workload, run it on inputs one after the other, and compare with what they should become."""
+    clock = _PassClock()
+    with working(f"compiling {name}", as_json=as_json):
+        program = compiled(dump=clock)
+        seconds_to_compile = clock.total()
+    results, seconds = _repeat(program, runs, backend, as_json)
+    mismatches = 0
+    for inputs, result in zip(runs, results, strict=True):
+        expected = meaning(inputs)
+        mismatches += sum(int(np.count_nonzero(result.outputs[name] != expected[name])) for name in expected)
+    result = results[-1]
     if as_json:
         passes = {name: round(passed, 3) for name, passed in clock.seconds.items()}
-        compiled = {"instructions": figures.instructions(program), "pass_seconds": passes}
-        print_json({**measured(program, result, seconds), **compiled, "backend": backend, "mismatches": mismatches})
+        compiled_to = {
+            "instructions": figures.instructions(program),
+            "compile_seconds": round(seconds_to_compile, 3),
+            "pass_seconds": passes,
+        }
+        print_json({**measured(program, result, seconds), **compiled_to, "backend": backend, "mismatches": mismatches})
     else:
         pace = ("scheduling", _pace(program, clock))
-        print_summary(program, [pace, *facts(backend, result, seconds), ("mismatches", mismatches)])
+        total = ("compiled in", f"{seconds_to_compile:.3f} s")
+        print_summary(program, [pace, total, *facts(backend, result, seconds), ("mismatches", mismatches)])
     if mismatches:
         raise RunFailure(f"{program.name}: {mismatches} wrong results on {backend} (seed {seed})")
 
@@ -119,10 +174,9 @@ def _noise(port: Port, random: np.random.Generator) -> NDArray[Any]:
     return random.integers(-128, 128, port.shape, dtype=np.int8)
 
 
-def _repeat(
-    program: Program, inputs: Mapping[str, NDArray[Any]], backend: str, as_json: bool
-) -> tuple[RunResult, float]:
-    """Run a program again and again for half a second; the seconds of one run.
+def _repeat(program: Program, runs: Sequence[_Arrays], backend: str, as_json: bool) -> tuple[list[RunResult], float]:
+    """Run a program on inputs one after the other, and on the last ones again and again for half a second; the results
+    of the former, and the seconds of one of the latter.
 
     The first run, in which the golden model proves and links the program, does not count.
     """
@@ -130,12 +184,12 @@ def _repeat(
         device = open_backend(backend, program.config)
     with device, working(f"running {program.name} on {backend}", as_json=as_json):
         device.load(program)
-        result = run_on(device, inputs)
-        runs, start = 0, time.perf_counter()
+        results = [run_on(device, inputs) for inputs in runs]
+        count, start = 0, time.perf_counter()
         while time.perf_counter() < start + 0.5:
-            result = run_on(device, inputs)
-            runs += 1
-        return result, (time.perf_counter() - start) / runs
+            results[-1] = run_on(device, runs[-1])
+            count += 1
+        return results, (time.perf_counter() - start) / count
 
 
 class _PassClock:
@@ -143,11 +197,15 @@ class _PassClock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
+        self._begin = self._since = time.perf_counter()
 
     def __call__(self, name: str, text_of: Callable[[], str]) -> None:
         now = time.perf_counter()
         self.seconds[name], self._since = now - self._since, now
+
+    def total(self) -> float:
+        """Seconds so far, with what follows the last pass."""
+        return time.perf_counter() - self._begin
 
 
 def _pace(program: Program, clock: _PassClock) -> str:

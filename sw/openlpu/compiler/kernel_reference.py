@@ -51,7 +51,8 @@ _Rows = slice | npt.NDArray[np.intp]
 class KernelReference:
     """A kernel graph that runs as often as it is told, its states kept from run to run.
 
-    What a run needs again and again is prepared once. Indices must point to rows that are there; IndexError otherwise.
+    What a run needs again and again is prepared once. An index counts modulo the least power of two that is no
+    less than the rows that it chooses from, as a window of the chip does; IndexError where there is no such row then.
     """
 
     def __init__(self, graph: KernelGraph, config: ChipConfig) -> None:
@@ -167,12 +168,12 @@ class KernelReference:
             columns, copies = slice(view.column * self._lanes, (view.column + 1) * self._lanes), vectors
         which = _rows(view.first_row, view.row_step, rows)
         indices = None if view.indices is None else self._held[view.indices]
-        feeders = self._feeders
+        feeders, window = self._feeders, 1 << (len(held) - 1).bit_length()
 
         def chosen() -> npt.NDArray[Any]:
             if indices is None:
                 return held[which, columns]
-            places = _index(indices[which])
+            places = _index(indices[which]) % window
             found = held[places, columns]
             if view.dealt is None:
                 return found

@@ -21,7 +21,6 @@ import itertools
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,7 @@ import numpy.typing as npt
 from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
-from openlpu.compiler.chain import map_chain
+from openlpu.compiler.dealing import Dealing, Inner, stacks_of
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernels import (
     Buffer,
@@ -39,14 +38,10 @@ from openlpu.compiler.kernels import (
     KernelGraph,
     LaneConstants,
     MatMulKernel,
-    joining,
     padded,
     views_of,
 )
 from openlpu.compiler.words import Words
-
-_WORTH_JOINING = 16
-"""Cycles for which a plane should have tiles of a column, for the addition of its sums to pay."""
 
 
 class _Zone(enum.Enum):
@@ -66,14 +61,6 @@ class Stripe:
     first: int
     step: int
     count: int
-
-
-class Inner(NamedTuple):
-    """Which tile of an output column: of which term, of which of its matrices, for which column of its rows."""
-
-    term: int
-    matrix: int
-    input_column: int
 
 
 @dataclass(frozen=True)
@@ -109,15 +96,10 @@ class Placement:
         self._zones = self._zones_of_slices()
         self.buffers: dict[str, tuple[Column, ...]] = {}
         """The columns of each buffer, in the east, with a copy in the west where that is needed."""
-        self.tiles: dict[int, tuple[tuple[Inner, ...], ...]] = {}
-        """Of each product, by its place among the kernels: for each round of output columns, one a plane, the inner
-        tiles that are not zero in all of them."""
+        self.dealing = Dealing(graph, config)
+        """Which plane multiplies by which tile."""
         self.weights: dict[tuple[int, int, Inner], int] = {}
         """By place of the kernel, output column and inner tile: the first address in all feeders of the plane."""
-        self.ways: dict[int, int] = {}
-        """Of each product: to how many planes the inner tiles of a column are dealt out, in its last round."""
-        self._first_turn: dict[int, int] = {}
-        self._next_turn = 0
         self._stored: dict[tuple[int, bytes], int] = {}
         """Constant tiles by plane and content: equal ones are stored once."""
         self.constants: dict[tuple[str, int], Column] = {}
@@ -250,7 +232,7 @@ class Placement:
         ]
         lines += [
             f"  kernel {number}, column {column}, tile {tuple(inner)}: "
-            f"plane {self._plane_of(number, column, inner)} from {base}"
+            f"plane {self.dealing.plane_of(number, column, inner)} from {base}"
             for (number, column, inner), base in self.weights.items()
         ]
         return "\n".join(lines) + "\n"
@@ -422,13 +404,9 @@ class Placement:
             self.stripes[indices.name, 0] = tuple(Stripe(number, base, 0, 1, indices.rows) for number in slices)
 
     def _place_cache(self, cache: Buffer) -> None:
-        """A factor of which an index says rows: every column of it in one window of each feeder of a plane."""
+        """A factor of which an index says rows: every column of it in one window of each feeder of its home plane."""
         lanes, width = self.config.lanes, self.config.weight_streams
-        if len(self.planes) != 1:
-            raise CompileError(
-                f"'{cache.name}': config '{self.config.name}' has several planes; a cache needs just one"
-            )
-        plane, kept = self.planes[0], cache.name in self._graph.states
+        plane, kept = self.planes[self.dealing.homes[cache.name]], cache.name in self._graph.states
         content = (self._graph.states if kept else self._graph.constants)[cache.name]
         words = -(-cache.rows // lanes) * lanes // width
         self.windows[cache.name] = (words - 1).bit_length()
@@ -517,66 +495,16 @@ class Placement:
         """How many columns of `lanes` lanes a product has."""
         return -(-kernel.target.cols(self._graph.buffer(kernel.output)) // self.config.lanes)
 
-    def turn(self, kernel: int, column: int, share: int = 0) -> int:
-        """Whose turn it is: the position in `planes` of the one that computes an output column of a kernel, or a share
-        of it."""
-        planes = len(self.planes)
-        return (self._first_turn[kernel] + column + share * (planes // self.ways[kernel])) % planes
-
-    def shares(self, kernel: int, round_number: int) -> tuple[tuple[Inner, ...], ...]:
-        """The inner tiles of the output columns of a round: all of them for one plane, or dealt out to several."""
-        rounds = self.tiles[kernel]
-        inners, ways = rounds[round_number], self.ways[kernel] if round_number == len(rounds) - 1 else 1
-        return tuple(inners[share::ways] for share in range(ways))
-
-    def _plane_of(self, kernel: int, column: int, inner: Inner) -> int:
-        shares = enumerate(self.shares(kernel, column // len(self.planes)))
-        return next(self.turn(kernel, column, number) for number, share in shares if inner in share)
-
-    def _ways_of(self, kernel: MatMulKernel, inners: int) -> int:
-        """To how many planes to deal out each column of the last round, so that none is idle."""
-        columns, planes, config = self.outputs(kernel), len(self.planes), self.config
-        rows = kernel.target.count(self._graph.buffer(kernel.output))
-        cycles = inners * max(rows, config.lanes // config.weight_streams)
-        shared = any(isinstance(term.weights, Factor) for term in kernel.terms)
-        # A product with fewer columns than planes leaves the others to the next one.
-        if columns < planes or shared:
-            return 1
-        most = min(planes // (columns % planes or planes), inners, cycles // _WORTH_JOINING)
-        chains = ((ways, (*joining(ways), *kernel.chain)) for ways in range(most, 1, -1))
-        return next((ways for ways, chain in chains if map_chain(chain, config) is not None), 1)
-
     def _place_weights(self, number: int, kernel: MatMulKernel) -> None:
         lanes, what = self.config.lanes, f"the weights of '{kernel.output}'"
-        outputs = self.outputs(kernel)
-        # Planes take turns from kernel to kernel; but all that multiply by one factor take its tiles from one plane.
-        shared = any(isinstance(term.weights, Factor) for term in kernel.terms)
-        self._first_turn[number] = 0 if shared else self._next_turn
-        stacks: dict[Inner, npt.NDArray[np.int8] | None] = {}
-        for i, term in enumerate(kernel.terms):
-            inputs = -(-self._graph.buffer(term.rows.name).cols // lanes)
-            matrices = (None,) if isinstance(term.weights, Factor) else term.weights
-            for j, matrix in enumerate(matrices):
-                whole = None if matrix is None else padded(matrix, lanes)
-                for k in range(inputs):
-                    stacks[Inner(i, j, k)] = None if whole is None else whole[k * lanes : (k + 1) * lanes]
-        rounds = []
-        for first in range(0, outputs, len(self.planes)):
-            span = slice(first * lanes, min(first + len(self.planes), outputs) * lanes)
-            used = [inner for inner, stack in stacks.items() if stack is None or stack[:, span].any()]
-            rounds.append(tuple(used or list(stacks)[:1]))
-        self.tiles[number] = tuple(rounds)
-        self.ways[number] = self._ways_of(kernel, len(rounds[-1]))
-        if self.ways[number] == 1:
-            self._next_turn = self.turn(number, outputs)
-        for column in range(outputs):
-            for share, inners in enumerate(self.shares(number, column // len(self.planes))):
-                plane = self.planes[self.turn(number, column, share)]
-                for inner in inners:
-                    stack = stacks[inner]
-                    if stack is not None:
-                        tile = np.ascontiguousarray(stack[:, column * lanes : (column + 1) * lanes])
-                        self.weights[number, column, inner] = self._store_tile(plane, tile, what)
+        stacks = stacks_of(kernel, self._graph, lanes)
+        shares = sorted(itertools.chain(*self.dealing.rounds[number]), key=lambda share: share.column)
+        for share in shares:
+            for inner in share.inners:
+                stack = stacks[inner]
+                if stack is not None:
+                    tile = np.ascontiguousarray(stack[:, share.column * lanes : (share.column + 1) * lanes])
+                    self.weights[number, share.column, inner] = self._store_tile(self.planes[share.plane], tile, what)
 
     def _store_tile(self, plane: Plane, tile: npt.NDArray[np.int8], what: str) -> int:
         """The address of a constant tile in the feeders of a plane."""

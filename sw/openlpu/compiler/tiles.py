@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
+from openlpu.compiler.dealing import Inner
 from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, Term
-from openlpu.compiler.place import Inner, Placement
+from openlpu.compiler.place import Placement
 
 
 @dataclass(frozen=True)
@@ -64,33 +65,29 @@ class Tiles:
 
     def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
-        rows, outputs, replayed = self.rows(kernel), self.placement.outputs(kernel), self.replays(kernel)
+        rows, replayed = self.rows(kernel), self.replays(kernel)
         for first_row in range(0, rows, self.config.acc_depth):
-            for round_number in range(len(self.placement.tiles[number])):
-                first_output = round_number * len(self.placement.planes)
-                members = range(first_output, min(first_output + len(self.placement.planes), outputs))
-                shares = self.placement.shares(number, round_number)
-                # All shares end together.
-                late = [len(shares[0]) - len(share) for share in shares]
-                for position in range(len(shares[0])):
+            for members in self.placement.dealing.rounds[number]:
+                most = max(len(share.inners) for share in members)
+                for position in range(most):
                     yield [
                         (
-                            self.placement.turn(number, output, which),
+                            share.plane,
                             Tile(
                                 number,
                                 kernel,
-                                share[position - late[which]],
-                                first=position == late[which],
-                                last=position == len(shares[0]) - 1,
-                                output_column=output,
+                                share.inners[position - late],
+                                first=position == late,
+                                last=position == most - 1,
+                                output_column=share.column,
                                 first_row=first_row,
                                 rows=min(self.config.acc_depth, rows - first_row),
                                 replayed=replayed,
                             ),
                         )
-                        for which, share in enumerate(shares)
-                        if position >= late[which]
-                        for output in members
+                        for share in members
+                        # All shares end together.
+                        if position >= (late := most - len(share.inners))
                     ]
 
     @functools.cached_property
@@ -102,24 +99,25 @@ class Tiles:
         return frozenset(i for i, kernel in products if one and self.replays(kernel) and self._alike(i, kernel))
 
     def _alike(self, number: int, kernel: MatMulKernel) -> bool:
-        columns, rounds = self.placement.outputs(kernel), self.placement.tiles[number]
+        columns = self.placement.outputs(kernel)
+        inners, *others = (share.inners for members in self.placement.dealing.rounds[number] for share in members)
         if columns == 1:
-            return len({self.placement.weights[number, 0, inner] for inner in rounds[0]}) < len(rounds[0])
-        if not kernel.target.stacked or len({*rounds}) > 1:
+            return len({self.placement.weights[number, 0, inner] for inner in inners}) < len(inners)
+        if not kernel.target.stacked or any(other != inners for other in others):
             return False
         step = self.step(number, kernel)
         weights = self.placement.weights
         return all(
             weights[number, column, inner] == weights[number, 0, inner] + column * step
             for column in range(columns)
-            for inner in rounds[0]
+            for inner in inners
         )
 
     def step(self, number: int, kernel: MatMulKernel) -> int:
         """How many words the tiles of an output column lie behind those of the one before, in the first two columns."""
         if self.placement.outputs(kernel) == 1:
             return 0
-        first, weights = self.placement.tiles[number][0][0], self.placement.weights
+        first, weights = self.placement.dealing.rounds[number][0][0].inners[0], self.placement.weights
         return weights[number, 1, first] - weights[number, 0, first]
 
     def of_column(self, number: int, kernel: MatMulKernel) -> list[Tile]:

@@ -58,6 +58,8 @@ from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix
 TOKEN, POSITION, HISTORY, LOGITS = "token", "position", "history", "logits"
 """Ports: the token to go on from and its position, inputs that every run leaves for the next; the tokens found, by the
 positions that they follow; the logits of the last run."""
+BEFORE, BEHIND = "before", "behind"
+"""Ports of a layer alone: the hidden vector in front of it, and behind it."""
 
 _HIDDEN_SCORE = -(1 << 30)
 """Added to the sums of positions that are not there yet."""
@@ -95,6 +97,18 @@ def decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> Decodin
     return Decoding(graph, tuple(decoder.parts))
 
 
+def layer_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> Decoding:
+    """The kernels of one token in the first layer alone: from a hidden vector in front of it, and a position, to the
+    one behind it. The caches are states.
+
+    Raises:
+        CompileError: when the network does not suit the chip.
+    """
+    decoder = _Decoder(model, context, config)
+    graph = decoder.layer_graph()
+    return Decoding(graph, tuple(decoder.parts))
+
+
 class _Decoder(KernelWriter):
     def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig) -> None:
         super().__init__(config)
@@ -129,12 +143,7 @@ class _Decoder(KernelWriter):
         self.end("position")
         norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
         for number, (layer, next_norm) in enumerate(zip(self.model.layers, norms, strict=True)):
-            name = f"layer{number}"
-            attended = self.attention(name, layer, x, y)
-            x, y = self.add(f"{name}.middle", x, attended, layer.ffn_norm)
-            self.end(f"{name} o")
-            x, y = self.add(f"{name}.end", x, self.feed_forward(name, layer, x, y), next_norm)
-            self.end(f"{name} down")
+            x, y = self.layer(f"layer{number}", layer, x, y, next_norm)
         logits = self.logits(x, y)
         self.end("logits")
         self.choose(logits)
@@ -150,7 +159,35 @@ class _Decoder(KernelWriter):
         )
         return self.written(f"{self.model.name}, a token of {self.context}", inside, outside)
 
+    def layer_graph(self) -> KernelGraph:
+        """The first layer alone, for the norm of the last."""
+        layer, blocks = self.model.layers[0], self.blocks(self.shape.hidden)
+        self.buffer(BEFORE, blocks)
+        self.buffer(POSITION, 1)
+        x, y = self.with_normal(BEFORE, layer.attention_norm)
+        self.end("hidden vector")
+        self.positions()
+        self.end("position")
+        x, _ = self.layer("layer", layer, x, y, self.model.final_norm)
+        inside = (
+            (Port(BEFORE, BEFORE, "float32", (blocks, self.lanes)), BEFORE),
+            (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),
+        )
+        outside = ((Port(BEHIND, x.name, "float32", (blocks, self.lanes)), x),)
+        return self.written(f"{self.model.name}, a layer of {self.context}", inside, outside)
+
     # Parts of the network
+
+    def layer(
+        self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand, next_norm: QuantisedNorm
+    ) -> tuple[BufferOperand, BufferOperand]:
+        """The hidden vector behind a layer, and the same for the norm that follows."""
+        attended = self.attention(name, layer, x, y)
+        x, y = self.add(f"{name}.middle", x, attended, layer.ffn_norm)
+        self.end(f"{name} o")
+        x, y = self.add(f"{name}.end", x, self.feed_forward(name, layer, x, y), next_norm)
+        self.end(f"{name} down")
+        return x, y
 
     def positions(self) -> None:
         """Indices, angles and hidden scores of the position."""
@@ -225,10 +262,13 @@ class _Decoder(KernelWriter):
                 self.product(x, [Term(part, identity) for part in parts], steps, target)
             else:
                 self.vector(x, BufferOperand(table, indices="token.index"), steps, target)
-        y = self.made(
-            "embedded.normal", BufferOperand(x), [Step("fmul", Immediate.of_float(self.norm_scale(norm)))], rows=blocks
-        )
-        return BufferOperand(x), y
+        return self.with_normal(x, norm)
+
+    def with_normal(self, x: str, norm: QuantisedNorm) -> tuple[BufferOperand, BufferOperand]:
+        """A hidden vector, and the same for the norm that follows."""
+        scaled = [Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
+        blocks = self.blocks(self.shape.hidden)
+        return BufferOperand(x), self.made(f"{x}.normal", BufferOperand(x), scaled, rows=blocks)
 
     def norm_scale(self, norm: QuantisedNorm) -> float:
         """What the elements in front of a norm are multiplied with, for their squares to be whole numbers."""

@@ -15,7 +15,7 @@ from openlpu.compiler.kernels import BufferOperand, KernelGraph, MatMulKernel
 from openlpu.compiler.pipeline import Ports, compile_kernels
 from openlpu.compiler.place import Placement
 from openlpu.llm.checkpoint import LlamaShape
-from openlpu.llm.decode import decoding
+from openlpu.llm.decode import decoding, layer_decoding
 from openlpu.llm.quantise import QuantisedLlama
 
 Dump = Callable[[str, Callable[[], str]], None]
@@ -36,23 +36,45 @@ def compile_llama(model: QuantisedLlama, context: int, config: ChipConfig, *, du
     Raises:
         CompileError: when the network does not suit the chip, or does not fit.
     """
-    kernels = decoding(model, context, config).kernels
+    what = f"{model.name}: weights, caches and tables for {context} positions"
+    return _compiled(decoding(model, context, config).kernels, what, macs_per_token(model.shape, context), config, dump)
+
+
+def compile_layer(model: QuantisedLlama, context: int, config: ChipConfig, *, dump: Dump | None = None) -> Program:
+    """Compile the program of the first layer alone, for one token at any position below `context`; see
+    `openlpu.llm.decode.layer_decoding`.
+
+    Raises:
+        CompileError: when the network does not suit the chip, or does not fit.
+    """
+    what = f"a layer of {model.name}: its weights, caches and tables for {context} positions"
+    kernels = layer_decoding(model, context, config).kernels
+    return _compiled(kernels, what, macs_per_layer(model.shape, context), config, dump)
+
+
+def _compiled(kernels: KernelGraph, what: str, macs: int, config: ChipConfig, dump: Dump | None) -> Program:
     needed, there = lasting_words(kernels, config), config.hemispheres * config.mem_slices * config.mem_words
     if needed > there:
         raise CompileError(
-            f"{model.name}: weights, caches and tables for {context} positions take {needed:,} words of SRAM, and "
-            f"config '{config.name}' has {there:,}: that would be {-(-needed // there)} chips, and programs are for "
-            f"one; use a smaller network, a shorter context or a config with more mem_words or mem_slices"
+            f"{what} take {needed:,} words of SRAM, and config '{config.name}' has {there:,}: that would be "
+            f"{-(-needed // there)} chips, and programs are for one; use a smaller network, a shorter context or a "
+            f"config with more mem_words or mem_slices"
         )
-    bounds, macs = kernel_bounds(kernels, config), macs_per_token(model.shape, context)
-    return compile_kernels(kernels, config, _ports, bounds, macs, dump or (lambda name, text: None))
+    return compile_kernels(
+        kernels, config, _ports, kernel_bounds(kernels, config), macs, dump or (lambda _, text: None)
+    )
 
 
 def macs_per_token(shape: LlamaShape, context: int) -> int:
     """Multiply-accumulates that a token asks for, with all positions of a context."""
+    return shape.layers * macs_per_layer(shape, context) + shape.vocabulary * shape.hidden
+
+
+def macs_per_layer(shape: LlamaShape, context: int) -> int:
+    """Multiply-accumulates of a token in one layer."""
     heads = shape.heads + shape.kv_heads
     attention = 2 * shape.hidden * heads * shape.head_size + 2 * context * shape.heads * shape.head_size
-    return shape.layers * (attention + 3 * shape.hidden * shape.ffn) + shape.vocabulary * shape.hidden
+    return attention + 3 * shape.hidden * shape.ffn
 
 
 def lasting_words(kernels: KernelGraph, config: ChipConfig) -> int:

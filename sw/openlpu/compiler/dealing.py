@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Which plane of the chip multiplies by which weight tiles.
+
+The output columns of a product are dealt out to the planes, a column each, round by round. Where fewer columns are left
+than planes, several planes share a column: each has some of its tiles. What is multiplied by a factor that takes rows
+where an index says goes to the factor's home: the one plane in front of which all of it lies.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from openlpu.arch.config import ChipConfig
+from openlpu.compiler.chain import map_chain
+from openlpu.compiler.errors import InternalCompilerError
+from openlpu.compiler.kernels import Factor, KernelGraph, MatMulKernel, joining, padded
+
+_WORTH_JOINING = 16
+"""Cycles for which a plane should have tiles of a column, for the addition of its sums to pay."""
+
+
+class Inner(NamedTuple):
+    """Which tile of an output column: of which term, of which of its matrices, for which column of its rows."""
+
+    term: int
+    matrix: int
+    input_column: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one plane has of an output column of a product: all its tiles, or some."""
+
+    plane: int
+    """Counted as in `Placement.planes`."""
+    column: int
+    inners: tuple[Inner, ...]
+
+
+Round = tuple[Share, ...]
+"""What planes do at once, one share each. The first shares of all columns come first, then the second ones."""
+
+
+def stacks_of(kernel: MatMulKernel, graph: KernelGraph, lanes: int) -> dict[Inner, npt.NDArray[np.int8] | None]:
+    """The tiles of all output columns beside one another, by inner tile; None for those of factors."""
+    stacks: dict[Inner, npt.NDArray[np.int8] | None] = {}
+    for i, term in enumerate(kernel.terms):
+        inputs = -(-graph.buffer(term.rows.name).cols // lanes)
+        matrices = (None,) if isinstance(term.weights, Factor) else term.weights
+        for j, matrix in enumerate(matrices):
+            whole = None if matrix is None else padded(matrix, lanes)
+            for k in range(inputs):
+                stacks[Inner(i, j, k)] = None if whole is None else whole[k * lanes : (k + 1) * lanes]
+    return stacks
+
+
+class Dealing:
+    """The rounds of every product of a graph."""
+
+    def __init__(self, graph: KernelGraph, config: ChipConfig) -> None:
+        self._graph, self._config = graph, config
+        self._planes = config.hemispheres * config.mxm_planes
+        self._next_plane = 0
+        self.homes = _homes(graph, self._planes)
+        """By name of a factor that takes rows, or has them looked up, where an index says: its plane."""
+        self.rounds: dict[int, tuple[Round, ...]] = {}
+        """Of each product, by its place among the kernels."""
+        for number, kernel in enumerate(graph.kernels):
+            if isinstance(kernel, MatMulKernel):
+                factors = [term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)]
+                homes = {self.homes.get(name) for name in factors}
+                if len(homes) > 1:
+                    raise InternalCompilerError(f"'{kernel.output}' multiplies by factors in front of several planes")
+                home = next(iter(homes), None)
+                if home is not None:
+                    self.rounds[number] = tuple(self._at_home(kernel, home))
+                elif factors:
+                    # All that multiply by one factor take its tiles from the same planes.
+                    self.rounds[number] = tuple(self._in_turn(kernel, 0, ways=1))
+                else:
+                    self.rounds[number] = self._dealt(kernel)
+
+    def plane_of(self, number: int, column: int, inner: Inner) -> int:
+        """The plane that multiplies by a tile of an output column."""
+        shares = itertools.chain(*self.rounds[number])
+        return next(share.plane for share in shares if share.column == column and inner in share.inners)
+
+    def _outputs(self, kernel: MatMulKernel) -> int:
+        return -(-kernel.target.cols(self._graph.buffer(kernel.output)) // self._config.lanes)
+
+    def _at_home(self, kernel: MatMulKernel, plane: int) -> Iterable[Round]:
+        inners = tuple(stacks_of(kernel, self._graph, self._config.lanes))
+        return ((Share(plane, column, inners),) for column in range(self._outputs(kernel)))
+
+    def _dealt(self, kernel: MatMulKernel) -> tuple[Round, ...]:
+        """Planes take turns, from kernel to kernel, too."""
+        first, columns = self._next_plane, self._outputs(kernel)
+        inners = [*self._used(kernel)][-1]
+        ways = self._ways(kernel, len(inners))
+        if ways == 1:
+            self._next_plane = (first + columns) % self._planes
+        return tuple(self._in_turn(kernel, first, ways))
+
+    def _in_turn(self, kernel: MatMulKernel, first: int, ways: int) -> Iterable[Round]:
+        """Rounds that begin with the plane `first`; each column of the last one is dealt out to several, in `ways`."""
+        planes, columns = self._planes, self._outputs(kernel)
+        for number, inners in enumerate(self._used(kernel)):
+            members = range(number * planes, min((number + 1) * planes, columns))
+            shares = ways if members.stop == columns else 1
+            yield tuple(
+                Share((first + column + share * (planes // shares)) % planes, column, inners[share::shares])
+                for share in range(shares)
+                for column in members
+            )
+
+    def _used(self, kernel: MatMulKernel) -> Iterable[tuple[Inner, ...]]:
+        """For each round of columns the inner tiles that are not zero in all of them."""
+        lanes, outputs = self._config.lanes, self._outputs(kernel)
+        stacks = stacks_of(kernel, self._graph, lanes)
+        for first in range(0, outputs, self._planes):
+            span = slice(first * lanes, min(first + self._planes, outputs) * lanes)
+            used = [inner for inner, stack in stacks.items() if stack is None or stack[:, span].any()]
+            yield tuple(used or list(stacks)[:1])
+
+    def _ways(self, kernel: MatMulKernel, inners: int) -> int:
+        """To how many planes to deal out each column of the last round, so that none is idle."""
+        columns, planes, config = self._outputs(kernel), self._planes, self._config
+        rows = kernel.target.count(self._graph.buffer(kernel.output))
+        cycles = inners * max(rows, config.lanes // config.weight_streams)
+        # A product with fewer columns than planes leaves the others to the next one.
+        if columns < planes:
+            return 1
+        most = min(planes // (columns % planes or planes), inners, cycles // _WORTH_JOINING)
+        chains = ((ways, (*joining(ways), *kernel.chain)) for ways in range(most, 1, -1))
+        return next((ways for ways, chain in chains if map_chain(chain, config) is not None), 1)
+
+
+def _homes(graph: KernelGraph, planes: int) -> dict[str, int]:
+    """A plane for every factor whose rows an index chooses, in turn; the same one for all that meet in a product."""
+    chosen = {*graph.indexed, *graph.scattered}
+    together: list[list[str]] = []
+    for kernel in graph.kernels:
+        if isinstance(kernel, MatMulKernel):
+            names = [term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)]
+            met = [name for name in names if name in chosen]
+            joined = [group for group in together if not {*group}.isdisjoint(met)]
+            if met and not joined:
+                together.append(met)
+            elif met:
+                joined[0] += [name for name in itertools.chain(*joined[1:], met) if name not in joined[0]]
+                together = [group for group in together if group not in joined[1:]]
+    return {name: number % planes for number, group in enumerate(together) for name in group}
