@@ -40,7 +40,7 @@ from openlpu.compiler.kernels import (
     joining,
 )
 from openlpu.compiler.place import Placement, Plane, Stripe
-from openlpu.compiler.tiles import Tile, Tiles
+from openlpu.compiler.tiles import Source, Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 
 _SLOWEST_ROW, _SLOWEST_COLUMN = 32, 256
@@ -144,7 +144,7 @@ class _Scheduler:
             match kernel:
                 case MatMulKernel() if number in self.tiles.regular:
                     self.flow(number, kernel)
-                case MatMulKernel() if self.tiles.replays(kernel):
+                case MatMulKernel() if self.tiles.replays(number, kernel):
                     self.replay(number, kernel)
                 case MatMulKernel():
                     self.stream(number, kernel)
@@ -259,29 +259,30 @@ class _Scheduler:
 
     def replay(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles as fast as they can be loaded."""
-        rows = self.tiles.rows(kernel)
-        counts = [self.tiles.columns(source.name) for source in kernel.sources]
-        base = self.take_words(rows * sum(counts))
-        firsts = [base + rows * sum(counts[:term]) for term in range(len(counts))]
-        filled: set[int] = set()
-        for step in self.tiles.steps(number, kernel):
-            planes = [self.planes[plane] for plane, _ in step]
-            placed = [
-                (plane, dataclasses.replace(tile, word=firsts[tile.inner.term] + tile.inner.input_column * rows))
-                for plane, (_, tile) in zip(planes, step, strict=True)
-            ]
+        rows, steps = self.tiles.rows(kernel), list(self.tiles.steps(number, kernel))
+        words: dict[Source, int] = {}
+        for sources in self.tiles.passes(kernel):
+            base = self.take_words(rows * len(sources))
+            words |= {source: base + rows * i for i, source in enumerate(sources)}
+        users: dict[Source, set[int]] = {}
+        for index, tile in itertools.chain(*steps):
+            users.setdefault(tile.source, set()).add(index)
+        filled: set[Source] = set()
+        for step in steps:
+            placed = [(self.planes[index], dataclasses.replace(tile, word=words[tile.source])) for index, tile in step]
             for members in _columns(placed) if step[0][1].last else [[member] for member in placed]:
                 earliest = 0
                 for plane, tile in members:
-                    if tile.word not in filled:
-                        # All planes of a round take the words as they pass; later rounds have no others.
-                        filled.add(tile.word)
-                        self.fill_buffers(planes, tile, tile.word)
-                    if plane.postponed:
-                        self.load(plane, plane.postponed)
-                    journey = self.loading(plane, tile, self.tiles.groups - 1)
-                    plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
-                    self.load_next(plane)
+                    if tile.source not in filled:
+                        # All planes that ever need the words take them as they pass.
+                        filled.add(tile.source)
+                        self.fill_buffers([self.planes[index] for index in sorted(users[tile.source])], tile)
+                    if not tile.stays:
+                        if plane.postponed:
+                            self.load(plane, plane.postponed)
+                        journey = self.loading(plane, tile, self.tiles.groups - 1)
+                        plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
+                        self.load_next(plane)
                     there = int(plane.buffered[tile.word : tile.word + rows].max())
                     earliest = max(earliest, self.may_use(plane, "lw_iw"), there)
                 self.send(members, earliest)
@@ -302,7 +303,7 @@ class _Scheduler:
         base = self.take_words(rows * len(sources))
         words = [base + rows * sources.index((tile.inner.term, tile.inner.input_column)) for tile in tiles]
         for word, tile in dict(zip(words, tiles, strict=True)).items():
-            self.fill_buffers([plane], tile, word)
+            self.fill_buffers([plane], dataclasses.replace(tile, word=word))
         flowing = functools.partial(self.flowing, number, plane, tiles, words)
         journey = self.best(kernel, columns, 1, 0, flowing, limit=_SLOWEST_COLUMN)
         flight = journey.flight
@@ -392,16 +393,16 @@ class _Scheduler:
         self.next_word = first + count
         return first
 
-    def fill_buffers(self, planes: list[_PlaneState], tile: Tile, first: int) -> None:
-        """Send the rows that a tile meets to the activation buffers of the planes, from word `first` on."""
+    def fill_buffers(self, planes: list[_PlaneState], tile: Tile) -> None:
+        """Send the rows that a tile meets to their words in the activation buffers of the planes."""
         for hemisphere in sorted({plane.plane.hemisphere for plane in planes}):
             here = [plane for plane in planes if plane.plane.hemisphere == hemisphere]
             journey = Journey()
             load, replay = (self.router.latency(here[0].acts, mnemonic) for mnemonic in ("abl", "abr"))
             stream = self.activations(journey, here[0], tile, after(load.skew))
             for plane in here:
-                journey.flight.dispatch(plane.acts, 0, instruction("abl", a=first, s=stream), step=1)
-            words = slice(first, first + tile.rows)
+                journey.flight.dispatch(plane.acts, 0, instruction("abl", a=tile.word, s=stream), step=1)
+            words = slice(tile.word, tile.word + tile.rows)
             earliest = max(int(plane.unused[words].max()) for plane in here)
             start, gap = self.depart_rows(journey, tile.rows, earliest)
             for plane in here:
@@ -427,7 +428,7 @@ class _Scheduler:
                 self.multiply(journey, plane, member, 0)
                 mnemonic = "acc_set" if member.first else "acc_add"
                 offset = self.acc_offset(plane, mnemonic)
-                journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=0), step=1)
+                journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=member.acc), step=1)
         start, gap = self.depart_rows(journey, tile.rows, self.vacant(tile.kernel, journey, earliest))
         for plane, _ in tiles:
             plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
@@ -547,9 +548,9 @@ class _Scheduler:
                         other = place.step.y.number
                         streams[other] = outs[1 + other]
                         self.multiply(journey, *others[other], turn + later)
-                        self.leave(journey, *others[other], turn + later, outs[1 + other], 0, next_acc=1)
+                        self.leave(journey, *others[other], turn + later, outs[1 + other], tile.acc, next_acc=1)
                 self.multiply(journey, plane, tile, turn)
-                self.emit(journey, plane, tile, turn, outs[0], chain, 0, next_row=1, next_acc=1, others=streams)
+                self.emit(journey, plane, tile, turn, outs[0], chain, tile.acc, next_row=1, next_acc=1, others=streams)
             yield journey
 
     def emit(

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
-from openlpu.compiler.dealing import Inner
+from openlpu.compiler.dealing import Inner, Share
 from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, Term
 from openlpu.compiler.place import Placement
+
+Source = tuple[int, int]
+"""Rows that a product multiplies: a term, and a column of its buffer."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,17 @@ class Tile:
     rows: int
     replayed: bool
     """The rows come from the activation buffer, not from streams."""
+    acc: int = 0
+    """The accumulator of the first row."""
+    stays: bool = False
+    """The plane has the same weights as its last tile."""
     word: int = 0
     """Of the activation buffer, the first that holds these rows."""
+
+    @property
+    def source(self) -> Source:
+        """Whose rows pass it."""
+        return self.inner.term, self.inner.input_column
 
     @property
     def term(self) -> Term:
@@ -57,38 +69,99 @@ class Tiles:
         """How many columns a buffer has."""
         return len(self.placement.buffers[buffer])
 
-    def replays(self, kernel: MatMulKernel) -> bool:
-        """Whether the rows go through the activation buffer: they fit, and a tile takes longer to load than to use."""
+    def replays(self, number: int, kernel: MatMulKernel) -> bool:
+        """Whether the rows go through the activation buffer: a tile takes longer to load than to use, and all columns
+        have accumulators of their own until what does not fit at once has been through."""
+        rows, rounds = self.rows(kernel), self.placement.dealing.rounds[number]
+        if rows > min(self.groups, self.config.act_depth // 2):
+            return False
+        passes = self.passes(kernel)
+        last = {*passes[-1]}
+        finished = all(any(_source(inner) in last for inner in share.inners) for members in rounds for share in members)
+        return len(passes) == 1 or (finished and rows * len(rounds) <= self.config.acc_depth)
+
+    def passes(self, kernel: MatMulKernel) -> list[tuple[Source, ...]]:
+        """What a replayed product multiplies, in as many parts as it takes for each to fit in the activation buffer.
+        Where there are several, two fit at once: one can fill up while the other is multiplied."""
         rows = self.rows(kernel)
-        words = rows * sum(self.columns(source.name) for source in kernel.sources)
-        return words <= self.config.act_depth and rows <= self.groups
+        columns = (range(self.columns(source.name)) for source in kernel.sources)
+        sources = [(term, column) for term, every in enumerate(columns) for column in every]
+        at_once = self.config.act_depth // rows
+        if len(sources) > at_once:
+            at_once = self.config.act_depth // 2 // rows
+        return [tuple(sources[first : first + at_once]) for first in range(0, len(sources), at_once)]
 
     def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
-        rows, replayed = self.rows(kernel), self.replays(kernel)
-        for first_row in range(0, rows, self.config.acc_depth):
+        return self._replayed(number, kernel) if self.replays(number, kernel) else self._streamed(number, kernel)
+
+    def _streamed(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
+        rows, depth = self.rows(kernel), self.config.acc_depth
+        for first_row in range(0, rows, depth):
             for members in self.placement.dealing.rounds[number]:
-                most = max(len(share.inners) for share in members)
-                for position in range(most):
-                    yield [
+                yield from _together(
+                    [
                         (
                             share.plane,
-                            Tile(
-                                number,
-                                kernel,
-                                share.inners[position - late],
-                                first=position == late,
-                                last=position == most - 1,
-                                output_column=share.column,
-                                first_row=first_row,
-                                rows=min(self.config.acc_depth, rows - first_row),
-                                replayed=replayed,
-                            ),
+                            [
+                                Tile(
+                                    number,
+                                    kernel,
+                                    inner,
+                                    first=i == 0,
+                                    last=i == len(share.inners) - 1,
+                                    output_column=share.column,
+                                    first_row=first_row,
+                                    rows=min(depth, rows - first_row),
+                                    replayed=False,
+                                )
+                                for i, inner in enumerate(share.inners)
+                            ],
                         )
                         for share in members
-                        # All shares end together.
-                        if position >= (late := most - len(share.inners))
                     ]
+                )
+
+    def _replayed(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
+        """Round after round for every pass over the rows; sums of rounds wait in accumulators of their own."""
+        rows, passes = self.rows(kernel), self.passes(kernel)
+        for which, sources in enumerate(passes):
+            for round_number, members in enumerate(self.placement.dealing.rounds[number]):
+                columns: list[tuple[int, list[Tile]]] = []
+                for share in members:
+                    inners = self._alike_together(number, share, {*sources})
+                    earlier = any(_source(inner) in before for before in passes[:which] for inner in share.inners)
+                    bases = [self.placement.weights[number, share.column, inner] for inner in inners]
+                    columns.append(
+                        (
+                            share.plane,
+                            [
+                                Tile(
+                                    number,
+                                    kernel,
+                                    inner,
+                                    first=i == 0 and not earlier,
+                                    last=i == len(inners) - 1 and which == len(passes) - 1,
+                                    output_column=share.column,
+                                    first_row=0,
+                                    rows=rows,
+                                    replayed=True,
+                                    acc=0 if len(passes) == 1 else round_number * rows,
+                                    stays=i > 0 and bases[i] == bases[i - 1],
+                                )
+                                for i, inner in enumerate(inners)
+                            ],
+                        )
+                    )
+                yield from _together(columns)
+
+    def _alike_together(self, number: int, share: Share, sources: Container[Source]) -> list[Inner]:
+        """The tiles of a share that rows of `sources` pass; equal ones follow one another."""
+        inners = [inner for inner in share.inners if _source(inner) in sources]
+        bases = [self.placement.weights[number, share.column, inner] for inner in inners]
+        return [
+            inner for _, inner in sorted((bases.index(base), inner) for base, inner in zip(bases, inners, strict=True))
+        ]
 
     @functools.cached_property
     def regular(self) -> frozenset[int]:
@@ -96,7 +169,10 @@ class Tiles:
         or there is only one, and some of its tiles are equal."""
         products = ((i, kernel) for i, kernel in enumerate(self.graph.kernels) if isinstance(kernel, MatMulKernel))
         one = len(self.placement.planes) == 1
-        return frozenset(i for i, kernel in products if one and self.replays(kernel) and self._alike(i, kernel))
+        return frozenset(i for i, kernel in products if one and self._fits(i, kernel) and self._alike(i, kernel))
+
+    def _fits(self, number: int, kernel: MatMulKernel) -> bool:
+        return self.replays(number, kernel) and len(self.passes(kernel)) == 1
 
     def _alike(self, number: int, kernel: MatMulKernel) -> bool:
         columns = self.placement.outputs(kernel)
@@ -129,7 +205,7 @@ class Tiles:
         return [dataclasses.replace(tile, first=i == 0, last=i == last) for i, tile in enumerate(tiles)]
 
     def of_plane(self, plane: int) -> Iterator[Tile]:
-        """The tiles of one plane, over all kernels but the regular ones."""
+        """The tiles that one plane loads, over all kernels but the regular ones."""
         kernels = enumerate(self.graph.kernels)
         products = ((number, kernel) for number, kernel in kernels if number not in self.regular)
         return (
@@ -138,5 +214,17 @@ class Tiles:
             if isinstance(kernel, MatMulKernel)
             for step in self.steps(index, kernel)
             for number, tile in step
-            if number == plane
+            if number == plane and not tile.stays
         )
+
+
+def _source(inner: Inner) -> Source:
+    return inner.term, inner.input_column
+
+
+def _together(columns: Sequence[tuple[int, list[Tile]]]) -> Iterator[list[tuple[int, Tile]]]:
+    """Tiles of several planes step by step, so that all end together."""
+    most = max(len(tiles) for _, tiles in columns)
+    for position in range(most):
+        waiting = ((plane, tiles, position - (most - len(tiles))) for plane, tiles in columns)
+        yield [(plane, tiles[which]) for plane, tiles, which in waiting if which >= 0]
