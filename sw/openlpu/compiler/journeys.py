@@ -48,14 +48,16 @@ class Journey:
 
 @dataclass(frozen=True)
 class Choice:
-    """What chooses the word that a slice writes: an index, stored in the slice, into its window of 2**`window` words.
+    """What chooses the words that slices write: an index, into windows of 2**`window` words.
 
-    Where the window is one of several that rows are dealt out to, `place` is the slice's among them.
+    Where rows are dealt out to several slices, `places` are those of the slices that write, in their order. The index
+    is stored in each of these slices, or comes with the result from the slice `front`.
     """
 
     indices: str
     window: int
-    place: int | None
+    places: tuple[int, ...] = ()
+    front: int | None = None
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ class Router:
         """
         finished = []
         flight, target, rows = journey.flight, landing.column, landing.rows
-        for slices in target.places:
+        for number, slices in enumerate(target.places):
             for index, mem_slice in zip(self.placement.streams(target), slices, strict=True):
                 queue = self.mem_write[mem_slice]
                 stream = Stream(WEST if queue.hop < producer.hop else EAST, index)
@@ -295,25 +297,29 @@ class Router:
                 if landing.choice is None:
                     written = instruction("write", a=target.base + rows.first, s=stream)
                 else:
-                    written = self.scatter(journey, mem_slice, landing.choice, target.base, stream, arrival)
+                    written = self.scatter(journey, mem_slice, number, landing.choice, target.base, stream, arrival)
                 flight.dispatch(queue, dispatch, written, rows.step)
                 finished.append(dispatch + after(latency.state))
         return max(finished)
 
     def scatter(
-        self, journey: Journey, mem_slice: int, choice: Choice, base: int, stream: Stream, arrival: int
+        self, journey: Journey, mem_slice: int, number: int, choice: Choice, base: int, stream: Stream, arrival: int
     ) -> Instruction:
-        """Bring the index to the slice in cycle `arrival`, and the instruction that writes where it says."""
-        # It rides the other way, where no result comes.
-        index = Stream(WEST if stream.direction is EAST else EAST, stream.index)
+        """Bring the index to the slice, the one with this number of all that write, in cycle `arrival`; the instruction
+        that writes where it says."""
         (beside,) = self.placement.buffers[choice.indices]
-        hop = self.mem_write[mem_slice].hop
-        read_at = self.read(journey.flight, mem_slice, beside.base, index, hop, arrival, 0)
+        if choice.front is None:
+            # It rides the other way, where no result comes.
+            index = Stream(WEST if stream.direction is EAST else EAST, stream.index)
+        else:
+            index = Stream(stream.direction, (stream.index + 1) % self.placement.config.streams)
+        source = mem_slice if choice.front is None else choice.front
+        read_at = self.read(journey.flight, source, beside.base, index, self.mem_write[mem_slice].hop, arrival, 0)
         journey.awaits.append((choice.indices, 0, Rows(0, 0), read_at))
         window: dict[str, Value] = {"a": base, "n": choice.window, "m": index, "s": stream}
-        if choice.place is None:
+        if not choice.places:
             return instruction("scatter", **window)
-        return instruction("scatter_dealt", **window, p=choice.place)
+        return instruction("scatter_dealt", **window, p=choice.places[number])
 
 
 def after(cycles: int | None) -> int:

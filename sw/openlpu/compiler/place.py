@@ -106,6 +106,9 @@ class Placement:
         """By name and column number: one row of 32-bit constants."""
         self.stripes: dict[tuple[str, int], tuple[Stripe, ...]] = {}
         """By name of a factor and column number: where its rows lie."""
+        self.fronts: dict[str, int] = {}
+        """By name of a cache whose slices all take a result as it passes: the slice from which the index that chooses
+        its row comes with it."""
         self.windows: dict[str, int] = {}
         """By name of what indices choose rows of: the binary logarithm of the words in the window of a slice."""
         self._graph = graph
@@ -393,15 +396,34 @@ class Placement:
         self.buffers[table.name] = tuple(columns)
 
     def _place_indices(self, indices: Buffer, tables: Sequence[str]) -> None:
-        """Indices: a copy in every slice of what they choose from. Who computes them writes one after the other."""
+        """Indices: a copy in every slice of what they choose from, but where all slices reach all streams, one in
+        front of caches that take rows is enough.
+
+        Who computes them writes all copies at once, or where that cannot be one after the other.
+        """
+        at_once = self.config.mem_reach is Reach.FULL
         columns = {mem_slice for table in tables for column in self.buffers[table] for mem_slice in column.slices}
-        dealt = {stripe.mem_slice for table in tables for stripe in self.stripes.get((table, 0), ())}
-        slices = sorted(columns | dealt)
+        fronts: dict[str, int] = {}
+        for table in tables:
+            feeders = [stripe.mem_slice for stripe in self.stripes.get((table, 0), ())]
+            if feeders and at_once and table not in self._graph.indexed:
+                fronts[table] = self._front(feeders)
+            else:
+                columns |= {*feeders}
+        slices = sorted({*columns, *fronts.values()})
         base = self._allocate(slices, indices.rows, f"'{indices.name}'")
         first, *copies = ((mem_slice,) for mem_slice in slices)
         self.buffers[indices.name] = (Column(first, base, tuple(copies)),)
-        if indices.name in self._computed:
+        self.fronts |= fronts
+        if indices.name in self._computed and not at_once:
             self.stripes[indices.name, 0] = tuple(Stripe(number, base, 0, 1, indices.rows) for number in slices)
+
+    def _front(self, feeders: Sequence[int]) -> int:
+        """The slice that no result for `feeders` comes by later than by them; the first one that feeds nothing."""
+        per_hop, first = self.config.slices_per_hop, self._slices.start if feeders[0] in self._slices else 0
+        nearest = min((feeder - first) // per_hop for feeder in feeders)
+        before = range(first, first + (nearest + 1) * per_hop)
+        return min(before, key=lambda number: (self._zones[number] is not _Zone.NEAR, number))
 
     def _place_cache(self, cache: Buffer) -> None:
         """A factor of which an index says rows: every column of it in one window of each feeder of its home plane."""

@@ -466,15 +466,22 @@ class _Scheduler:
         self.ready[kernel.output, column][members] = np.maximum(self.ready[kernel.output, column][members], written)
 
     def scatter(self, kernel: VectorKernel, column: int, indices: str) -> None:
-        """Stream one row through the VXM to wherever an index says: to each slice where that may be, in turn."""
+        """Stream one row through the VXM to wherever an index says: to all slices where that may be, at once where they
+        all hear of it, or else in turn."""
         window = self.placement.windows[kernel.output]
-        dealt = [
-            Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 0), Choice(indices, window, stripe.first))
-            for stripe in self.placement.stripes.get((kernel.output, column), ())
+        stripes = self.placement.stripes.get((kernel.output, column), ())
+        landings = [
+            Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 0), Choice(indices, window, (stripe.first,)))
+            for stripe in stripes
         ]
-        landings = dealt or [
-            Landing(self.placement.buffers[kernel.output][column], Rows(0, 0), Choice(indices, window, None))
-        ]
+        if not stripes:
+            landings = [Landing(self.placement.buffers[kernel.output][column], Rows(0, 0), Choice(indices, window))]
+        elif kernel.output in self.placement.fronts:
+            first, *others = ((stripe.mem_slice,) for stripe in stripes)
+            choice = Choice(
+                indices, window, tuple(stripe.first for stripe in stripes), self.placement.fronts[kernel.output]
+            )
+            landings = [Landing(Column(first, stripes[0].base, tuple(others)), Rows(0, 0), choice)]
         for landing in landings:
 
             def going(chains: list[tuple[Placed, ...]], landing: Landing = landing) -> Iterator[Journey]:
