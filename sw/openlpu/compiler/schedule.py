@@ -38,6 +38,7 @@ from openlpu.compiler.kernels import (
     Step,
     VectorKernel,
     joining,
+    views_of,
 )
 from openlpu.compiler.place import Placement, Plane, Stripe
 from openlpu.compiler.tiles import Source, Tile, Tiles
@@ -45,6 +46,8 @@ from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 
 _SLOWEST_ROW, _SLOWEST_COLUMN = 32, 256
 """Cycles from one row, or one column of stacked ones, to the next, at most."""
+_PATIENCE = 64
+"""Cycles for which a row waits for others, to go with them."""
 _GAPS_TRIED = 12
 """Distances of departures that are tried, smallest first: what is fastest may have to wait."""
 
@@ -435,18 +438,30 @@ class _Scheduler:
         self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows)
 
     def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
-        """Stream the rows of one column through the VXM."""
-        rows = self.tiles.rows(kernel)
-        landing = self.router.landing(kernel, column, rows)
-        journey = self.best(
-            kernel,
-            rows,
-            len(self.planes),
-            0,
-            lambda chains: (self.vector_row(kernel, column, chain, Rows(0, 1), landing) for chain in chains),
-        )
-        start, gap = self.depart_rows(journey, rows, self.vacant(kernel, journey, 0))
-        self.written(journey, kernel, 0, start, gap, rows)
+        """Stream the rows of one column through the VXM; those that are there long before the others go ahead."""
+        total = self.tiles.rows(kernel)
+        for rows in _in_groups(self.there(kernel, column)):
+            landing = self.router.landing(kernel, column, total, rows.start)
+
+            def going(
+                chains: list[tuple[Placed, ...]], first: int = rows.start, landing: Landing = landing
+            ) -> Iterator[Journey]:
+                return (self.vector_row(kernel, column, chain, Rows(first, 1), landing) for chain in chains)
+
+            journey = self.best(kernel, len(rows), len(self.planes), 0, going)
+            start, gap = self.depart_rows(journey, len(rows), self.vacant(kernel, journey, 0))
+            self.written(journey, kernel, rows.start, start, gap, len(rows))
+
+    def there(self, kernel: VectorKernel, column: int) -> list[int]:
+        """For each row of a kernel: from which cycle on everything that it reads may be read."""
+        rows = np.arange(self.tiles.rows(kernel))
+        ready = np.zeros(len(rows), np.int64)
+        for view in views_of(kernel):
+            name, number = (view.name, column if view.column is None else view.column)
+            if view.indices is not None:
+                name, number = view.indices, 0
+            ready = np.maximum(ready, self.ready[name, number][view.first_row + view.row_step * rows])
+        return [int(cycle) for cycle in ready]
 
     def lay_out(self, kernel: VectorKernel, column: int, stripe: Stripe) -> None:
         """Stream the rows of one stripe, of a factor or of indices, through the VXM."""
@@ -707,6 +722,16 @@ class _Scheduler:
             ready = self.ready[kernel.output, 0 if kernel.target.stacked else column]
             which = rows.first + rows.step * np.arange(count)
             ready[which] = np.maximum(ready[which], start + finished + gap * np.arange(count))
+
+
+def _in_groups(there: list[int]) -> Iterator[range]:
+    """Consecutive rows, of which none is there long after the first."""
+    first = 0
+    for row, cycle in enumerate(there):
+        if cycle > there[first] + _PATIENCE:
+            yield range(first, row)
+            first = row
+    yield range(first, len(there))
 
 
 def _columns(tiles: list[tuple[_PlaneState, Tile]]) -> list[list[tuple[_PlaneState, Tile]]]:
