@@ -14,6 +14,10 @@ from openlpu.compiler.dealing import Inner, Share
 from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, Term
 from openlpu.compiler.place import Placement
 
+_FEW = 2
+"""Times as long as a tile takes to load, rows may keep it and still be replayed: they would come in the way of weights
+as often as they are streamed."""
+
 Source = tuple[int, int]
 """Rows that a product multiplies: a term, and a column of its buffer."""
 
@@ -70,10 +74,10 @@ class Tiles:
         return len(self.placement.buffers[buffer])
 
     def replays(self, number: int, kernel: MatMulKernel) -> bool:
-        """Whether the rows go through the activation buffer: a tile takes longer to load than to use, and all columns
-        have accumulators of their own until what does not fit at once has been through."""
+        """Whether the rows go through the activation buffer: a tile takes about as long to load as to use, and all
+        columns have accumulators of their own until what does not fit at once has been through."""
         rows, rounds = self.rows(kernel), self.placement.dealing.rounds[number]
-        if rows > min(self.groups, self.config.act_depth // 2):
+        if rows > min(_FEW * self.groups, self.config.act_depth // 2):
             return False
         passes = self.passes(kernel)
         last = {*passes[-1]}
