@@ -14,10 +14,6 @@ from openlpu.compiler.dealing import Inner, Share
 from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, Term
 from openlpu.compiler.place import Placement
 
-_FEW = 2
-"""Times as long as a tile takes to load, rows may keep it and still be replayed: they would come in the way of weights
-as often as they are streamed."""
-
 Source = tuple[int, int]
 """Rows that a product multiplies: a term, and a column of its buffer."""
 
@@ -74,10 +70,12 @@ class Tiles:
         return len(self.placement.buffers[buffer])
 
     def replays(self, number: int, kernel: MatMulKernel) -> bool:
-        """Whether the rows go through the activation buffer: a tile takes about as long to load as to use, and all
-        columns have accumulators of their own until what does not fit at once has been through."""
+        """Whether the rows go through the activation buffer: a tile takes longer to load than to use, or not much less
+        and one plane of several has all columns. Columns need accumulators of their own, where rows do not all fit."""
         rows, rounds = self.rows(kernel), self.placement.dealing.rounds[number]
-        if rows > min(_FEW * self.groups, self.config.act_depth // 2):
+        # Planes whose rows are not the same wait for those of one another, if they stream.
+        alone = len(self.placement.planes) > 1 and all(len(members) == 1 for members in rounds[:-1])
+        if rows > min(self.groups * (2 if alone else 1), self.config.act_depth // 2):
             return False
         passes = self.passes(kernel)
         last = {*passes[-1]}
