@@ -154,6 +154,11 @@ class Spec:
         return any(f.kind is kind for f in self.fields)
 
     @functools.cached_property
+    def places(self) -> dict[str, int]:
+        """By name: where among the fields."""
+        return {f.name: place for place, f in enumerate(self.fields)}
+
+    @functools.cached_property
     def own(self) -> tuple[Field, ...]:
         """The fields that say what it does. They come first."""
         return tuple(f for f in self.fields if f not in TAIL)
@@ -176,10 +181,7 @@ class Instruction:
     values: tuple[Value, ...]
 
     def __getitem__(self, name: str) -> Value:
-        for f, value in zip(self.spec.fields, self.values, strict=True):
-            if f.name == name:
-                return value
-        raise KeyError(name)
+        return self.values[self.spec.places[name]]
 
     def number(self, name: str) -> int:
         """The value of an integer field."""
@@ -223,14 +225,14 @@ class Instruction:
 
     def _streams(self, names: tuple[str, ...]) -> tuple[Stream, ...]:
         streams: list[Stream] = []
-        for f, value in zip(self.spec.fields, self.values, strict=True):
-            match value:
-                case _ if f.name not in names:
-                    pass
-                case Stream():
-                    streams += value.planes if f.kind is FieldKind.GROUP else (value,)
-                case Operand():
-                    streams += value.streams
+        if names:
+            for f, value in zip(self.spec.fields, self.values, strict=True):
+                if f.name in names:
+                    match value:
+                        case Stream():
+                            streams += value.planes if f.kind is FieldKind.GROUP else (value,)
+                        case Operand():
+                            streams += value.streams
         return tuple(streams)
 
     def advanced(self, distance: int) -> Instruction:
@@ -238,11 +240,8 @@ class Instruction:
         leads; a chip's row groups wrap around (`Encoding.advanced`)."""
         if self.spec.stride is None or distance == 0:
             return self
-        values = tuple(
-            value + distance if f.name == self.spec.stride and isinstance(value, int) else value
-            for f, value in zip(self.spec.fields, self.values, strict=True)
-        )
-        return Instruction(self.spec, values)
+        place, values = self.spec.places[self.spec.stride], self.values
+        return Instruction(self.spec, (*values[:place], self.number(self.spec.stride) + distance, *values[place + 1 :]))
 
 
 _ALL = tuple(QueueKind)

@@ -539,6 +539,8 @@ class _Scheduler:
                         found, ends = dataclasses.replace(journey, gap=gap), start + gap * rows
                     if start == ready or rows == 1:
                         break
+                if found is not None and ends == earliest + rows:
+                    return found  # None can end sooner.
             if found is not None:
                 return found
         raise CompileError(
