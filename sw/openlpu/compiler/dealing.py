@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
+from openlpu.arch.timing import timing
 from openlpu.compiler.chain import map_chain
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.kernels import Factor, KernelGraph, MatMulKernel, joining, padded
@@ -83,7 +84,7 @@ class Dealing:
                     self.rounds[number] = tuple(self._at_home(kernel, home))
                 elif factors:
                     # All that multiply by one factor take its tiles from the same planes.
-                    self.rounds[number] = tuple(self._in_turn(kernel, 0, ways=1))
+                    self.rounds[number] = tuple(self._in_turn(kernel, 0, at_once=self._planes, ways=1))
                 else:
                     self.rounds[number] = self._dealt(kernel)
 
@@ -101,31 +102,50 @@ class Dealing:
 
     def _dealt(self, kernel: MatMulKernel) -> tuple[Round, ...]:
         """Planes take turns, from kernel to kernel, too."""
+        if self._shares_all(kernel):
+            return tuple(self._in_turn(kernel, 0, at_once=1, ways=self._planes))
         first, columns = self._next_plane, self._outputs(kernel)
-        inners = [*self._used(kernel)][-1]
+        inners = [*self._used(kernel, self._planes)][-1]
         ways = self._ways(kernel, len(inners))
         if ways == 1:
             self._next_plane = (first + columns) % self._planes
-        return tuple(self._in_turn(kernel, first, ways))
+        return tuple(self._in_turn(kernel, first, at_once=self._planes, ways=ways))
 
-    def _in_turn(self, kernel: MatMulKernel, first: int, ways: int) -> Iterable[Round]:
-        """Rounds that begin with the plane `first`; each column of the last one is dealt out to several, in `ways`."""
+    def _in_turn(self, kernel: MatMulKernel, first: int, at_once: int, ways: int) -> Iterable[Round]:
+        """Rounds of so many columns, from the plane `first` on; where planes are left, in `ways`."""
         planes, columns = self._planes, self._outputs(kernel)
-        for number, inners in enumerate(self._used(kernel)):
-            members = range(number * planes, min((number + 1) * planes, columns))
-            shares = ways if members.stop == columns else 1
+        for number, inners in enumerate(self._used(kernel, at_once)):
+            members = range(number * at_once, min((number + 1) * at_once, columns))
+            shares = ways if members.stop == columns or at_once < planes else 1
             yield tuple(
-                Share((first + column + share * (planes // shares)) % planes, column, inners[share::shares])
+                Share((first + place + share * (planes // shares)) % planes, column, inners[share::shares])
                 for share in range(shares)
-                for column in members
+                for place, column in enumerate(members)
             )
 
-    def _used(self, kernel: MatMulKernel) -> Iterable[tuple[Inner, ...]]:
-        """For each round of columns the inner tiles that are not zero in all of them."""
+    def _shares_all(self, kernel: MatMulKernel) -> bool:
+        """Whether all planes share every column, as each then needs but some of the rows.
+
+        Where rows keep a tile for as long as it takes to load, those that go to the activation buffers take time, too.
+        """
+        planes, config, columns = self._planes, self._config, self._outputs(kernel)
+        rows, groups = kernel.target.count(self._graph.buffer(kernel.output)), config.lanes // config.weight_streams
+        inners, used = len(stacks_of(kernel, self._graph, config.lanes)), [*self._used(kernel, 1)]
+        if rows != groups or columns <= planes or any(len(one) < inners for one in used):
+            return False
+        chain = (*joining(planes), *kernel.chain)
+        if map_chain(chain, config) is None:
+            return False
+        share, additions = -(-inners // planes), timing(config).alu_depth[0] * (planes - 1)
+        alone = inners * rows * columns // planes + inners * rows
+        return columns * share * rows + share * rows + additions < alone
+
+    def _used(self, kernel: MatMulKernel, at_once: int) -> Iterable[tuple[Inner, ...]]:
+        """For each round of so many columns the inner tiles that are not zero in all of them."""
         lanes, outputs = self._config.lanes, self._outputs(kernel)
         stacks = stacks_of(kernel, self._graph, lanes)
-        for first in range(0, outputs, self._planes):
-            span = slice(first * lanes, min(first + self._planes, outputs) * lanes)
+        for first in range(0, outputs, at_once):
+            span = slice(first * lanes, min(first + at_once, outputs) * lanes)
             used = [inner for inner, stack in stacks.items() if stack is None or stack[:, span].any()]
             yield tuple(used or list(stacks)[:1])
 

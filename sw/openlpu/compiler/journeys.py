@@ -38,6 +38,8 @@ class Journey:
     flight: Flight = field(default_factory=Flight)
     gap: int | None = None
     """Cycles between two departures; None for as few as there may be."""
+    floor: int = 0
+    """The first start at which the planes can take the row."""
     awaits: list[tuple[str, int, Rows, int]] = field(default_factory=list)
     """(buffer, column, rows, offset): the first of the rows must be in SRAM by this time after the start."""
     loads: tuple[str, int, int, int] | None = None

@@ -94,6 +94,8 @@ class _PlaneState:
         """Dispatch of the last install: the shadow buffer is free after it."""
         self.last_rows = -1
         """Last dispatch of `abc` or `abr`."""
+        self.usable = 0
+        """From when on it takes rows for the tile that was installed last."""
         self.tiles = tiles
         """Weight tiles still to be loaded, in order of use."""
         self.postponed: Tile | None = None
@@ -256,30 +258,34 @@ class _Scheduler:
             alike = itertools.groupby(tiles, key=lambda member: member[1].inner)
             # Shares of a column have rows of their own to meet until their sums meet.
             for members in [tiles] if tiles[0][1].last else [list(members) for _, members in alike]:
-                self.send(members, max(self.may_use(plane, "iw") for plane, _ in members))
+                for plane, _ in members:
+                    plane.usable = self.may_use(plane, "iw")
+                self.send(members)
 
     # Rows that are replayed: every plane at its own pace
 
     def replay(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles as fast as they can be loaded."""
-        rows, steps = self.tiles.rows(kernel), list(self.tiles.steps(number, kernel))
-        words: dict[Source, int] = {}
-        for sources in self.tiles.passes(kernel):
-            base = self.take_words(rows * len(sources))
-            words |= {source: base + rows * i for i, source in enumerate(sources)}
-        users: dict[Source, set[int]] = {}
-        for index, tile in itertools.chain(*steps):
-            users.setdefault(tile.source, set()).add(index)
+        rows, needed = self.tiles.rows(kernel), self.tiles.sources(number)
+        words: dict[tuple[int, Source], int] = {}
+        for sources in self.tiles.passes(number, kernel):
+            parts = {plane: [source for source in every if source in sources] for plane, every in needed.items()}
+            base = self.take_words(rows * max(len(part) for part in parts.values()))
+            words |= {
+                (plane, source): base + rows * i for plane, part in parts.items() for i, source in enumerate(part)
+            }
         filled: set[Source] = set()
-        for step in steps:
-            placed = [(self.planes[index], dataclasses.replace(tile, word=words[tile.source])) for index, tile in step]
+        for step in self.tiles.steps(number, kernel):
+            placed = [
+                (self.planes[index], dataclasses.replace(tile, word=words[index, tile.source])) for index, tile in step
+            ]
             for members in _columns(placed) if step[0][1].last else [[member] for member in placed]:
-                earliest = 0
                 for plane, tile in members:
                     if tile.source not in filled:
                         # All planes that ever need the words take them as they pass.
                         filled.add(tile.source)
-                        self.fill_buffers([self.planes[index] for index in sorted(users[tile.source])], tile)
+                        users = [index for index in sorted(needed) if (index, tile.source) in words]
+                        self.fill_buffers({index: words[index, tile.source] for index in users}, tile)
                     if not tile.stays:
                         if plane.postponed:
                             self.load(plane, plane.postponed)
@@ -287,8 +293,8 @@ class _Scheduler:
                         plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
                         self.load_next(plane)
                     there = int(plane.buffered[tile.word : tile.word + rows].max())
-                    earliest = max(earliest, self.may_use(plane, "lw_iw"), there)
-                self.send(members, earliest)
+                    plane.usable = max(self.may_use(plane, "lw_iw"), there)
+                self.send(members)
                 for plane, tile in members:
                     plane.unused[tile.word : tile.word + rows] = plane.last_rows + 1
 
@@ -306,7 +312,7 @@ class _Scheduler:
         base = self.take_words(rows * len(sources))
         words = [base + rows * sources.index((tile.inner.term, tile.inner.input_column)) for tile in tiles]
         for word, tile in dict(zip(words, tiles, strict=True)).items():
-            self.fill_buffers([plane], dataclasses.replace(tile, word=word))
+            self.fill_buffers({0: word}, tile)
         flowing = functools.partial(self.flowing, number, plane, tiles, words)
         journey = self.best(kernel, columns, 1, 0, flowing, limit=_SLOWEST_COLUMN)
         flight = journey.flight
@@ -396,26 +402,27 @@ class _Scheduler:
         self.next_word = first + count
         return first
 
-    def fill_buffers(self, planes: list[_PlaneState], tile: Tile) -> None:
-        """Send the rows that a tile meets to their words in the activation buffers of the planes."""
-        for hemisphere in sorted({plane.plane.hemisphere for plane in planes}):
-            here = [plane for plane in planes if plane.plane.hemisphere == hemisphere]
-            journey = Journey()
-            load, replay = (self.router.latency(here[0].acts, mnemonic) for mnemonic in ("abl", "abr"))
-            stream = self.activations(journey, here[0], tile, after(load.skew))
-            for plane in here:
-                journey.flight.dispatch(plane.acts, 0, instruction("abl", a=tile.word, s=stream), step=1)
-            words = slice(tile.word, tile.word + tile.rows)
-            earliest = max(int(plane.unused[words].max()) for plane in here)
+    def fill_buffers(self, words: Mapping[int, int], tile: Tile) -> None:
+        """Send the rows that a tile meets to the activation buffers of planes, from a word of each on."""
+        for hemisphere in sorted({self.planes[index].plane.hemisphere for index in words}):
+            here = {index: word for index, word in words.items() if self.planes[index].plane.hemisphere == hemisphere}
+            planes = [(self.planes[index], word) for index, word in here.items()]
+            journey, (one, _) = Journey(), planes[0]
+            load, replay = (self.router.latency(one.acts, mnemonic) for mnemonic in ("abl", "abr"))
+            stream = self.activations(journey, one, tile, after(load.skew))
+            for plane, word in planes:
+                journey.flight.dispatch(plane.acts, 0, instruction("abl", a=word, s=stream), step=1)
+            earliest = max(int(plane.unused[word : word + tile.rows].max()) for plane, word in planes)
             start, gap = self.depart_rows(journey, tile.rows, earliest)
-            for plane in here:
-                plane.buffered[words] = start + after(load.state) - after(replay.skew) + gap * np.arange(tile.rows)
+            there = start + after(load.state) - after(replay.skew) + gap * np.arange(tile.rows)
+            for plane, word in planes:
+                plane.buffered[word : word + tile.rows] = there
 
     # Rows
 
-    def send(self, tiles: list[tuple[_PlaneState, Tile]], earliest: int) -> None:
+    def send(self, tiles: list[tuple[_PlaneState, Tile]]) -> None:
         """Send the rows of tiles to their planes at once; behind the last tile of an output column, run the chain."""
-        tile = tiles[0][1]
+        tile, earliest = tiles[0][1], tiles[0][0].usable
         if tile.last:
             journey = self.best(
                 tile.kernel,
@@ -636,6 +643,7 @@ class _Scheduler:
 
     def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int) -> None:
         """Activations of a row to the array, `offset` cycles after the start of the journey."""
+        journey.floor = max(journey.floor, plane.usable - offset)
         if tile.replayed:
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=tile.word), step=1)
             return
@@ -677,7 +685,9 @@ class _Scheduler:
     # Departure
 
     def awaited(self, journey: Journey, rows: int, gap: int, earliest: int) -> int:
-        """The first start, not before `earliest`, at which every row is in SRAM when it is read."""
+        """The first start, not before `earliest`, at which planes can take every row, and it is in SRAM when it is
+        read."""
+        earliest = max(earliest, journey.floor)
         for buffer, column, read, offset in journey.awaits:
             ready = self.ready[buffer, column][read.first + read.step * np.arange(rows)]
             earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)

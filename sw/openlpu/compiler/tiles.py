@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -77,21 +78,29 @@ class Tiles:
         alone = len(self.placement.planes) > 1 and all(len(members) == 1 for members in rounds[:-1])
         if rows > min(self.groups * (2 if alone else 1), self.config.act_depth // 2):
             return False
-        passes = self.passes(kernel)
+        passes = self.passes(number, kernel)
         last = {*passes[-1]}
         finished = all(any(_source(inner) in last for inner in share.inners) for members in rounds for share in members)
         return len(passes) == 1 or (finished and rows * len(rounds) <= self.config.acc_depth)
 
-    def passes(self, kernel: MatMulKernel) -> list[tuple[Source, ...]]:
-        """What a replayed product multiplies, in as many parts as it takes for each to fit in the activation buffer.
+    def passes(self, number: int, kernel: MatMulKernel) -> list[tuple[Source, ...]]:
+        """What a replayed product multiplies, in as many parts as it takes for each to fit in the activation buffers.
         Where there are several, two fit at once: one can fill up while the other is multiplied."""
         rows = self.rows(kernel)
         columns = (range(self.columns(source.name)) for source in kernel.sources)
         sources = [(term, column) for term, every in enumerate(columns) for column in every]
-        at_once = self.config.act_depth // rows
-        if len(sources) > at_once:
-            at_once = self.config.act_depth // 2 // rows
+        most = max(len(every) for every in self.sources(number).values())
+        if most * rows <= self.config.act_depth:
+            return [tuple(sources)]
+        at_once = self.config.act_depth // 2 // rows
         return [tuple(sources[first : first + at_once]) for first in range(0, len(sources), at_once)]
+
+    def sources(self, number: int) -> dict[int, list[Source]]:
+        """By plane that takes part in a product: whose rows pass its tiles."""
+        found: dict[int, set[Source]] = {}
+        for share in itertools.chain(*self.placement.dealing.rounds[number]):
+            found.setdefault(share.plane, set()).update(_source(inner) for inner in share.inners)
+        return {plane: sorted(every) for plane, every in found.items()}
 
     def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""
@@ -126,7 +135,7 @@ class Tiles:
 
     def _replayed(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """Round after round for every pass over the rows; sums of rounds wait in accumulators of their own."""
-        rows, passes = self.rows(kernel), self.passes(kernel)
+        rows, passes = self.rows(kernel), self.passes(number, kernel)
         for which, sources in enumerate(passes):
             for round_number, members in enumerate(self.placement.dealing.rounds[number]):
                 columns: list[tuple[int, list[Tile]]] = []
@@ -174,7 +183,7 @@ class Tiles:
         return frozenset(i for i, kernel in products if one and self._fits(i, kernel) and self._alike(i, kernel))
 
     def _fits(self, number: int, kernel: MatMulKernel) -> bool:
-        return self.replays(number, kernel) and len(self.passes(kernel)) == 1
+        return self.replays(number, kernel) and len(self.passes(number, kernel)) == 1
 
     def _alike(self, number: int, kernel: MatMulKernel) -> bool:
         columns = self.placement.outputs(kernel)
