@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 
 from openlpu.arch.config import ChipConfig
+from openlpu.arch.numerics import to_bits
 from openlpu.arch.presets import LAB32, NANO, ULX3S
 from openlpu.arch.program import Port, Program
 from openlpu.compiler import graph as ir
 from openlpu.compiler.bounds import Bounds
+from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Target, Term
+from openlpu.compiler.kernels import BufferOperand, Factor, Immediate, KernelGraph, MatMulKernel, Step, Target, Term
 from openlpu.compiler.pipeline import Ports, compile_kernels
 from openlpu.compiler.place import Placement
+from openlpu.compiler.tiles import Tiles
 from openlpu.runtime.driver import open_device
+
+SUM = [Step("i2f", Immediate(0))]
 
 
 def floats(name: str, config: ChipConfig, rows: int) -> ir.Port:
@@ -98,3 +103,71 @@ def test_columns_of_several_planes_lie_below_one_another(rows: int) -> None:
         device.load(program)
         found = device.run({"x": inputs.astype(np.float32)}).outputs["z"]
     assert np.array_equal(found, inputs @ weights[:, -lanes:].astype(np.int64) / 2)
+
+
+OWN_REACH = dataclasses.replace(ULX3S, name="own", mxm_transposes=True)
+TWO_SIDES = dataclasses.replace(
+    LAB32, name="sides", lanes=8, mem_slices=16, streams=8, weight_streams=4, mxm_planes=2, act_depth=8, acc_depth=64
+)
+
+
+@pytest.mark.parametrize("config", [LAB32, TWO_SIDES, OWN_REACH], ids=lambda config: config.name)
+def test_caches_take_rows_wherever_their_planes_are(config: ChipConfig) -> None:
+    """Five caches, and so more than planes; three rows of queries; what is kept stays where it is."""
+    lanes, caches, rows = config.lanes, 5, 3
+    writer = KernelWriter(config)
+    writer.buffer("x", rows)
+    writer.buffer("place", 1)
+    here = writer.made("word", BufferOperand("place"), [Step("f2i", Immediate(0))], rows=1)
+    writer.made("index", BufferOperand(here.name, byte=0), [], rows=1, wide=False)
+    codes = writer.made("codes", BufferOperand("x"), [Step("f2i", Immediate(0))], rows=rows, wide=False)
+    for number in range(caches):
+        writer.state(f"cache{number}", np.zeros((3 * lanes, lanes), np.int8))
+        row = BufferOperand("x", first_row=number % rows)
+        writer.vector(f"cache{number}", row, [Step("f2i", Immediate(number))], Target(indices="index"))
+    for number in range(caches):
+        writer.buffer(f"y{number}", rows, cols=3 * lanes)
+        writer.product(f"y{number}", [Term(codes, Factor(f"cache{number}", transposed=True))], SUM)
+    names = [f"y{number}" for number in range(caches)]
+    outputs = [(ir.Port(name, name, "float32", (rows, 3 * lanes)), BufferOperand(name)) for name in names]
+    inputs = [(floats("x", config, rows), "x"), (floats("place", config, 1), "place")]
+    kernels = writer.written("caches", inputs, outputs)
+    reference, rng = KernelReference(kernels, config), np.random.default_rng(4)
+    with open_device("golden", config) as device:
+        device.load(compiled(kernels, config))
+        for place in (0, 1, 3 * lanes - 1, lanes + 1, 1):
+            values = {
+                "x": rng.integers(-9, 10, (rows, lanes)).astype(np.float32),
+                "place": np.eye(1, lanes, dtype=np.float32) * place,
+            }
+            found = device.run(values).outputs
+            wanted = reference.run({name: to_bits(array) for name, array in values.items()})
+            for name in names:
+                np.testing.assert_array_equal(to_bits(found[name]), wanted[name])
+
+
+@pytest.mark.parametrize("config", [LAB32, OWN_REACH], ids=lambda config: config.name)
+def test_rows_that_exceed_the_activation_buffer_pass_it_in_parts(config: ChipConfig) -> None:
+    """Sums wait in accumulators of their own, and a tile that comes again stays in the array."""
+    config = dataclasses.replace(config, act_depth=8)
+    lanes, inputs, columns, rows = config.lanes, 11, 6, 2
+    writer = KernelWriter(config)
+    writer.buffer("x", rows * inputs)
+    writer.made("codes", BufferOperand("x"), [Step("f2i", Immediate(0))], rows=rows * inputs, wide=False)
+    weights = np.random.default_rng(6).integers(-127, 128, (inputs, lanes, columns * lanes)).astype(np.int8)
+    weights[3] = weights[2]
+    views = [BufferOperand("codes", first_row=number, row_step=inputs) for number in range(inputs)]
+    writer.buffer("y", rows, cols=columns * lanes)
+    writer.product("y", [Term(view, (tile,)) for view, tile in zip(views, weights, strict=True)], SUM)
+    y = ir.Port("y", "y", "float32", (rows, columns * lanes))
+    kernels = writer.written("parts", [(floats("x", config, rows * inputs), "x")], [(y, BufferOperand("y"))])
+    tiles = Tiles(kernels, Placement(kernels, config), config)
+    (product,) = (kernel for kernel in kernels.kernels if isinstance(kernel, MatMulKernel))
+    assert tiles.replays(1, product)
+    assert [len(sources) for sources in tiles.passes(1, product)] == [2, 2, 2, 2, 2, 1]
+    x = np.random.default_rng(7).integers(-128, 128, (rows * inputs, lanes))
+    with open_device("golden", config) as device:
+        device.load(compiled(kernels, config))
+        found = device.run({"x": x.astype(np.float32)}).outputs["y"]
+    wanted = sum(x[[number, inputs + number]] @ weights[number].astype(np.int64) for number in range(inputs))
+    assert np.array_equal(found, wanted)

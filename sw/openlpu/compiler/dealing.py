@@ -76,7 +76,9 @@ class Dealing:
         for number, kernel in enumerate(graph.kernels):
             if isinstance(kernel, MatMulKernel):
                 factors = [term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)]
-                homes = {self.homes.get(name) for name in factors}
+                # What the slices of a plane have of a row reaches that plane.
+                dealt = [term.rows.name for term in kernel.terms if term.rows.dealt is not None]
+                homes = {self.homes.get(name) for name in (*factors, *dealt)}
                 if len(homes) > 1:
                     raise InternalCompilerError(f"'{kernel.output}' multiplies by factors in front of several planes")
                 home = next(iter(homes), None)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Which plane multiplies by what: homes of caches, and columns that planes share."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import LAB32, ULX3S
+from openlpu.compiler.dealing import Dealing
+from openlpu.compiler.errors import InternalCompilerError
+from openlpu.compiler.kernel_writer import KernelWriter
+from openlpu.compiler.kernels import BufferOperand, Factor, KernelGraph, MatMulKernel, Step, Target, Term
+
+SUM = [Step("pass")]
+
+
+def products(config: ChipConfig, factors: list[list[str]], chosen: set[str]) -> KernelGraph:
+    """A product for each list of names, of as many terms; an index chooses rows of those factors that are `chosen`."""
+    writer, lanes = KernelWriter(config), config.lanes
+    writer.buffer("x", 1, wide=False)
+    writer.constant("index", np.zeros((1, lanes), np.int8))
+    for name in sorted({*itertools.chain(*factors)}):
+        writer.state(name, np.zeros((2 * lanes, lanes), np.int8))
+        target = Target(indices="index") if name in chosen else Target(rows=2 * lanes)
+        writer.vector(name, BufferOperand("x", row_step=0), SUM, target)
+    for number, names in enumerate(factors):
+        terms = [Term(BufferOperand("x"), Factor(name, transposed=True)) for name in names]
+        writer.product(writer.buffer(f"y{number}", 1, cols=2 * lanes), terms, SUM)
+    return writer.written("products", [], [])
+
+
+def planes_of(dealing: Dealing, graph: KernelGraph) -> list[set[int]]:
+    numbers = [number for number, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
+    return [{share.plane for share in itertools.chain(*dealing.rounds[number])} for number in numbers]
+
+
+def test_caches_have_homes_in_turn_and_those_that_meet_have_one() -> None:
+    factors = [["a", "b"], ["c"], ["d"], ["e"], ["f"], ["b"]]
+    graph = products(LAB32, factors, set("abcdef"))
+    dealing = Dealing(graph, LAB32)
+    assert dealing.homes == {"a": 0, "b": 0, "c": 1, "d": 2, "e": 3, "f": 0}
+    assert planes_of(dealing, graph) == [{0}, {1}, {2}, {3}, {0}, {0}]
+
+
+def test_what_joins_two_caches_late_moves_them_together() -> None:
+    dealing = Dealing(products(LAB32, [["a"], ["b"], ["c"], ["a", "b"]], set("abc")), LAB32)
+    assert dealing.homes == {"a": 0, "b": 0, "c": 1}
+
+
+def test_on_one_plane_everything_is_at_home() -> None:
+    graph = products(ULX3S, [["a"], ["b"]], {"a", "b"})
+    assert planes_of(Dealing(graph, ULX3S), graph) == [{0}, {0}]
+
+
+def test_other_factors_lie_in_front_of_several_planes() -> None:
+    graph = products(LAB32, [["a"]], set())
+    dealing = Dealing(graph, LAB32)
+    assert dealing.homes == {}
+    assert planes_of(dealing, graph) == [{0, 1}]
+
+
+def test_a_product_of_factors_in_different_places_is_refused() -> None:
+    with pytest.raises(InternalCompilerError, match="in front of several planes"):
+        Dealing(products(LAB32, [["a", "b"]], {"a"}), LAB32)
+
+
+def dealt(rows: int, inputs: int, columns: int) -> list[dict[int, int]]:
+    """For each round of a product of so many vectors: the tiles of each plane."""
+    writer, lanes = KernelWriter(LAB32), LAB32.lanes
+    writer.constant("x", np.zeros((rows, inputs * lanes), np.int8))
+    writer.buffer("y", rows, cols=columns * lanes)
+    weights = np.ones((inputs * lanes, columns * lanes), np.int8)
+    writer.product("y", [Term(BufferOperand("x"), (weights,))], SUM)
+    rounds = Dealing(writer.written("product", [], []), LAB32).rounds[0]
+    return [{share.plane: len(share.inners) for share in members} for members in rounds]
+
+
+def test_planes_share_columns_where_rows_take_the_time_of_tiles() -> None:
+    """Two rows keep a tile for the two cycles in which the next one is loaded; 48 vectors of them are 96 loads of the
+    activation buffer, or 24 if every plane has a quarter. Of 18 vectors planes would have 4 or 5."""
+    assert dealt(2, 48, 18) == [{0: 12, 1: 12, 2: 12, 3: 12}] * 18
+    assert dealt(1, 48, 16) == [{0: 48, 1: 48, 2: 48, 3: 48}] * 4
+    assert dealt(2, 18, 16) == [{0: 18, 1: 18, 2: 18, 3: 18}] * 4
+
+
+def test_a_long_sum_of_one_column_is_shared() -> None:
+    assert dealt(1, 54, 1) == [{0: 14, 1: 14, 2: 13, 3: 13}]
+    assert dealt(1, 4, 1) == [{0: 4}]
+    assert dealt(1, 54, 2) == [{0: 54, 1: 54}]
