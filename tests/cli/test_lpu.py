@@ -4,6 +4,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -158,6 +159,17 @@ def test_bench_of_a_feed_forward_part() -> None:
     assert answer["mismatches"] == 0
     assert answer["cycles"] == answer["predicted_cycles"] >= answer["lower_bound"]
     assert answer["macs"] == 3 * 3 * 40 * 70
+
+
+def test_bench_of_a_layer() -> None:
+    sizes = {"hidden": 96, "heads": 4, "kv-heads": 2, "head-size": 32, "ffn": 128, "context": 64}
+    answer = lpu_json(
+        "bench", "layer", *itertools.chain(*((f"--{k}", v) for k, v in sizes.items())), "--config", "lab32"
+    )
+    assert answer["program"] == "layer_96x128, a layer of 64"
+    assert answer["mismatches"] == 0
+    assert answer["cycles"] == answer["predicted_cycles"] >= answer["lower_bound"]
+    assert answer["macs"] == 96 * (2 * 6 * 32 + 3 * 128) + 2 * 64 * 4 * 32
 
 
 def test_boards_are_run_on_and_asked(program: Path, product: Program, tmp_path: Path) -> None:
@@ -502,6 +514,9 @@ def test_usage_errors_are_one_line_too() -> None:
     refused(lpu("bench", "lstm", "--hidden", 10**6, "--config", "nano"), "SRAM")
     refused(lpu("bench", "lstm", "--config", "ulx3s"), "exp", "recip", "class")
     refused(lpu("bench", "ffn", "--hidden", 10**6, "--config", "lab32"), "SRAM")
+    refused(lpu("bench", "layer", "--hidden", 10**6, "--config", "lab32"), "SRAM")
+    refused(lpu("bench", "layer", "--heads", 4, "--config", "lab32"), "4 heads", "3 of keys and values")
+    refused(lpu("bench", "layer", "--config", "ulx3s", "--hidden", 64, "--ffn", 64), "mxm_transposes")
     refused(lpu("bench", "gemm", "--backend", "abacus"), "abacus", "golden")
 
 

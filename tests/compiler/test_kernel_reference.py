@@ -166,6 +166,16 @@ def test_columns_that_an_input_lacks_are_zero() -> None:
     assert reference.run({"x": np.full((1, 2), 9, np.int8)})["y"].tolist() == [[9, 9] + [0] * (LANES - 2)]
 
 
+@pytest.mark.parametrize(("place", "row"), [(0, 0), (4, 4), (8, 0), (12, 4), (300, 4)])
+def test_an_index_counts_modulo_the_window_of_a_table(place: int, row: int) -> None:
+    buffers = [Buffer("x", 1, LANES, False), Buffer("table", 5, LANES, False), Buffer("y", 1, LANES, False)]
+    kernels = [VectorKernel("y", BufferOperand("table", indices="x"), ())]
+    index, table = np.zeros((1, LANES), np.int8), codes(3, 5, LANES)
+    index[0, :2] = np.array([place], "<u2").view(np.int8)
+    reference = KernelReference(graph(buffers, kernels, constants={"table": table}), NANO)
+    assert np.array_equal(reference.run({"x": index})["y"], table[[row]])
+
+
 def test_states_take_rows_by_an_index_and_keep_them() -> None:
     buffers = [Buffer("x", 1, LANES, False), Buffer("place", 1, LANES, True), Buffer("index", 1, LANES, False)]
     buffers += [Buffer("list", 5, LANES, False), Buffer("y", 5, LANES, False)]

@@ -171,3 +171,24 @@ def test_rows_that_exceed_the_activation_buffer_pass_it_in_parts(config: ChipCon
         found = device.run({"x": x.astype(np.float32)}).outputs["y"]
     wanted = sum(x[[number, inputs + number]] @ weights[number].astype(np.int64) for number in range(inputs))
     assert np.array_equal(found, wanted)
+
+
+def test_planes_add_up_the_columns_that_all_of_them_share() -> None:
+    lanes, inputs, columns = LAB32.lanes, 16, 6
+    writer = KernelWriter(LAB32)
+    writer.buffer("x", 2 * inputs)
+    writer.made("codes", BufferOperand("x"), [Step("f2i", Immediate(0))], rows=2 * inputs, wide=False)
+    weights = np.random.default_rng(8).integers(-127, 128, (inputs, lanes, columns * lanes)).astype(np.int8)
+    views = [BufferOperand("codes", first_row=number, row_step=inputs) for number in range(inputs)]
+    terms = [Term(view, (tile,)) for view, tile in zip(views, weights, strict=True)]
+    writer.buffer("y", 2 * columns)
+    writer.product("y", terms, SUM, Target(rows=2, stacked=columns))
+    y = [(floats("y", LAB32, 2 * columns), BufferOperand("y"))]
+    kernels = writer.written("shared", [(floats("x", LAB32, 2 * inputs), "x")], y)
+    assert all(len(members) == 4 for members in Placement(kernels, LAB32).dealing.rounds[1])
+    x = np.random.default_rng(9).integers(-128, 128, (2 * inputs, lanes))
+    with open_device("golden", LAB32) as device:
+        device.load(compiled(kernels, LAB32))
+        found = device.run({"x": x.astype(np.float32)}).outputs["y"]
+    rows = x.reshape(2, -1) @ weights.reshape(-1, columns * lanes).astype(np.int64)
+    assert np.array_equal(found, rows.reshape(2, columns, lanes).swapaxes(0, 1).reshape(-1, lanes))

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""A layer of a Llama by itself, on several planes: against its kernels in numpy, and against its definition."""
+
+import numpy as np
+import pytest
+
+from openlpu.arch.presets import LAB32
+from openlpu.compiler.errors import CompileError
+from openlpu.llm.decode import BEHIND
+from openlpu.llm.float_model import Floats, forward
+from openlpu.llm.program import compile_layer
+from openlpu.llm.quantise import quantise
+from openlpu.llm.workloads import layer_inputs, layer_reference, random_layer, random_text
+from openlpu.runtime.driver import open_device
+
+CONTEXT = 64
+LAYER = random_layer(hidden=96, heads=6, kv_heads=3, head_size=64, ffn=160, context=CONTEXT, seed=1)
+MODEL = quantise(LAYER, [random_text(LAYER, 2)])
+
+
+def test_a_layer_is_what_its_definition_says() -> None:
+    """It does not know of what comes behind a position. Tokens are their positions, one of each."""
+    seen: dict[str, Floats] = {}
+    forward(LAYER, range(CONTEXT), np.float64, seen.__setitem__)
+    added = seen["final_residual"] - LAYER.embedding
+    run = layer_reference(MODEL, CONTEXT, LAB32)
+    for position, want in enumerate(added):
+        behind = run(layer_inputs(LAYER, position, LAB32))[BEHIND].reshape(-1)
+        found = behind - LAYER.embedding[position]
+        assert found @ want > 0.995 * np.linalg.norm(found) * np.linalg.norm(want)
+        assert 0.97 < np.linalg.norm(found) / np.linalg.norm(want) < 1.03
+
+
+def test_planes_compute_what_the_kernels_say() -> None:
+    """Position by position, and beyond the rows of every table; then a sequence that begins anew."""
+    program, run = compile_layer(MODEL, CONTEXT, LAB32), layer_reference(MODEL, CONTEXT, LAB32)
+    with open_device("golden", LAB32) as device:
+        device.load(program)
+        for position in (0, 1, 2, 31, 32, CONTEXT - 1, 0):
+            inputs = layer_inputs(LAYER, position, LAB32)
+            result = device.run(inputs)
+            assert result.cycles == program.cycles
+            np.testing.assert_array_equal(result.outputs[BEHIND].view(np.int32), run(inputs)[BEHIND].view(np.int32))
+
+
+def test_contexts_are_whole_vectors() -> None:
+    with pytest.raises(CompileError, match="a context of 40 is no multiple of 32 lanes"):
+        compile_layer(MODEL, 40, LAB32)
+
+
+@pytest.mark.parametrize(("heads", "head_size"), [(4, 64), (6, 63)])
+def test_shapes_that_no_llama_has(heads: int, head_size: int) -> None:
+    with pytest.raises(ValueError, match=f"{heads} heads of {head_size} for 3 of keys and values"):
+        random_layer(hidden=96, heads=heads, kv_heads=3, head_size=head_size, ffn=160, context=64, seed=1)
