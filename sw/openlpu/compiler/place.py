@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +118,13 @@ class Placement:
             read = {view.name for view in views_of(kernel)}
             for name in read:
                 self._company[name] |= read - {name}
+        self._folded = {
+            view.name
+            for kernel in graph.kernels
+            for view in views_of(kernel)
+            if any(other.name == view.name and other.column != view.column for other in views_of(kernel))
+        }
+        """The buffers of which a kernel reads several columns at once."""
         self._turned = {view.name for kernel in graph.kernels for view in views_of(kernel) if view.rotate}
         self._computed = {kernel.output for kernel in graph.kernels}
         self._products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
@@ -284,15 +291,23 @@ class Placement:
         return tuple(mem_slice - self._slices.start for mem_slice in slices)
 
     def _rank(
-        self, buffer: Buffer, column: int, home: Sequence[int], everywhere: Sequence[int], words: int, zone: _Zone
+        self,
+        buffer: Buffer,
+        column: int,
+        home: Sequence[int],
+        everywhere: Sequence[int],
+        words: int,
+        zone: _Zone,
+        others: Iterable[Column] = (),
     ) -> tuple[bool, bool, int, bool, int]:
-        """What to choose a home of a column by: room, no weights there, apart from what is read in the same cycles;
-        then the wanted zone; then the emptiest."""
+        """What to choose a home of a column by: room, no weights there, apart from what is read in the same cycles, of
+        which `others` are columns of the same buffer; then the wanted zone; then the emptiest."""
         zones = {self._zones[number] for number in home}
         crowd = sum(
             any({*home} & {*met.slices} for met in self._met(buffer, column, self.buffers.get(other, ())))
             for other in self._company[buffer.name]
         )
+        crowd += sum(not {*home}.isdisjoint(other.slices) for other in others)
         room = self.words.fresh(everywhere, words) is not None
         fullest = self.words.fullest(everywhere)
         return not room, _Zone.FEEDER in zones, crowd, zones != {zone}, fullest
@@ -359,7 +374,13 @@ class Placement:
             places = min(
                 ((home, *copies(home, column)) for home in homes),
                 key=lambda places: self._rank(
-                    buffer, column, places[0], tuple(itertools.chain(*places)), buffer.rows, zone
+                    buffer,
+                    column,
+                    places[0],
+                    tuple(itertools.chain(*places)),
+                    buffer.rows,
+                    zone,
+                    columns.values() if buffer.name in self._folded else (),
                 ),
             )
             base = self._settle(buffer, tuple(itertools.chain(*places)), what)

@@ -143,7 +143,8 @@ class _Decoder(KernelWriter):
         self.end("position")
         norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
         for number, (layer, next_norm) in enumerate(zip(self.model.layers, norms, strict=True)):
-            x, y = self.layer(f"layer{number}", layer, x, y, next_norm)
+            name = f"layer{number}"
+            x, y = self.layer(name, layer, x, self.attention_inputs(name, layer, x, y), next_norm)
         logits = self.logits(x, y)
         self.end("logits")
         self.choose(logits)
@@ -166,9 +167,10 @@ class _Decoder(KernelWriter):
         self.buffer(POSITION, 1)
         x, y = self.with_normal(BEFORE, layer.attention_norm)
         self.end("hidden vector")
+        inputs = self.attention_inputs("layer", layer, x, y)
         self.positions()
         self.end("position")
-        x, _ = self.layer("layer", layer, x, y, self.model.final_norm)
+        x, _ = self.layer("layer", layer, x, inputs, self.model.final_norm)
         inside = (
             (Port(BEFORE, BEFORE, "float32", (blocks, self.lanes)), BEFORE),
             (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),
@@ -178,11 +180,24 @@ class _Decoder(KernelWriter):
 
     # Parts of the network
 
+    def attention_inputs(
+        self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand
+    ) -> list[BufferOperand]:
+        """What queries, keys and values are products of."""
+        inputs = self.normalised(f"{name}.attention", layer.attention_norm, x, y)
+        self.end(f"{name} attention norm")
+        return inputs
+
     def layer(
-        self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand, next_norm: QuantisedNorm
+        self,
+        name: str,
+        layer: QuantisedLayer,
+        x: BufferOperand,
+        inputs: Sequence[BufferOperand],
+        next_norm: QuantisedNorm,
     ) -> tuple[BufferOperand, BufferOperand]:
-        """The hidden vector behind a layer, and the same for the norm that follows."""
-        attended = self.attention(name, layer, x, y)
+        """The hidden vector behind a layer, and the same for the norm that follows; `inputs` are those of attention."""
+        attended = self.attention(name, layer, inputs)
         x, y = self.add(f"{name}.middle", x, attended, layer.ffn_norm)
         self.end(f"{name} o")
         x, y = self.add(f"{name}.end", x, self.feed_forward(name, layer, x, y), next_norm)
@@ -299,11 +314,9 @@ class _Decoder(KernelWriter):
         self.made(f"{name}.input", x, [Step("fmul", factor), Step("f2i", _WHOLE)], rows=blocks, wide=False)
         return self.rows(f"{name}.input", blocks)
 
-    def attention(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
+    def attention(self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand]) -> BufferOperand:
         shape, lanes, size, rows = self.shape, self.lanes, self.shape.head_size, self.head_rows
         heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
-        inputs = self.normalised(f"{name}.attention", layer.attention_norm, x, y)
-        self.end(f"{name} attention norm")
         parts = [(layer.q, layer.query, heads), (layer.k, layer.key, kv_heads)]
         blocks = [self.by_heads(matrix, scale, count) for matrix, scale, count in parts]
         if self.turned_by_weights:
