@@ -106,6 +106,16 @@ class _PlaneState:
         """By word of the activation buffer: from when on it may be replayed."""
         self.unused = np.zeros(config.act_depth, np.int64)
         """By word of the activation buffer: from when on it may be loaded again."""
+        self.held: dict[tuple[BufferOperand, int, int], int] = {}
+        """By what they are of, column and number: the first word of the rows in the activation buffer."""
+
+    def hold(self, tile: Tile, word: int, *, lasting: bool) -> None:
+        """The rows of a tile go to the activation buffer, from a word on; `lasting` ones are never written anew."""
+        for key, first in [*self.held.items()]:
+            if first < word + tile.rows and word < first + key[2]:
+                del self.held[key]
+        if lasting:
+            self.held[tile.term.rows, tile.inner.input_column, tile.rows] = word
 
 
 class _Scheduler:
@@ -267,14 +277,14 @@ class _Scheduler:
     def replay(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles as fast as they can be loaded."""
         rows, needed = self.tiles.rows(kernel), self.tiles.sources(number)
-        words: dict[tuple[int, Source], int] = {}
-        for sources in self.tiles.passes(number, kernel):
+        words = self.held_words(kernel, needed)
+        filled = {source for _, source in words}
+        for sources in self.tiles.passes(number, kernel) if not words else []:
             parts = {plane: [source for source in every if source in sources] for plane, every in needed.items()}
             base = self.take_words(rows * max(len(part) for part in parts.values()))
             words |= {
                 (plane, source): base + rows * i for plane, part in parts.items() for i, source in enumerate(part)
             }
-        filled: set[Source] = set()
         for step in self.tiles.steps(number, kernel):
             placed = [
                 (self.planes[index], dataclasses.replace(tile, word=words[index, tile.source])) for index, tile in step
@@ -297,6 +307,17 @@ class _Scheduler:
                 self.send(members)
                 for plane, tile in members:
                     plane.unused[tile.word : tile.word + rows] = plane.last_rows + 1
+
+    def held_words(self, kernel: MatMulKernel, needed: Mapping[int, list[Source]]) -> dict[tuple[int, Source], int]:
+        """Where the activation buffers hold all rows that planes need, by plane; nothing if they lack any."""
+        words: dict[tuple[int, Source], int] = {}
+        for index, sources in needed.items():
+            for term, column in sources:
+                word = self.planes[index].held.get((kernel.terms[term].rows, column, self.tiles.rows(kernel)))
+                if word is None:
+                    return {}
+                words[index, (term, column)] = word
+        return words
 
     # Columns that are all alike: the whole product in one flow, and its text as short as can be
 
@@ -414,9 +435,11 @@ class _Scheduler:
                 journey.flight.dispatch(plane.acts, 0, instruction("abl", a=word, s=stream), step=1)
             earliest = max(int(plane.unused[word : word + tile.rows].max()) for plane, word in planes)
             start, gap = self.depart_rows(journey, tile.rows, earliest)
+            view = tile.term.rows
             there = start + after(load.state) - after(replay.skew) + gap * np.arange(tile.rows)
             for plane, word in planes:
                 plane.buffered[word : word + tile.rows] = there
+                plane.hold(tile, word, lasting=self.graph.states.keys().isdisjoint((view.name, view.indices)))
 
     # Rows
 

@@ -15,6 +15,9 @@ from openlpu.compiler.dealing import Inner, Share
 from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, Term
 from openlpu.compiler.place import Placement
 
+_PARTS = 2
+"""In which the rows of a product come whose columns all planes share."""
+
 Source = tuple[int, int]
 """Rows that a product multiplies: a term, and a column of its buffer."""
 
@@ -90,10 +93,19 @@ class Tiles:
         columns = (range(self.columns(source.name)) for source in kernel.sources)
         sources = [(term, column) for term, every in enumerate(columns) for column in every]
         most = max(len(every) for every in self.sources(number).values())
-        if most * rows <= self.config.act_depth:
-            return [tuple(sources)]
-        at_once = self.config.act_depth // 2 // rows
+        if most * rows > self.config.act_depth:
+            at_once = self.config.act_depth // 2 // rows
+        elif self._all_share(number):
+            # Rows that come late are needed late, and not by the first column.
+            at_once = -(-len(sources) // _PARTS)
+        else:
+            at_once = len(sources)
         return [tuple(sources[first : first + at_once]) for first in range(0, len(sources), at_once)]
+
+    def _all_share(self, number: int) -> bool:
+        """Whether all planes have a part of every one of several columns."""
+        rounds = self.placement.dealing.rounds[number]
+        return len(rounds) > 1 and all(len({share.column for share in every}) == 1 < len(every) for every in rounds)
 
     def sources(self, number: int) -> dict[int, list[Source]]:
         """By plane that takes part in a product: whose rows pass its tiles."""
