@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
 from openlpu.compiler.dealing import Inner, Share
-from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, Term
+from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Term
 from openlpu.compiler.place import Placement
 
 _PARTS = 2
@@ -75,10 +75,11 @@ class Tiles:
 
     def replays(self, number: int, kernel: MatMulKernel) -> bool:
         """Whether the rows go through the activation buffer: a tile takes longer to load than to use, or not much less
-        and one plane of several has all columns. Columns need accumulators of their own, where rows do not all fit."""
+        and they are for one plane of several. Columns need accumulators of their own, where rows do not all fit."""
         rows, rounds = self.rows(kernel), self.placement.dealing.rounds[number]
         # Planes whose rows are not the same wait for those of one another, if they stream.
-        alone = len(self.placement.planes) > 1 and all(len(members) == 1 for members in rounds[:-1])
+        factors = {term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)}
+        alone = len(self.placement.planes) > 1 and not factors.isdisjoint(self.placement.dealing.homes)
         if rows > min(self.groups * (2 if alone else 1), self.config.act_depth // 2):
             return False
         passes = self.passes(number, kernel)
