@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,33 +23,25 @@ from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, Format, Operand, instruction
 from openlpu.arch.program import Column
-from openlpu.arch.timing import timing
-from openlpu.compiler.chain import PASS, Placed, disjoint_chains
-from openlpu.compiler.errors import CompileError
+from openlpu.compiler.chain import Placed
 from openlpu.compiler.flows import Pace, flows
-from openlpu.compiler.journeys import Choice, Journey, Landing, Router, Rows, after
+from openlpu.compiler.journeys import Journey, Landing, Rows, after
 from openlpu.compiler.kernels import (
     BufferOperand,
     Factor,
-    Kernel,
     KernelGraph,
     MatMulKernel,
     OtherSums,
-    Step,
     VectorKernel,
     joining,
-    views_of,
 )
 from openlpu.compiler.place import Placement, Plane, Stripe
 from openlpu.compiler.tiles import Source, Tile, Tiles
-from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
+from openlpu.compiler.timeline import Flight, Ride, Run
+from openlpu.compiler.vector_rows import VectorDepartures
 
-_SLOWEST_ROW, _SLOWEST_COLUMN = 32, 256
-"""Cycles from one row, or one column of stacked ones, to the next, at most."""
-_PATIENCE = 64
-"""Cycles for which a row waits for others, to go with them."""
-_GAPS_TRIED = 12
-"""Distances of departures that are tried, smallest first: what is fastest may have to wait."""
+_SLOWEST_COLUMN = 256
+"""Cycles from one of stacked columns to the next, at most."""
 
 
 @dataclass(frozen=True)
@@ -118,34 +110,19 @@ class _PlaneState:
             self.held[tile.term.rows, tile.inner.input_column, tile.rows] = word
 
 
-class _Scheduler:
+class _Scheduler(VectorDepartures):
+    """Departures of all kernels in order; its own part are products."""
+
     def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig) -> None:
-        self.graph, self.placement, self.config = graph, placement, config
-        self.geometry, self.timing = geometry(config), timing(config)
+        super().__init__(graph, placement, config)
         self.tiles = Tiles(graph, placement, config)
-        self.timeline = Timeline(self.geometry.hops)
-        self.dispatches: dict[str, list[Run]] = {}
-        self.rides: list[tuple[Ride, int, int]] = []
-        self.end = 1
-        """First cycle in which nothing is in flight any more."""
-        self.ready = {
-            (buffer.name, i): np.zeros(buffer.rows, np.int64)
-            for buffer in graph.buffers
-            for i in range(self.tiles.columns(buffer.name))
-        }
-        """By buffer column and row: the first cycle in which a read may sample it."""
-        self.router = Router(placement, config)
         self.planes = [
             _PlaneState(plane, config, self.tiles.of_plane(number)) for number, plane in enumerate(placement.planes)
         ]
-        self.chains: dict[tuple[tuple[Step, ...], int], list[tuple[Placed, ...]]] = {}
-        """By steps, and how many are wanted: the disjoint ways through the VXM."""
         self.loads: dict[tuple[_PlaneState, str, int], tuple[Flight, int]] = {}
         """Of each plane and instruction the load of a group from word 0: all others differ in their addresses only."""
         self.computed = {*graph.constants, *graph.states} - {*graph.scattered}
         """Buffers whose kernels have been scheduled, or need not be."""
-        self.read_until = {buffer.name: -1 for buffer in graph.buffers}
-        """By buffer: the last cycle so far in which a read samples it."""
         self.finished: list[int] = []
         self.done = -1
         """Which kernel has been scheduled last."""
@@ -163,16 +140,8 @@ class _Scheduler:
                     self.replay(number, kernel)
                 case MatMulKernel():
                     self.stream(number, kernel)
-                case VectorKernel() if kernel.target.indices is not None:
-                    for column in range(self.tiles.columns(kernel.output)):
-                        self.scatter(kernel, column, kernel.target.indices)
-                case VectorKernel() if (kernel.output, 0) in self.placement.stripes:
-                    for column in range(self.tiles.columns(kernel.output)):
-                        for stripe in self.placement.stripes[kernel.output, column]:
-                            self.lay_out(kernel, column, stripe)
                 case VectorKernel():
-                    for column in range(self.tiles.columns(kernel.output)):
-                        self.stream_vectors(kernel, column)
+                    self.vectors(kernel)
             self.computed.add(kernel.output)
             self.done = number
             columns = range(self.tiles.columns(kernel.output))
@@ -276,7 +245,7 @@ class _Scheduler:
 
     def replay(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply by a kernel's tiles as fast as they can be loaded."""
-        rows, needed = self.tiles.rows(kernel), self.tiles.sources(number)
+        rows, needed = self.rows(kernel), self.tiles.sources(number)
         words = self.held_words(kernel, needed)
         filled = {source for _, source in words}
         for sources in self.tiles.passes(number, kernel) if not words else []:
@@ -313,7 +282,7 @@ class _Scheduler:
         words: dict[tuple[int, Source], int] = {}
         for index, sources in needed.items():
             for term, column in sources:
-                word = self.planes[index].held.get((kernel.terms[term].rows, column, self.tiles.rows(kernel)))
+                word = self.planes[index].held.get((kernel.terms[term].rows, column, self.rows(kernel)))
                 if word is None:
                     return {}
                 words[index, (term, column)] = word
@@ -326,7 +295,7 @@ class _Scheduler:
         (plane,) = self.planes
         columns, rows, tiles = (
             self.placement.outputs(kernel),
-            self.tiles.rows(kernel),
+            self.rows(kernel),
             self.tiles.of_column(number, kernel),
         )
         sources = list(dict.fromkeys((tile.inner.term, tile.inner.input_column) for tile in tiles))
@@ -467,117 +436,6 @@ class _Scheduler:
             plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
         self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows)
 
-    def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
-        """Stream the rows of one column through the VXM; those that are there long before the others go ahead."""
-        total = self.tiles.rows(kernel)
-        for rows in _in_groups(self.there(kernel, column)):
-            landing = self.router.landing(kernel, column, total, rows.start)
-
-            def going(
-                chains: list[tuple[Placed, ...]], first: int = rows.start, landing: Landing = landing
-            ) -> Iterator[Journey]:
-                return (self.vector_row(kernel, column, chain, Rows(first, 1), landing) for chain in chains)
-
-            journey = self.best(kernel, len(rows), len(self.planes), 0, going)
-            start, gap = self.depart_rows(journey, len(rows), self.vacant(kernel, journey, 0))
-            self.written(journey, kernel, rows.start, start, gap, len(rows))
-
-    def there(self, kernel: VectorKernel, column: int) -> list[int]:
-        """For each row of a kernel: from which cycle on everything that it reads may be read."""
-        rows = np.arange(self.tiles.rows(kernel))
-        ready = np.zeros(len(rows), np.int64)
-        for view in views_of(kernel):
-            name, number = (view.name, column if view.column is None else view.column)
-            if view.indices is not None:
-                name, number = view.indices, 0
-            ready = np.maximum(ready, self.ready[name, number][view.first_row + view.row_step * rows])
-        return [int(cycle) for cycle in ready]
-
-    def lay_out(self, kernel: VectorKernel, column: int, stripe: Stripe) -> None:
-        """Stream the rows of one stripe, of a factor or of indices, through the VXM."""
-        rows = Rows(stripe.first, stripe.step)
-        landing = Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 1))
-        journey = self.best(
-            kernel,
-            stripe.count,
-            len(self.planes),
-            0,
-            lambda chains: (self.vector_row(kernel, column, chain, rows, landing) for chain in chains),
-        )
-        start, gap = self.depart_rows(journey, stripe.count, self.vacant(kernel, journey, 0))
-        members = slice(stripe.first, stripe.first + stripe.step * stripe.count, stripe.step)
-        written = start + journey.results[column] + gap * np.arange(stripe.count)
-        # Of a row that lies in several stripes the last counts.
-        self.ready[kernel.output, column][members] = np.maximum(self.ready[kernel.output, column][members], written)
-
-    def scatter(self, kernel: VectorKernel, column: int, indices: str) -> None:
-        """Stream one row through the VXM to wherever an index says: to all slices where that may be, at once where they
-        all hear of it, or else in turn."""
-        window = self.placement.windows[kernel.output]
-        stripes = self.placement.stripes.get((kernel.output, column), ())
-        landings = [
-            Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 0), Choice(indices, window, (stripe.first,)))
-            for stripe in stripes
-        ]
-        if not stripes:
-            landings = [Landing(self.placement.buffers[kernel.output][column], Rows(0, 0), Choice(indices, window))]
-        elif kernel.output in self.placement.fronts:
-            first, *others = ((stripe.mem_slice,) for stripe in stripes)
-            choice = Choice(
-                indices, window, tuple(stripe.first for stripe in stripes), self.placement.fronts[kernel.output]
-            )
-            landings = [Landing(Column(first, stripes[0].base, tuple(others)), Rows(0, 0), choice)]
-        for landing in landings:
-
-            def going(chains: list[tuple[Placed, ...]], landing: Landing = landing) -> Iterator[Journey]:
-                return (self.vector_row(kernel, column, chain, Rows(0, 1), landing) for chain in chains)
-
-            journey = self.best(kernel, 1, len(self.planes), 0, going)
-            start, _ = self.depart_rows(journey, 1, self.vacant(kernel, journey, 0))
-            ready = self.ready[kernel.output, column]
-            np.maximum(ready, start + journey.results[column], out=ready)
-
-    def best(
-        self,
-        kernel: Kernel,
-        rows: int,
-        most: int,
-        earliest: int,
-        journeys: Callable[[list[tuple[Placed, ...]]], Iterable[Journey]],
-        limit: int = _SLOWEST_ROW,
-        before: tuple[Step, ...] = (),
-    ) -> Journey:
-        """Of the journeys by up to `most` disjoint chains whose rows can follow one another, the one that ends first.
-
-        The chains are the kernel's, with some steps before it. Two operands of a step that lie in one slice would meet
-        at its port; a `pass` in front parts them.
-        """
-        for delay in range(len(self.config.alus)):
-            steps = (*[PASS] * delay, *before, *kernel.chain)
-            if (steps, most) not in self.chains:
-                self.chains[steps, most] = disjoint_chains(steps, self.config, most)
-            chains = self.chains[steps, most]
-            if not chains:
-                continue
-            found: Journey | None = None
-            ends = 0
-            for journey in journeys(chains):
-                for gap in itertools.islice(journey.flight.gaps(rows, limit), _GAPS_TRIED):
-                    ready = self.awaited(journey, rows, gap, earliest)
-                    start = self.timeline.earliest(journey.flight, rows, gap, ready)
-                    if found is None or start + gap * rows < ends:
-                        found, ends = dataclasses.replace(journey, gap=gap), start + gap * rows
-                    if start == ready or rows == 1:
-                        break
-                if found is not None and ends == earliest + rows:
-                    return found  # None can end sooner.
-            if found is not None:
-                return found
-        raise CompileError(
-            f"'{kernel.output}': operands of its vector chain meet on the streams of config '{self.config.name}'; "
-            f"use a config with more streams or MEM slices"
-        )
-
     def finishing(self, tiles: list[tuple[_PlaneState, Tile]], chains: list[tuple[Placed, ...]]) -> Iterator[Journey]:
         """One row of the last tiles: the finished sums go on to the VXM, each on a group, and through a chain for every
         column. Sums of planes that share a column arrive as the chain adds them.
@@ -627,7 +485,7 @@ class _Scheduler:
         sums of other planes for the chain.
         """
         arrival = self.leave(journey, plane, tile, offset, out, acc, next_acc=next_acc)
-        total = self.tiles.rows(tile.kernel)
+        total = self.rows(tile.kernel)
         landing = self.router.landing(tile.kernel, tile.output_column, total, tile.first_row)
         landing = Landing(landing.column, Rows(landing.rows.first, landing.rows.step * next_row))
         column, rows = tile.output_column, Rows(tile.first_row, next_row)
@@ -651,18 +509,6 @@ class _Scheduler:
         for stream in out.planes:
             journey.flight.ride(stream, plane.accs, self.geometry.vxm_hop, arrival)
         return arrival
-
-    def vector_row(
-        self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, landing: Landing
-    ) -> Journey:
-        """One row of a vector kernel: from SRAM through the chain into SRAM; it starts as the first ALU samples.
-
-        Departures compute `rows` of those that the kernel computes.
-        """
-        journey = Journey()
-        x = self.router.buffer_operand(journey, kernel.source, column, rows, 0)
-        journey.results[column] = self.router.chain(journey, chain, column, rows, x, 0, landing)
-        return journey
 
     def multiply(self, journey: Journey, plane: _PlaneState, tile: Tile, offset: int) -> None:
         """Activations of a row to the array, `offset` cycles after the start of the journey."""
@@ -704,69 +550,6 @@ class _Scheduler:
         return after(self.router.latency(plane.acts, "abc").state) - after(
             self.router.latency(plane.accs, mnemonic).skew
         )
-
-    # Departure
-
-    def awaited(self, journey: Journey, rows: int, gap: int, earliest: int) -> int:
-        """The first start, not before `earliest`, at which planes can take every row, and it is in SRAM when it is
-        read."""
-        earliest = max(earliest, journey.floor)
-        for buffer, column, read, offset in journey.awaits:
-            ready = self.ready[buffer, column][read.first + read.step * np.arange(rows)]
-            earliest = max(earliest, int((ready - gap * np.arange(rows)).max()) - offset)
-        return earliest
-
-    def depart_rows(self, journey: Journey, rows: int, earliest: int) -> tuple[int, int]:
-        """Send `rows` rows as early as their data allow; return the start of the first and the gap between them."""
-        gap = journey.flight.gap(rows) if journey.gap is None else journey.gap
-        assert gap is not None, "an accumulating row meets the next one"
-        start = self.depart(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest))
-        for buffer, _, _, offset in journey.awaits:
-            self.read_until[buffer] = max(self.read_until[buffer], start + offset + gap * (rows - 1))
-        return start, gap
-
-    def vacant(self, kernel: Kernel, journey: Journey, earliest: int) -> int:
-        """The first start, not before `earliest`, at which nothing that reads what the output held before is behind its
-        first result."""
-        tenants = {*self.placement.before.get(kernel.output, ())}
-        if kernel.output in self.graph.states:
-            tenants.add(kernel.output)
-        if not tenants or not journey.results:
-            return earliest
-        last = max(self.read_until[name] for name in tenants)
-        return max(earliest, last + 1 - min(journey.results.values()))
-
-    def depart(self, flight: Flight, count: int, gap: int, ready: int) -> int:
-        """Reserve and record `count` departures at the earliest start not before `ready`; return that start."""
-        start = self.timeline.earliest(flight, count, gap, ready)
-        self.timeline.reserve(flight, count, gap, start)
-        self.rides += [(ride.later(start), count, gap) for ride in flight.rides]
-        for entry in flight.dispatches:
-            run = departures(entry, start, count, gap)
-            self.dispatches.setdefault(entry.queue.name, []).append(run)
-            retire = self.timing.latency(entry.instruction.spec, entry.queue).retire
-            self.end = max(self.end, run.last + retire)
-        return start
-
-    def written(self, journey: Journey, kernel: Kernel, first: int, start: int, gap: int, count: int) -> None:
-        """Note from when on the rows that a journey writes, `count` from the kernel's row `first` on, may be read."""
-        total = self.tiles.rows(kernel)
-        for column, finished in journey.results.items():
-            rows = self.router.landing(kernel, column, total, first).rows
-            # Of bytes the last one counts.
-            ready = self.ready[kernel.output, 0 if kernel.target.stacked else column]
-            which = rows.first + rows.step * np.arange(count)
-            ready[which] = np.maximum(ready[which], start + finished + gap * np.arange(count))
-
-
-def _in_groups(there: list[int]) -> Iterator[range]:
-    """Consecutive rows, of which none is there long after the first."""
-    first = 0
-    for row, cycle in enumerate(there):
-        if cycle > there[first] + _PATIENCE:
-            yield range(first, row)
-            first = row
-    yield range(first, len(there))
 
 
 def _columns(tiles: list[tuple[_PlaneState, Tile]]) -> list[list[tuple[_PlaneState, Tile]]]:

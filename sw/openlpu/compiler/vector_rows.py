@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Vector kernels become departures: rows from SRAM through the VXM into SRAM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from openlpu.arch.program import Column
+from openlpu.compiler.chain import Placed
+from openlpu.compiler.departing import Departures
+from openlpu.compiler.journeys import Choice, Journey, Landing, Rows
+from openlpu.compiler.kernels import VectorKernel, views_of
+from openlpu.compiler.place import Stripe
+
+_PATIENCE = 64
+"""Cycles for which a row waits for others, to go with them."""
+
+
+class VectorDepartures(Departures):
+    """Departures of vector kernels, each as early as may be."""
+
+    def vectors(self, kernel: VectorKernel) -> None:
+        """Compute a kernel, column by column."""
+        for column in range(len(self.placement.buffers[kernel.output])):
+            stripes = self.placement.stripes.get((kernel.output, column), ())
+            if kernel.target.indices is not None:
+                self.scatter(kernel, column, kernel.target.indices)
+            elif stripes:
+                for stripe in stripes:
+                    self.lay_out(kernel, column, stripe)
+            else:
+                self.stream_vectors(kernel, column)
+
+    def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
+        """Stream the rows of one column through the VXM; those that are there long before the others go ahead."""
+        total = self.rows(kernel)
+        for rows in _in_groups(self.there(kernel, column)):
+            landing = self.router.landing(kernel, column, total, rows.start)
+
+            def going(
+                chains: list[tuple[Placed, ...]], first: int = rows.start, landing: Landing = landing
+            ) -> Iterator[Journey]:
+                return (self.vector_row(kernel, column, chain, Rows(first, 1), landing) for chain in chains)
+
+            journey = self.best(kernel, len(rows), len(self.placement.planes), 0, going)
+            start, gap = self.depart_rows(journey, len(rows), self.vacant(kernel, journey, 0))
+            self.written(journey, kernel, rows.start, start, gap, len(rows))
+
+    def there(self, kernel: VectorKernel, column: int) -> list[int]:
+        """For each row of a kernel: from which cycle on everything that it reads may be read."""
+        rows = np.arange(self.rows(kernel))
+        ready = np.zeros(len(rows), np.int64)
+        for view in views_of(kernel):
+            name, number = (view.name, column if view.column is None else view.column)
+            if view.indices is not None:
+                name, number = view.indices, 0
+            ready = np.maximum(ready, self.ready[name, number][view.first_row + view.row_step * rows])
+        return [int(cycle) for cycle in ready]
+
+    def lay_out(self, kernel: VectorKernel, column: int, stripe: Stripe) -> None:
+        """Stream the rows of one stripe, of a factor or of indices, through the VXM."""
+        rows = Rows(stripe.first, stripe.step)
+        landing = Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 1))
+        journey = self.best(
+            kernel,
+            stripe.count,
+            len(self.placement.planes),
+            0,
+            lambda chains: (self.vector_row(kernel, column, chain, rows, landing) for chain in chains),
+        )
+        start, gap = self.depart_rows(journey, stripe.count, self.vacant(kernel, journey, 0))
+        members = slice(stripe.first, stripe.first + stripe.step * stripe.count, stripe.step)
+        written = start + journey.results[column] + gap * np.arange(stripe.count)
+        # Of a row that lies in several stripes the last counts.
+        self.ready[kernel.output, column][members] = np.maximum(self.ready[kernel.output, column][members], written)
+
+    def scatter(self, kernel: VectorKernel, column: int, indices: str) -> None:
+        """Stream one row through the VXM to wherever an index says: to all slices where that may be, at once where they
+        all hear of it, or else in turn."""
+        window = self.placement.windows[kernel.output]
+        stripes = self.placement.stripes.get((kernel.output, column), ())
+        landings = [
+            Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 0), Choice(indices, window, (stripe.first,)))
+            for stripe in stripes
+        ]
+        if not stripes:
+            landings = [Landing(self.placement.buffers[kernel.output][column], Rows(0, 0), Choice(indices, window))]
+        elif kernel.output in self.placement.fronts:
+            first, *others = ((stripe.mem_slice,) for stripe in stripes)
+            choice = Choice(
+                indices, window, tuple(stripe.first for stripe in stripes), self.placement.fronts[kernel.output]
+            )
+            landings = [Landing(Column(first, stripes[0].base, tuple(others)), Rows(0, 0), choice)]
+        for landing in landings:
+
+            def going(chains: list[tuple[Placed, ...]], landing: Landing = landing) -> Iterator[Journey]:
+                return (self.vector_row(kernel, column, chain, Rows(0, 1), landing) for chain in chains)
+
+            journey = self.best(kernel, 1, len(self.placement.planes), 0, going)
+            start, _ = self.depart_rows(journey, 1, self.vacant(kernel, journey, 0))
+            ready = self.ready[kernel.output, column]
+            np.maximum(ready, start + journey.results[column], out=ready)
+
+    def vector_row(
+        self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, landing: Landing
+    ) -> Journey:
+        """One row of a vector kernel: from SRAM through the chain into SRAM; it starts as the first ALU samples.
+
+        Departures compute `rows` of those that the kernel computes.
+        """
+        journey = Journey()
+        x = self.router.buffer_operand(journey, kernel.source, column, rows, 0)
+        journey.results[column] = self.router.chain(journey, chain, column, rows, x, 0, landing)
+        return journey
+
+
+def _in_groups(there: list[int]) -> Iterator[range]:
+    """Consecutive rows, of which none is there long after the first."""
+    first = 0
+    for row, cycle in enumerate(there):
+        if cycle > there[first] + _PATIENCE:
+            yield range(first, row)
+            first = row
+    yield range(first, len(there))
