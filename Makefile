@@ -78,6 +78,7 @@ bench: $(SIM) ## matrix products against their limits, and how fast everything i
 	$(LPU) bench lstm --hidden 512 --batch 32 --config tsp1
 	$(LPU) bench ffn --m 1 --hidden 576 --ffn 1536 --config lab32
 	$(LPU) bench ffn --m 128 --hidden 576 --ffn 1536 --config lab32
+	$(LPU) bench layer --config lab32
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend golden
 	$(LPU) bench gemm --m 32 --k 64 --n 64 --config ulx3s --backend rtl
 	$(BIN)/python -m openlpu.verif.bench
