@@ -556,7 +556,7 @@ class Placement:
             width = self.config.weight_streams
             base = self._stored[key] = self._allocate(plane.feeders, self.config.lanes // width, what)
             for row, vector in enumerate(tile):
-                self.image[plane.feeders[row % width], base + row // width] = vector.copy()
+                self.image[plane.feeders[row % width], base + row // width] = vector
         return self._stored[key]
 
     def _place_factor(self, buffer: Buffer) -> None:
