@@ -15,8 +15,8 @@ from openlpu.compiler.journeys import Choice, Journey, Landing, Rows
 from openlpu.compiler.kernels import VectorKernel, views_of
 from openlpu.compiler.place import Stripe
 
-_PATIENCE = 64
-"""Cycles for which a row waits for others, to go with them."""
+_PATIENCE = 2
+"""Cycles for which a row waits for those behind it, to go with them: every group of rows takes text of its own."""
 
 
 class VectorDepartures(Departures):
@@ -118,10 +118,10 @@ class VectorDepartures(Departures):
 
 
 def _in_groups(there: list[int]) -> Iterator[range]:
-    """Consecutive rows, of which none is there long after the first."""
+    """Consecutive rows: none is there much later than it could follow the first, a row a cycle."""
     first = 0
     for row, cycle in enumerate(there):
-        if cycle > there[first] + _PATIENCE:
+        if cycle - (row - first) > there[first] + _PATIENCE:
             yield range(first, row)
             first = row
     yield range(first, len(there))
