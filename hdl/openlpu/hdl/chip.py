@@ -18,10 +18,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.encoding import bits_for
+from openlpu.arch.encoding import PAUSE_BITS, bits_for
 from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.timing import timing
 
+from .c2c import C2c, CoreLinkSignature
 from .decode import part
 from .ecc import CheckedHop
 from .errors import COUNT_BITS, ErrorCounts, QueueErrors, counting_places
@@ -29,12 +30,12 @@ from .host import HostPort, HostSignature, text_name
 from .icu import InstructionQueue, notify_registers, release_registers, tapped
 from .mem import MemSlice
 from .mxm import MxmPlane
-from .signals import delayed
+from .signals import delayed, select
 from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["MOST_LANES", "Chip", "ChipSignature", "refuse_unsupported", "reset_cycles"]
+__all__ = ["MOST_LANES", "Chip", "ChipSignature", "link_name", "refuse_unsupported", "reset_cycles"]
 
 _Place = tuple[Value, Value, Value]
 """Whether something is wrong in some queue, the queue's number, and whether it is an illegal word."""
@@ -49,6 +50,11 @@ def reset_cycles(config: ChipConfig) -> int:
     It stops the queues; most other registers have none.
     """
     return timing(config).draining + geometry(config).hops
+
+
+def link_name(link: int) -> str:
+    """The port of a `Chip` to one of its links."""
+    return f"link{link}"
 
 
 class ChipSignature(wiring.Signature):
@@ -73,6 +79,9 @@ class ChipSignature(wiring.Signature):
     `ecc_corrected`, `ecc_uncorrectable` : how many.
     `ecc_queue` : a position in `Geometry.queues`, or the one after the last for the host port.
     `ecc_queue_corrected`, `ecc_queue_uncorrectable` : how many were consumed there; two cycles after `ecc_queue`.
+
+    With links also a `CoreLinkSignature` for each, `link_name`; and `deskew`, which changes for each DESKEW, and with it
+    `deskew_pause`. `openlpu.hdl.linked` has the other sides of them.
     """
 
     def __init__(self, config: ChipConfig) -> None:
@@ -91,6 +100,7 @@ class ChipSignature(wiring.Signature):
                 "digest": Out(64),
             }
             | (_ecc_ports(config) if config.ecc else {})
+            | (_link_ports(config) if config.c2c_links else {})
         )
 
 
@@ -118,6 +128,8 @@ class Chip(wiring.Component):
     ecc_queue: Signal
     ecc_queue_corrected: Signal
     ecc_queue_uncorrectable: Signal
+    deskew: Signal
+    deskew_pause: Signal
 
     def __init__(self, *, config: ChipConfig) -> None:
         refuse_unsupported(config)
@@ -138,6 +150,8 @@ class Chip(wiring.Component):
         host = self._connect_host(m, units, hops, icus)
         if self._config.ecc:
             self._count_errors(m, icus, hops, host)
+        if self._config.c2c_links:
+            self._connect_links(m, units)
 
         notify = Cat(icu.notify for icu in icus).any()
         # The queues see NOTIFY one cycle before its dispatch, and act on the release one before that of cycle 0.
@@ -172,6 +186,8 @@ class Chip(wiring.Component):
                         unit = Sxm(config=self._config, index=queue.index)
                     case QueueKind.VXM:
                         unit = Vxm(config=self._config)
+                    case QueueKind.C2C_SEND | QueueKind.C2C_RECEIVE:
+                        unit = C2c(config=self._config, index=queue.index)
                 units[queue.unit] = unit
                 m.submodules[queue.unit] = unit
         return units
@@ -250,6 +266,17 @@ class Chip(wiring.Component):
             wiring.connect(m, getattr(host, text_name(i)), icu.text)
         m.d.comb += [hops[0].e_data_in.eq(host.e_data), host.w_data.eq(hops[0].w_data)]
         return host
+
+    def _connect_links(self, m: Module, units: dict[str, Any]) -> None:
+        links = [units[queue.unit] for queue in geometry(self._config).of_kind(QueueKind.C2C_SEND)]
+        for number, unit in enumerate(links):
+            wiring.connect(m, unit.link, wiring.flipped(getattr(self, link_name(number))))
+        pauses = [unit.pauses for unit in links]
+        with m.If(Cat(pauses).any()):
+            m.d.sync += [
+                self.deskew.eq(~self.deskew),
+                self.deskew_pause.eq(select(pauses, [unit.pause for unit in links])),
+            ]
 
     def _count_errors(self, m: Module, icus: Sequence[InstructionQueue], hops: Sequence[Any], host: HostPort) -> None:
         """Count what the correctors have found, where somebody consumed it."""
@@ -359,12 +386,13 @@ def _ecc_ports(config: ChipConfig) -> dict[str, Member]:
     }
 
 
+def _link_ports(config: ChipConfig) -> dict[str, Member]:
+    ports: dict[str, Member] = {link_name(link): Out(CoreLinkSignature(config)) for link in range(config.c2c_links)}
+    return ports | {"deskew": Out(1), "deskew_pause": Out(PAUSE_BITS)}
+
+
 def refuse_unsupported(config: ChipConfig) -> None:
     """Raise ValueError, naming the field, when the config asks for something that has no RTL yet."""
-    if config.c2c_links:
-        raise ValueError(
-            f"config field 'c2c_links': {config.c2c_links!r} has no RTL yet, only the tables and the model know it"
-        )
     if config.lanes > MOST_LANES:
         raise ValueError(
             f"config field 'lanes': {config.lanes} are more than the {MOST_LANES} that Amaranth elaborates in "

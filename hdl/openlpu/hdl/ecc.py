@@ -25,13 +25,13 @@ from .shared import SharedComponent
 from .signals import delayed, named, select
 from .stream import Hop, StreamSignature, drives_name, registers
 
-__all__ = ["CheckedHop", "CheckedSignature", "Corrector", "Encoder", "encoded"]
+__all__ = ["CheckedHop", "CheckedSignature", "Corrector", "Encoder", "check_bits_of", "encoded"]
 
 
 def encoded(config: ChipConfig, vector: Value) -> Value:
     """A vector with its check bits, as `VectorCode.encode`; without ECC the vector itself."""
     words = vector_code(config).words
-    checks = [_checks(word.code, vector[word.data :][: word.code.data_bits]) for word in words]
+    checks = [check_bits_of(word.code, vector[word.data :][: word.code.data_bits]) for word in words]
     return Cat(vector, *checks) if checks else vector
 
 
@@ -105,7 +105,7 @@ class Corrector(SharedComponent):
         for number, word in enumerate(self._code.words):
             size = word.code.data_bits
             found = self.i.data[word.check :][: word.code.check_bits]
-            expected = _checks(word.code, self.i.data[word.data :][:size])
+            expected = check_bits_of(word.code, self.i.data[word.data :][:size])
             syndrome = named(m, f"syndrome{number}", found ^ expected)
             wrong = named(m, f"wrong{number}", Cat(syndrome == column for column in word.code.columns))
             wrong_data.append(wrong[:size])
@@ -203,6 +203,6 @@ def _checked_name(stream: Stream) -> str:
     return f"{stream}_checked"
 
 
-def _checks(code: SecDed, data: Value) -> Value:
+def check_bits_of(code: SecDed, data: Value) -> Value:
     """The check bits of a word."""
     return Cat(Cat(data[bit] for bit in range(code.data_bits) if row >> bit & 1).xor() for row in code.rows)

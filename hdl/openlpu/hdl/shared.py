@@ -92,8 +92,10 @@ class Library:
         key: Hashable,
         name: str,
         reset: Value,
+        clock: Value | None = None,
     ) -> Instance:
-        """A use of the module with the ports of `component` that `body` made when `key` was first asked for.
+        """A use of the module with the ports of `component` that `body` made when `key` was first asked for. Its clock
+        is that of domain `sync`, if it is not given.
 
         Raises ValueError when another has taken its name.
         """
@@ -105,8 +107,8 @@ class Library:
             self._texts[name] = self.verilog(body(), ports, name)
         flows = {"__".join(map(str, path)): member.flow for path, member, _ in component.signature.flatten(component)}
         connected = [("i" if flows[port] is In else "o", port, signal) for port, signal in ports.items()]
-        clock = [("i", "clk", ClockSignal()), ("i", "rst", reset)]
-        return Instance(self._names[key], *clock, *connected)
+        domain = [("i", "clk", ClockSignal() if clock is None else clock), ("i", "rst", reset)]
+        return Instance(self._names[key], *domain, *connected)
 
 
 def ports_of(component: wiring.Component) -> dict[str, Signal]:

@@ -217,7 +217,7 @@ class ChipConfig:
     ecc: bool = False
     """SECDED on SRAM words and streams."""
     c2c_links: int = 0
-    """Chip-to-chip links."""
+    """Chip-to-chip links: each goes both ways."""
     c2c_width: int = 1
     """Bits per cycle and direction of a chip-to-chip link."""
     clock_mhz: float
@@ -258,6 +258,7 @@ class ChipConfig:
         )
         self._check_special_turns()
         self._check_reach()
+        self._check_links()
         for name in ("mxm_transposes", "sxm_permutes", "ecc"):
             value = getattr(self, name)
             _require(isinstance(value, bool), name, f"{value!r} is not true or false")
@@ -274,6 +275,15 @@ class ChipConfig:
             turns == 1 or self.pipeline.alu_special > 1,
             "pipeline.alu_special",
             f"1 cycle is too few where special_turns is {turns}: operands wait in a register for their turn",
+        )
+
+    def _check_links(self) -> None:
+        """A flit must last long enough to cross into another clock, and be short beside an epoch (`arch.links`)."""
+        cycles = 8 * self.lanes / self.c2c_width
+        _require(
+            self.c2c_links == 0 or 4 <= cycles <= 96,
+            "c2c_width",
+            f"a vector of {self.lanes} lanes takes {cycles:g} cycles on {self.c2c_width} wires; 4 to 96 are supported",
         )
 
     def _check_reach(self) -> None:

@@ -34,6 +34,8 @@ _UNITS: Mapping[QueueKind, str] = {
     QueueKind.VXM: "an ALU of the VXM",
     QueueKind.SXM_SHIFT: "the lane shifter of the SXM",
     QueueKind.SXM_PERMUTE: "the lane crossbar of the SXM",
+    QueueKind.C2C_SEND: "the sending end of a chip-to-chip link",
+    QueueKind.C2C_RECEIVE: "the receiving end of a chip-to-chip link",
 }
 
 

@@ -39,6 +39,7 @@ TAIL_COUNT_BITS = 4
 TAIL_GAP_BITS = 2
 TAIL_WAIT_BITS = 7
 """With one bit for the step, these fit words of 36 bits for a MEM slice of 2,048 words, and of 72 for an ALU."""
+PAUSE_BITS = 6
 FORMAT_BITS = 3
 """Width of a VXM operand's `Format` code, for sources and destinations alike."""
 FIRST_VALUE = {FieldKind.TAIL_GAP: 1}
@@ -168,6 +169,8 @@ class Encoding:
                 return 1
             case FieldKind.TAIL_WAIT:
                 return TAIL_WAIT_BITS
+            case FieldKind.PAUSE:
+                return PAUSE_BITS
 
     def limits(self, field_kind: FieldKind, kind: QueueKind) -> tuple[int, int]:
         """Lowest and highest legal value of an integer field in the queues of a kind."""
@@ -199,7 +202,7 @@ class Encoding:
                 return 1 - config.row_groups, config.row_groups - 1
             case FieldKind.STRIDE:
                 return (1 - top // 2, top // 2 - 1) if top > 1 else (0, 0)
-            case FieldKind.CYCLES | FieldKind.COUNT | FieldKind.GAP:
+            case FieldKind.CYCLES | FieldKind.COUNT | FieldKind.GAP | FieldKind.PAUSE:
                 return 1, top - 1
             case FieldKind.TAIL_GAP:
                 return 1, top

@@ -8,6 +8,9 @@ and produces into the registers of that hop. Eastward streams move from hop h to
 
     1 hemisphere:                       VXM | MEM_E.. | SXM_E | MXM_E
     2 hemispheres:  MXM_W | SXM_W | ..MEM_W | VXM | MEM_E.. | SXM_E | MXM_E
+
+Chip-to-chip links, where there are any, stand at the hops of the SXMs, and reach what these reach
+(`docs/decisions/0026-links.md` says why).
 """
 
 from __future__ import annotations
@@ -73,6 +76,8 @@ class QueueKind(enum.StrEnum):
     VXM = "vxm"
     SXM_SHIFT = "sxm_shift"
     SXM_PERMUTE = "sxm_permute"
+    C2C_SEND = "c2c_send"
+    C2C_RECEIVE = "c2c_receive"
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ class Queue:
     kind: QueueKind
     hop: int
     index: int
-    """Position of the unit among its kind: MEM slice and MXM plane count through both hemispheres, west first."""
+    """Position of the unit among its kind: MEM slice and MXM plane count through both hemispheres, west first; links
+    are dealt out to them, the first to the west."""
     consumes: tuple[Stream, ...]
     produces: tuple[Stream, ...]
     fetches: tuple[Stream, ...]
@@ -173,13 +179,27 @@ class Geometry:
             consumes = self.streams(*inward) if alu.reads else ()
             produces = self.streams(*outward_) if alu.writes else ()
             add(f"vxm.alu{i}", QueueKind.VXM, self.vxm_hop, i, consumes, produces)
+        for link in range(config.c2c_links):
+            self._link(add, link, sides[link % len(sides)])
         return queues
+
+    def _link(self, add: Callable[..., None], link: int, outward: Direction) -> None:
+        hop = self.vxm_hop + outward.step * (self.config.mem_hops + 1)
+        taken, given = self._sxm_reach(outward)
+        add(f"c2c{link}.send", QueueKind.C2C_SEND, hop, link, taken, ())
+        add(f"c2c{link}.receive", QueueKind.C2C_RECEIVE, hop, link, (), given)
+
+    def _sxm_reach(self, outward: Direction) -> tuple[tuple[Stream, ...], tuple[Stream, ...]]:
+        """The streams that the SXM of a hemisphere, and what stands beside it, consumes from and produces on."""
+        if self.config.sxm_reach is SxmReach.FULL:
+            return self.streams(), self.streams()
+        inward = Direction.WEST if outward is Direction.EAST else Direction.EAST
+        return self.streams(outward), self.streams(inward)
 
     def _hemisphere(self, add: Callable[..., None], hemisphere: int, outward: Direction) -> None:
         config, side, step = self.config, outward.letter, outward.step
         inward = Direction.WEST if outward is Direction.EAST else Direction.EAST
-        full = config.sxm_reach is SxmReach.FULL
-        taken, given = (self.streams(),) * 2 if full else (self.streams(outward), self.streams(inward))
+        taken, given = self._sxm_reach(outward)
         for i in range(config.mem_slices):
             hop = self.vxm_hop + step * (1 + i // config.slices_per_hop)
             streams = tuple(Stream(d, stream) for d in Direction for stream in config.reach(i))

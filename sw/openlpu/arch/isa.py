@@ -91,6 +91,7 @@ class FieldKind(enum.Enum):
     TAIL_GAP = "cycles between two of these dispatches, from 1"
     TAIL_STEP = "step of the address from one of them to the next: none or 1"
     TAIL_WAIT = "cycles that the queue waits behind the last of them"
+    PAUSE = "cycles of the wire clock, from 1, give or take the drift since the deskew before"
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,7 @@ _ALL = tuple(QueueKind)
 _READ, _WRITE = (QueueKind.MEM_READ,), (QueueKind.MEM_WRITE,)
 _WEIGHTS, _ACTS, _ACCS = (QueueKind.MXM_WEIGHTS,), (QueueKind.MXM_ACTS,), (QueueKind.MXM_ACCS,)
 _SHIFT, _PERMUTE = (QueueKind.SXM_SHIFT,), (QueueKind.SXM_PERMUTE,)
+_SEND, _RECEIVE = (QueueKind.C2C_SEND,), (QueueKind.C2C_RECEIVE,)
 
 _ADDRESS = Field("a", FieldKind.WORD_ADDRESS)
 _FROM = Field("s", FieldKind.STREAM)
@@ -571,6 +573,33 @@ _SXM = (
     ),
 )
 
+_C2C = (
+    Spec(
+        "send",
+        _SEND,
+        8,
+        (_FROM,),
+        "The vector on stream s leaves by the link. A link takes one vector in as many cycles as its flit lasts.",
+        consumes=("s",),
+    ),
+    Spec(
+        "deskew",
+        _SEND,
+        9,
+        (Field("n", FieldKind.PAUSE),),
+        "The time of the program stands still on the whole chip for n cycles, and as many more or fewer as align it "
+        "with the other chips again. It takes no cycle of the program. Every chip does so in the same cycle.",
+    ),
+    Spec(
+        "receive",
+        _RECEIVE,
+        8,
+        (_TO,),
+        "The next vector that came in by the link, in the order in which they were sent, onto stream d.",
+        produces=("d",),
+    ),
+)
+
 
 def _with_tail(spec: Spec) -> Spec:
     """A unit instruction and its tail. Windows take the room that it would need."""
@@ -580,7 +609,7 @@ def _with_tail(spec: Spec) -> Spec:
     return dataclasses.replace(spec, fields=(*spec.fields, *tail))
 
 
-INSTRUCTIONS: tuple[Spec, ...] = (*_CONTROL, *map(_with_tail, (*_MEM, *_MXM, *_VXM, *_SXM)))
+INSTRUCTIONS: tuple[Spec, ...] = (*_CONTROL, *map(_with_tail, (*_MEM, *_MXM, *_VXM, *_SXM, *_C2C)))
 BY_MNEMONIC = {spec.mnemonic: spec for spec in INSTRUCTIONS}
 
 

@@ -29,14 +29,15 @@ class Latency:
 
     skew
         Operands are sampled: streams, or the SRAM word of a read or gather, the shadow buffer of `iw`, the activation
-        buffer of `abr`, the array's sums of `acc_*`.
+        buffer of `abr`, the array's sums of `acc_*`, the deskew buffer of `receive`.
     func
         The result stands in the stream register of the unit's hop.
     state
         The result stands in the unit's own state (with ECC, `Timing.correct` cycles later), ready for the unit's other
         instructions: the SRAM word of a write or scatter, the shadow buffer of `lw` and `lwt`, the array's weights of
         `iw`, `lw_iw` and `lwt_iw`, the array's sums of `abc` and `abr`, the activation buffer of `abl`, the accumulator
-        of `acc_*`, the result register of an ALU (for chaining).
+        of `acc_*`, the result register of an ALU (for chaining), what waits for the next flit of `send`, the order to
+        pause of `deskew`.
     """
 
     skew: int | None = None
@@ -171,6 +172,10 @@ class Timing:
                 return Latency(skew=i, func=i + through + depth + pipe.outputs + 1, state=i + depth)
             case QueueKind.SXM_SHIFT | QueueKind.SXM_PERMUTE:
                 return Latency(skew=i, func=i + through + pipe.lanes + 1)
+            case QueueKind.C2C_SEND:
+                return Latency(skew=i if spec.consumes else None, state=i + 1)
+            case QueueKind.C2C_RECEIVE:
+                return Latency(skew=i, func=i + through + 2)
 
     def rows(self, kind_queues: tuple[Queue, ...]) -> list[tuple[Queue, Spec, Latency]]:
         """Every (queue, implemented unit instruction, latency) of the given queues: the table as documents print it."""
