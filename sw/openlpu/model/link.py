@@ -18,6 +18,7 @@ import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,30 +64,29 @@ def link(program: Program, defined: Iterable[tuple[int, int]] = ()) -> LinkedPro
     Raises:
         CheckError: with every violation found.
     """
-    config = program.config
-    problems = placement_problems(program)
+    problems = placement_violations(program)
     if problems:
-        raise CheckError(program.name, [Violation(0, "", "", problem) for problem in problems])
-    mask = np.zeros((len(geometry(config).mem_slices), config.mem_words), np.bool_)
-    for place in [*program.image, *defined, *(place for port in program.inputs for place in port_words(port))]:
-        mask[place] = True
-
-    resolution = _Resolution(config, follow_program(program), mask)
-    violations = resolution.violations
-    if program.cycles != resolution.cycles:
-        message = f"it takes {resolution.cycles} cycles, but says {program.cycles}"
-        violations.append(Violation(0, "", "", message))
-    for write in resolution.writes:
-        mask[write.slice, write.address] = True
-    for port in program.outputs:
-        missing = [place for place in port_words(port) if not mask[place]]
-        if missing:
-            (number, address), unit = missing[0], geometry(config).mem_slices
-            message = f"output '{port.name}': word {address} of {unit[number]} is never written"
-            violations.append(Violation(0, "", "", message))
+        raise CheckError(program.name, problems)
+    resolution = Resolution(program.config, follow_program(program), defined_words(program, defined))
+    resolution.resolve()
+    violations = [*resolution.violations, *resolution.broken_promises(program)]
     if violations:
         raise CheckError(program.name, sorted(violations, key=lambda v: v.cycle))
     return resolution.linked()
+
+
+def placement_violations(program: Program) -> list[Violation]:
+    """What is wrong with the places that a program names."""
+    return [Violation(0, "", "", problem) for problem in placement_problems(program)]
+
+
+def defined_words(program: Program, defined: Iterable[tuple[int, int]] = ()) -> NDArray[np.bool_]:
+    """The SRAM words that a program may read before they are written, [slices, mem_words], as `link` has them."""
+    config = program.config
+    mask = np.zeros((len(geometry(config).mem_slices), config.mem_words), np.bool_)
+    for place in [*program.image, *defined, *(place for port in program.inputs for place in port_words(port))]:
+        mask[place] = True
+    return mask
 
 
 def link_text(
@@ -99,7 +99,8 @@ def link_text(
     Raises:
         CheckError: with every violation found.
     """
-    resolution = _Resolution(config, follow(config, text, contents), defined)
+    resolution = Resolution(config, follow(config, text, contents), defined)
+    resolution.resolve()
     if resolution.violations:
         raise CheckError("text", sorted(resolution.violations, key=lambda v: v.cycle))
     return resolution.linked()
@@ -137,10 +138,45 @@ class _Array:
     """Why nothing may multiply with them; empty when something may."""
 
 
-class _Resolution:
-    """Works on numbers of dispatches, so that nothing is hashed but integers."""
+class Ends(Protocol):
+    """The links of one chip, to whoever resolves its program. Both return what is wrong, empty if nothing is."""
 
-    def __init__(self, config: ChipConfig, text: FollowedText, defined: NDArray[np.bool_]) -> None:
+    def sent(self, dispatch: Dispatch, vector: Value) -> str:
+        """A vector leaves."""
+
+    def received(self, dispatch: Dispatch) -> tuple[Value, str]:
+        """The vector that has come."""
+
+
+class _NoEnds:
+    """The links of a chip that is alone."""
+
+    _PROBLEM = "the link goes nowhere: programs of chips that are connected are checked together"
+
+    def sent(self, dispatch: Dispatch, vector: Value) -> str:
+        return self._PROBLEM
+
+    def received(self, dispatch: Dispatch) -> tuple[Value, str]:
+        return None, self._PROBLEM
+
+
+class Resolution:
+    """One chip's program, resolved dispatch by dispatch in the order in which operands are sampled.
+
+    Works on numbers of dispatches, so that nothing is hashed but integers. Several chips that exchange vectors share
+    `values`; the SRAM of this one then begins at slice `first_slice` of all of them.
+    """
+
+    def __init__(
+        self,
+        config: ChipConfig,
+        text: FollowedText,
+        defined: NDArray[np.bool_],
+        *,
+        values: Values | None = None,
+        first_slice: int = 0,
+        ends: Ends | None = None,
+    ) -> None:
         self.config = config
         self.geometry = geometry(config)
         self.timing = timing(config)
@@ -150,11 +186,13 @@ class _Resolution:
         self.dispatches = [dispatch for e in text.expansions.values() for dispatch in e.dispatches]
         self.cycles = _length(text.expansions.values())
 
-        self.values = Values(config.lanes)
+        self.values = Values(config.lanes) if values is None else values
+        self._first_slice = first_slice
+        self._ends: Ends = _NoEnds() if ends is None else ends
         self.results: list[tuple[Value, ...]] = [()] * len(self.dispatches)
         """Vectors that each dispatch drives onto streams, or that stand in SRAM by it."""
         self.writes: list[SramWrite] = []
-        """Every SRAM write, in order of cycles once all is resolved; vectors as numbered by `values`."""
+        """Every SRAM write, as it is resolved; vectors as numbered by `values`."""
         self.traffic = Traffic()
         self.standing: dict[int, list[tuple[int, int, int]]] = {}
         """By SRAM word: (cycle from which a write is visible, dispatch, which of its results), sorted."""
@@ -173,7 +211,18 @@ class _Resolution:
         self._place()
         self._check_text_source()
         self._check_turns()
-        self._resolve()
+        self._handlers: dict[QueueKind, Callable[[Dispatch, Latency], tuple[Value, ...]]] = {
+            QueueKind.MEM_READ: self._read,
+            QueueKind.MEM_WRITE: self._write,
+            QueueKind.MXM_WEIGHTS: self._weights,
+            QueueKind.MXM_ACTS: self._activations,
+            QueueKind.MXM_ACCS: self._accumulate,
+            QueueKind.VXM: self._compute,
+            QueueKind.SXM_SHIFT: self._move_lanes,
+            QueueKind.SXM_PERMUTE: self._move_lanes,
+            QueueKind.C2C_SEND: self._send,
+            QueueKind.C2C_RECEIVE: self._receive,
+        }
 
     # Time and place of every event.
 
@@ -243,33 +292,43 @@ class _Resolution:
 
     # Values.
 
-    def _resolve(self) -> None:
-        """Resolve the dispatches in the order in which they sample their operands.
+    def resolve(self) -> None:
+        """Resolve all dispatches. Every value is sampled later than its producer sampled, except by `abc`, which meets
+        the weights of an `iw` one cycle after its own sampling: it is resolved by that cycle."""
+        for _, number in self.order():
+            self.resolve_dispatch(number)
 
-        Every value is sampled later than its producer sampled, except by `abc`, which meets the weights of an `iw`
-        one cycle after its own sampling: it is resolved by that cycle.
-        """
-        order = sorted(range(len(self.dispatches)), key=self._sampled)
-        handlers = {
-            QueueKind.MEM_READ: self._read,
-            QueueKind.MEM_WRITE: self._write,
-            QueueKind.MXM_WEIGHTS: self._weights,
-            QueueKind.MXM_ACTS: self._activations,
-            QueueKind.MXM_ACCS: self._accumulate,
-            QueueKind.VXM: self._compute,
-            QueueKind.SXM_SHIFT: self._move_lanes,
-            QueueKind.SXM_PERMUTE: self._move_lanes,
-        }
-        for number in order:
-            dispatch = self.dispatches[number]
-            self.results[number] = handlers[dispatch.queue.kind](dispatch, self.latencies[number])
-        self.writes.sort(key=lambda write: write.cycle)
+    def order(self) -> list[tuple[int, int]]:
+        """The cycles by which dispatches are resolved, and the dispatches by number, in order."""
+        return sorted((self._sampled(number), number) for number in range(len(self.dispatches)))
+
+    def resolve_dispatch(self, number: int) -> None:
+        """Resolve one dispatch: all that `order` has before it are."""
+        dispatch = self.dispatches[number]
+        self.results[number] = self._handlers[dispatch.queue.kind](dispatch, self.latencies[number])
+
+    def broken_promises(self, program: Program) -> list[Violation]:
+        """What a program says of itself and does not do."""
+        found = []
+        if program.cycles != self.cycles:
+            found.append(Violation(0, "", "", f"it takes {self.cycles} cycles, but says {program.cycles}"))
+        standing = self.defined.copy()
+        for write in self.writes:
+            standing[write.slice, write.address] = True
+        for port in program.outputs:
+            missing = [place for place in port_words(port) if not standing[place]]
+            if missing:
+                (number, address), unit = missing[0], self.geometry.mem_slices
+                message = f"output '{port.name}': word {address} of {unit[number]} is never written"
+                found.append(Violation(0, "", "", message))
+        return found
 
     def _sampled(self, number: int) -> int:
         dispatch = self.dispatches[number]
         if dispatch.queue.kind is QueueKind.MXM_ACTS:
             return dispatch.cycle + self.timing.weights_used
-        return dispatch.cycle + _given(self.latencies[number].skew)
+        # A `deskew` samples nothing.
+        return dispatch.cycle + (self.latencies[number].skew or 0)
 
     def _complain(self, dispatch: Dispatch, message: str, fault_cycle: int | None = None) -> None:
         self.violations.append(dispatch.violation(message, fault_cycle=fault_cycle))
@@ -298,7 +357,7 @@ class _Resolution:
         if not self.defined[place]:
             self._complain(dispatch, f"word {place[1]} of {dispatch.queue.unit} holds nothing yet in cycle {cycle}")
             return None
-        return self.values.load(place)
+        return self.values.load((self._first_slice + place[0], place[1]))
 
     def _sampled_word(self, dispatch: Dispatch, place: tuple[int, int], cycle: int) -> Value:
         """The vector that the SRAM's own port finds in a word."""
@@ -476,6 +535,19 @@ class _Resolution:
             return tuple(self.values.moved("rotate", (plane,), distance)[0] for plane in known)
         return self.values.moved(inst.spec.mnemonic, known, distance, len(inst.drives))
 
+    def _send(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
+        for vector in self._samples(dispatch, row):
+            problem = self._ends.sent(dispatch, vector)
+            if problem:
+                self._complain(dispatch, problem)
+        return ()
+
+    def _receive(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
+        vector, problem = self._ends.received(dispatch)
+        if problem:
+            self._complain(dispatch, problem)
+        return (vector,)
+
     def _drive_planes(self, word: Value) -> tuple[Value, ...]:
         return (None,) * GROUP if word is None else self.values.split(word)
 
@@ -513,7 +585,7 @@ class _Resolution:
                     vector=int(vector_number[write.vector]),
                     map=None if write.map is None else int(vector_number[write.map]),
                 )
-                for write in self.writes
+                for write in sorted(self.writes, key=lambda write: write.cycle)
             ),
             left_behind=self._left_behind(vector_number),
             text_source=frozenset(self.text.sources),
@@ -524,7 +596,7 @@ class _Resolution:
         words, latest = list(self.standing), [entries[-1] for entries in self.standing.values()]
         last = [_given(self.results[producer][plane]) for _, producer, plane in latest]
         slices, addresses = np.divmod(np.array(words, np.intp), self.config.mem_words)
-        return slices, addresses, vector_number[np.array(last, np.intp)]
+        return slices + self._first_slice, addresses, vector_number[np.array(last, np.intp)]
 
 
 def _window(dispatch: Dispatch) -> Sequence[tuple[int, int]]:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What bring-up found at the ends of a system's links, and what is wrong with it, each link by name. Pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from openlpu.arch.links import LINK_BITS
+from openlpu.arch.system import LinkEnd, SystemConfig
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """One end of a link, as its chip sees it."""
+
+    end: LinkEnd
+    up: bool
+    """Flits come and go."""
+    peer: LinkEnd | None = None
+    """Who sends them; None while nothing has come."""
+    delay: int = 0
+    """From a flit's stamp to its reception, in cycles, where both chips are aligned."""
+    corrected: int = 0
+    """Flits with a wrong bit, since the reset."""
+    uncorrectable: int = 0
+    """Flits with more."""
+    fault_cycle: int | None = None
+    """Cycle of the program in which something was found that its schedule cannot stand: a flit with wrong bits that
+    could not be corrected, a vector too many, or nothing any more. None after a good run."""
+
+
+def identified(identity: int) -> LinkEnd:
+    """The end that a `Word.IDENTITY` means."""
+    return LinkEnd(identity >> LINK_BITS, identity & (1 << LINK_BITS) - 1)
+
+
+def link_problems(system: SystemConfig, reports: Iterable[LinkReport]) -> list[str]:
+    """Why a system cannot run: dead, mis-cabled and slow links; empty if it can."""
+    problems = []
+    for report in reports:
+        expected = system.peers.get(report.end)
+        if expected is None:
+            continue
+        if not report.up:
+            problems.append(f"{report.end}: nothing comes from {expected}")
+        elif report.peer != expected:
+            problems.append(f"{report.end}: connected to {report.peer}, and should be to {expected}")
+        elif report.delay > system.slowest_delay:
+            problems.append(
+                f"{report.end}: flits from {expected} take {report.delay} cycles, more than the {system.slowest_delay} "
+                f"that wire_cycles={system.wire_cycles} allows for"
+            )
+    return problems

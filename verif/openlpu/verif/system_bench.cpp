@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The OpenLPU authors
+//
+// Verilated chips, each with a clock of its own, and the wires between them: a simulation in time, not in cycles.
+//
+// `PORTS(PORT)` in front of this text calls PORT(chip, port) for every port of every chip; the top module calls it
+// chip<number>_<port>. A change on a wire comes out of its other end after the wire's delay, and between nothing and its
+// jitter later. Times are in femtoseconds, data are hexadecimal, other numbers decimal. Requests come as lines.
+//
+//     clock CHIP PERIOD PHASE                 the chip's clock; before anything happens
+//     wire CHIP LINK CHIP LINK DELAY JITTER   from the first end to the second
+//     seed NUMBER                             of jitter and errors
+//     set CHIP PORT DATA                      from now on
+//     get CHIP PORT                           answers DATA
+//     tick CHIP COUNT                         go on for so many rising edges of the chip's clock
+//     until CHIP PORT DATA LIMIT              go on until a port has a value; answers how many edges that took, or -1
+//     errors CHIP LINK BITS EVERY COUNT       on the wire to there, turn so many bits of every so manieth beat, so often
+//     turned CHIP LINK                        answers how many beats that were
+//     cut CHIP LINK                           nothing comes out of the wire to there any more
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <queue>
+#include <random>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "Vtop.h"
+#include "verilated.h"
+
+namespace {
+
+using Time = std::int64_t;
+
+struct Port {
+    std::function<void(const std::string&)> put;
+    std::function<std::string()> get;
+    std::function<void(std::uint64_t)> set;
+    std::function<std::uint64_t()> value;
+};
+
+template <typename Signal>
+Port bound(Signal& signal) {
+    const auto set = [&signal](std::uint64_t value) { signal = static_cast<Signal>(value); };
+    const auto value = [&signal]() { return static_cast<std::uint64_t>(signal); };
+    return {[set](const std::string& hex) { set(std::stoull(hex, nullptr, 16)); },
+            [value]() {
+                std::ostringstream text;
+                text << std::hex << value();
+                return text.str();
+            },
+            set, value};
+}
+
+template <std::size_t Words>
+Port bound(VlWide<Words>& signal) {
+    return {[&signal](const std::string& hex) {
+                const std::string digits = std::string(8 * Words, '0') + hex;
+                for (std::size_t i = 0; i < Words; ++i)
+                    signal[i] =
+                        static_cast<EData>(std::stoul(digits.substr(digits.size() - 8 * (i + 1), 8), nullptr, 16));
+            },
+            [&signal]() {
+                std::string text(8 * Words + 1, '\0');
+                for (std::size_t i = 0; i < Words; ++i)
+                    std::snprintf(&text[8 * i], 9, "%08x", signal[Words - 1 - i]);
+                text.pop_back();
+                return text;
+            },
+            nullptr, nullptr};
+}
+
+struct Clock {
+    Time half = 5'000'000, next = 0;
+    bool level = false;
+    std::function<void(std::uint64_t)> drive;
+    std::uint64_t edges = 0;
+};
+
+struct Change {
+    Time at;
+    std::uint64_t number;
+    std::size_t wire;
+    std::uint64_t clock, data;
+    bool operator>(const Change& other) const { return std::tie(at, number) > std::tie(other.at, other.number); }
+};
+
+struct Wire {
+    const Port *from_clock, *from_data, *to_clock, *to_data;
+    Time delay, jitter, last = 0;
+    std::uint64_t clock = 0, data = 0;
+    bool cut = false;
+    unsigned width = 0, turned_bits = 0;
+    std::uint64_t every = 0, left = 0, beats = 0, turned = 0;
+};
+
+class Bench {
+  public:
+    Bench() : top(std::make_unique<Vtop>("")) {
+#define PORT(N, NAME) ports[{N, #NAME}] = bound(top->chip##N##_##NAME);
+        PORTS(PORT)
+#undef PORT
+        for (const auto& [key, port] : ports)
+            if (key.second == "clk") {
+                if (clocks.size() <= key.first) clocks.resize(key.first + 1);
+                clocks[key.first].drive = port.set;
+            }
+    }
+
+    void serve() {
+        std::string request;
+        while (std::cin >> request) {
+            if (request == "clock") {
+                Clock& clock = clocks[number()];
+                clock.half = number() / 2;
+                clock.next = number();
+            } else if (request == "seed") {
+                random.seed(number());
+            } else if (request == "wire") {
+                add_wire();
+            } else if (request == "set") {
+                Port& port = named();
+                port.put(word());
+                top->eval();
+            } else if (request == "get") {
+                answer(named().get());
+            } else if (request == "tick") {
+                const std::size_t chip = number();
+                advance(chip, number());
+            } else if (request == "until") {
+                const std::size_t chip = number();
+                const Port& port = ports.at({chip, word()});
+                const std::uint64_t value = std::stoull(word(), nullptr, 16);
+                const Time limit = number();
+                Time waited = 0;
+                while (port.value() != value && waited < limit) {
+                    advance(chip, 1);
+                    ++waited;
+                }
+                answer(std::to_string(port.value() == value ? waited : -1));
+            } else if (request == "errors") {
+                Wire& wire = wire_to();
+                wire.turned_bits = number();
+                wire.every = number();
+                wire.left = number();
+            } else if (request == "turned") {
+                answer(std::to_string(wire_to().turned));
+            } else if (request == "cut") {
+                wire_to().cut = true;
+            } else {
+                std::fprintf(stderr, "unknown request %s\n", request.c_str());
+                std::exit(2);
+            }
+        }
+        top->final();
+    }
+
+  private:
+    static Time number() {
+        Time value = 0;
+        std::cin >> value;
+        return value;
+    }
+
+    static std::string word() {
+        std::string value;
+        std::cin >> value;
+        return value;
+    }
+
+    static void answer(const std::string& text) {
+        std::puts(text.c_str());
+        std::fflush(stdout);
+    }
+
+    Port& named() {
+        const std::size_t chip = number();
+        return ports.at({chip, word()});
+    }
+
+    const Port& of_link(std::size_t chip, std::size_t link, const std::string& name) {
+        return ports.at({chip, "c2c" + std::to_string(link) + "_" + name});
+    }
+
+    void add_wire() {
+        const std::size_t chip = number(), link = number(), to_chip = number(), to_link = number();
+        Wire wire{&of_link(chip, link, "tx_clock"), &of_link(chip, link, "tx_data"),
+                  &of_link(to_chip, to_link, "rx_clock"), &of_link(to_chip, to_link, "rx_data"),
+                  number(), number()};
+        wire.width = LINK_WIDTH;
+        ends[{to_chip, to_link}] = wires.size();
+        wires.push_back(wire);
+    }
+
+    Wire& wire_to() {
+        const std::size_t chip = number(), link = number();
+        return wires.at(ends.at({chip, link}));
+    }
+
+    void advance(std::size_t chip, std::uint64_t edges) {
+        const std::uint64_t until = clocks[chip].edges + edges;
+        while (clocks[chip].edges < until) step();
+    }
+
+    // Everything that happens at the next moment at which anything does.
+    void step() {
+        Time now = changes.empty() ? INT64_MAX : changes.top().at;
+        for (const Clock& clock : clocks) now = std::min(now, clock.next);
+        for (Clock& clock : clocks)
+            if (clock.next == now) {
+                clock.level = !clock.level;
+                clock.edges += clock.level;
+                clock.next += clock.half;
+                clock.drive(clock.level);
+            }
+        while (!changes.empty() && changes.top().at == now) {
+            const Change& change = changes.top();
+            const Wire& wire = wires[change.wire];
+            if (!wire.cut) {
+                wire.to_clock->set(change.clock);
+                wire.to_data->set(change.data);
+            }
+            changes.pop();
+        }
+        top->eval();
+        for (std::size_t i = 0; i < wires.size(); ++i) {
+            Wire& wire = wires[i];
+            const std::uint64_t clock = wire.from_clock->value(), data = wire.from_data->value();
+            if (clock == wire.clock && data == wire.data) continue;
+            if (!clock) turn(wire);
+            wire.clock = clock;
+            wire.data = data;
+            const Time late = wire.jitter ? std::uniform_int_distribution<Time>(0, wire.jitter)(random) : 0;
+            wire.last = std::max(wire.last + 1, now + wire.delay + late);
+            changes.push({wire.last, count++, i, clock, data ^ wrong[i]});
+        }
+    }
+
+    // A beat begins, at a falling edge of its clock: which of its bits will be wrong?
+    void turn(Wire& wire) {
+        std::uint64_t& mask = wrong[&wire - wires.data()];
+        mask = 0;
+        if (++wire.beats < wire.every || !wire.left) return;
+        wire.beats = 0;
+        --wire.left;
+        ++wire.turned;
+        while (static_cast<unsigned>(__builtin_popcountll(mask)) < wire.turned_bits)
+            mask |= std::uint64_t{1} << std::uniform_int_distribution<unsigned>(0, wire.width - 1)(random);
+    }
+
+    std::unique_ptr<Vtop> top;
+    std::map<std::pair<std::size_t, std::string>, Port> ports;
+    std::vector<Clock> clocks;
+    std::vector<Wire> wires;
+    std::map<std::pair<std::size_t, std::size_t>, std::size_t> ends;
+    std::map<std::size_t, std::uint64_t> wrong;
+    std::priority_queue<Change, std::vector<Change>, std::greater<Change>> changes;
+    std::mt19937_64 random;
+    std::uint64_t count = 0;
+};
+
+}  // namespace
+
+int main() {
+    Bench().serve();
+    return 0;
+}
