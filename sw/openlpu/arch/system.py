@@ -79,7 +79,7 @@ class SystemConfig:
 
         whole("chips", 2, 1 << CHIP_BITS)
         whole("wire_cycles", 1, 64)
-        whole("ppm", 0, 1000)
+        whole("ppm", 0, 250)
         whole("deskew_cycles", 64, 1 << 20)
         needed = max(end.link for end in self.peers) + 1
         if self.chip.c2c_links < needed:
@@ -144,8 +144,9 @@ class SystemConfig:
 
     @property
     def drift(self) -> int:
-        """Cycles by which two chips may come apart between two times of alignment."""
-        return math.ceil(self.deskew_cycles * 2 * self.ppm / 1_000_000)
+        """Cycles by which two chips may come apart between two times of alignment: of their programs with their
+        alignment counters, and of these with each other."""
+        return math.ceil((self.deskew_cycles + (1 << HAC_BITS)) * 2 * self.ppm / 1_000_000)
 
     @property
     def pause(self) -> int:

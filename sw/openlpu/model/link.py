@@ -536,7 +536,8 @@ class Resolution:
         return self.values.moved(inst.spec.mnemonic, known, distance, len(inst.drives))
 
     def _send(self, dispatch: Dispatch, row: Latency) -> tuple[Value, ...]:
-        for vector in self._samples(dispatch, row):
+        if dispatch.instruction.spec.mnemonic == "send":
+            (vector,) = self._samples(dispatch, row)
             problem = self._ends.sent(dispatch, vector)
             if problem:
                 self._complain(dispatch, problem)

@@ -166,9 +166,9 @@ class _Links:
         if len(before) > 1 and dispatch.cycle - before[-2][0].cycle < beats:
             return f"the link takes a vector every {beats} cycles, and is busy with {before[-2][0]}"
         received = self._received.get(peer, [])
-        # Whatever is received later is received too late to make room.
-        in_time = sum(receive.cycle <= dispatch.cycle + self._system.soonest for receive in received)
-        if self._system.soonest >= 0 and len(before) - in_time > DESKEW_DEPTH:
+        last = dispatch.cycle + min(self._system.soonest, -1)
+        in_time = sum(receive.cycle <= last for receive in received)
+        if len(before) - in_time > DESKEW_DEPTH:
             return f"there may be no room for it: {peer} holds {DESKEW_DEPTH} vectors, and has received {in_time} by then"
         return ""
 

@@ -39,3 +39,17 @@ UNEVEN = dataclasses.replace(
     ecc=True,
 )
 """ECC, no size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""
+
+LINKED = dataclasses.replace(
+    NANO,
+    name="linked",
+    streams=4,
+    mem_slices=2,
+    mem_words=32,
+    acc_depth=4,
+    alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),),
+    mxm_transposes=False,
+    c2c_links=1,
+    c2c_width=8,
+)
+"""One link, and little else: several of them are simulated at once."""

@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def random_program(config: ChipConfig, seed: int, length: int = 120, *, fetches:
     Program number `seed` of the first `len(ENDINGS)` runs on for as long as its ending takes. One without `fetches` may
     run several times in a row, for its text stays as it is.
     """
-    return _Generator(config, seed, length, fetches).program()
+    return Generator(config, seed, length, fetches).program()
 
 
 @dataclass
@@ -89,9 +90,21 @@ class _Fetch:
     places: list[tuple[int, int]]
 
 
-class _Generator:
-    def __init__(self, config: ChipConfig, seed: int, length: int, may_fetch: bool) -> None:
+class Links(Protocol):
+    """The links of a chip, to the generator of its program."""
+
+    def send(self, link: int, cycle: int) -> bool:
+        """Send a vector by a link, if it may be, and there is a cycle for its `receive`: whether that is so."""
+
+
+class Generator:
+    """Grows one program. Without `links` those that the chip has are idle."""
+
+    def __init__(
+        self, config: ChipConfig, seed: int, length: int, may_fetch: bool, links: Links | None = None
+    ) -> None:
         self.config, self.seed, self.length, self.may_fetch = config, seed, length, may_fetch
+        self.links = links
         self.random = random.Random(seed)
         self.ending = ENDINGS[seed] if 0 <= seed < len(ENDINGS) else None
         self.around = WORDS_AROUND + (ENDING_WORDS if self.ending else 0)
@@ -142,17 +155,53 @@ class _Generator:
         """By ALU, the cycle from which its lanes may take turns again."""
 
     def program(self) -> Program:
+        """Grow all of it."""
         for cycle in range(self.length):
-            self._advance(cycle)
-            if self.random.random() < 0.3:
-                plans = [self._plan_weights, self._plan_word, self._plan_group]
-                if self.may_fetch and self.ending is None:  # It has the queues, and the text, to itself.
-                    plans.append(self._plan_fetch)
-                self.random.choice(plans)(cycle)
-            queues = list(self.chip.queues)
-            self.random.shuffle(queues)
-            for queue in queues:
+            self.grow(cycle)
+        return self.finished()
+
+    def grow(self, cycle: int) -> None:
+        """Decide what is dispatched in a cycle: every one from 0 on, in order."""
+        self._advance(cycle)
+        if self.random.random() < 0.3:
+            plans = [self._plan_weights, self._plan_word, self._plan_group]
+            if self.may_fetch and self.ending is None:  # It has the queues, and the text, to itself.
+                plans.append(self._plan_fetch)
+            self.random.choice(plans)(cycle)
+        queues = list(self.chip.queues)
+        self.random.shuffle(queues)
+        for queue in queues:
+            self._act(queue, cycle)
+
+    def rest(self, cycle: int) -> None:
+        """Dispatch nothing in a cycle but what is planned, in place of `grow`."""
+        self._advance(cycle)
+        self.habits.clear()
+        for queue in self.chip.queues:
+            if (queue.name, cycle) in self.planned:
                 self._act(queue, cycle)
+
+    def plan_arrival(self, link: int, earliest: int, latest: int) -> int | None:
+        """Plan to receive a vector by a link: in which cycle, if there is one."""
+        queue = self.chip.of_kind(QueueKind.C2C_RECEIVE)[link]
+        latency = self.timing.latency(BY_MNEMONIC["receive"], queue)
+        for at in range(earliest, min(latest, self.length - 1) + 1):
+            stream = self.random.choice(queue.produces)
+            if (queue.name, at) in self.planned or not self._free(queue, at, latency, (stream,)):
+                continue
+            if not self._room(queue, 1):
+                return None
+            self._plan_one(queue, at, instruction("receive", d=stream))
+            self._claim(queue, at, stream, latency.func or 0)
+            return at
+        return None
+
+    def plan_deskew(self, cycle: int, pause: int) -> None:
+        """Plan a `deskew`."""
+        self._plan_one(self.chip.of_kind(QueueKind.C2C_SEND)[0], cycle, instruction("deskew", n=pause))
+
+    def finished(self) -> Program:
+        """What has grown, as a program."""
         if not self.out:
             self.out[self.chip.queues[0].name] = []
         halts = {name: self._quiet(name) for name in self.out}
@@ -349,6 +398,8 @@ class _Generator:
                 return self._defined(queue, window, state) and self._writable(queue, window, cycle, state)
             case "iw":
                 return self._whole(queue)
+            case "send":
+                return self.links is not None and self.links.send(queue.index, cycle)
             case "lw_iw" | "lwt_iw" if self._installs(inst):
                 kind, loaded = self.loaded[queue.index]
                 held = loaded if mnemonic.startswith(f"{kind}_") else set()
@@ -407,7 +458,8 @@ class _Generator:
         return None
 
     def _executes(self, queue: Queue, spec: Spec) -> bool:
-        return spec.implemented and not lacking(self.config, queue, spec)
+        # When vectors are received, and when all chips pause, is planned.
+        return spec.implemented and spec.mnemonic not in ("receive", "deskew") and not lacking(self.config, queue, spec)
 
     def _filled(self, queue: Queue, cycle: int, spec: Spec) -> Instruction | None:
         """An instruction with operands that are there, as far as that depends on one field alone; None if none is."""
