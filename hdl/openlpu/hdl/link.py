@@ -50,7 +50,7 @@ class Link(wiring.Component):
     `send` : from the core clock.
     `identity`, `hac`, `ready`, `go` : what the flits' headers tell, as in `openlpu.arch.links`.
     `arrived`, `vector` : pulse, for a vector that has come.
-    `up` : flits come and go.
+    `hears` : this end knows where the other's flits begin. `up` : so does the other, and flits come and go.
     `measured`, `delay`, `peer_delay`, `peer_identity` : what came in flits; `measured` once all of it has.
     `peer_ready`, `peer_go` : likewise, of the last flit.
     `corrected`, `uncorrectable` : pulses, for a flit with wrong bits.
@@ -66,6 +66,7 @@ class Link(wiring.Component):
     go: Signal
     arrived: Signal
     vector: Signal
+    hears: Signal
     up: Signal
     measured: Signal
     delay: Signal
@@ -90,6 +91,7 @@ class Link(wiring.Component):
                 "go": In(1),
                 "arrived": Out(1),
                 "vector": Out(8 * config.lanes),
+                "hears": Out(1),
                 "up": Out(1),
                 "measured": Out(1),
                 "delay": Out(HAC_BITS),
@@ -117,6 +119,7 @@ class Link(wiring.Component):
             serialiser.locked.eq(deserialiser.locked),
             deserialiser.data.eq(self.rx.data),
             deserialiser.clock.eq(self.rx.clock),
+            self.hears.eq(deserialiser.locked & ~self.silent),
             corrector.frame.eq(deserialiser.frame),
             corrector.arrived.eq(deserialiser.arrived & settled),
         ]

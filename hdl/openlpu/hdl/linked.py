@@ -43,7 +43,8 @@ class LinkedSignature(wiring.Signature):
     `c2c_aligned` : its time is that of its parent.
     `c2c_missed` : it has fallen behind the others since the start, by more than a DESKEW could make up for.
     `c2c_link` : the link that the rest is about, one cycle later.
-    `c2c_up` : flits come and go.
+    `c2c_hears` : it knows where the other end's flits begin.
+    `c2c_up` : so does the other, and flits come and go.
     `c2c_peer` : who sends them: number of its link in the lowest bits, and above it number of the chip.
     `c2c_delay` : how long they take, in cycles from `Word.STAMP` to reception, where both chips are aligned.
     `c2c_corrected`, `c2c_uncorrectable` : flits with wrong bits since the reset.
@@ -72,6 +73,7 @@ class LinkedSignature(wiring.Signature):
                 "c2c_aligned": Out(1),
                 "c2c_missed": Out(1),
                 "c2c_link": In(bits_for(config.c2c_links)),
+                "c2c_hears": Out(1),
                 "c2c_up": Out(1),
                 "c2c_peer": Out(HAC_BITS),
                 "c2c_delay": Out(HAC_BITS),
@@ -99,6 +101,7 @@ class LinkedChip(wiring.Component):
     c2c_aligned: Signal
     c2c_missed: Signal
     c2c_link: Signal
+    c2c_hears: Signal
     c2c_up: Signal
     c2c_peer: Signal
     c2c_delay: Signal
@@ -210,6 +213,7 @@ class LinkedChip(wiring.Component):
             with m.If(alignment.start):
                 m.d.sync += [fault.eq(link.silent), cycle.eq(0)]
             values = {
+                "hears": link.hears,
                 "up": link.up,
                 "peer": link.peer_identity,
                 "delay": link.delay,

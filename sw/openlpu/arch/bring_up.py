@@ -16,8 +16,10 @@ class LinkReport:
     """One end of a link, as its chip sees it."""
 
     end: LinkEnd
+    hears: bool
+    """It knows where the other end's flits begin."""
     up: bool
-    """Flits come and go."""
+    """So does the other, and flits come and go."""
     peer: LinkEnd | None = None
     """Who sends them; None while nothing has come."""
     delay: int = 0
@@ -43,8 +45,10 @@ def link_problems(system: SystemConfig, reports: Iterable[LinkReport]) -> list[s
         expected = system.peers.get(report.end)
         if expected is None:
             continue
-        if not report.up:
+        if not report.hears:
             problems.append(f"{report.end}: nothing comes from {expected}")
+        elif not report.up:
+            problems.append(f"{report.end}: {expected} does not hear it")
         elif report.peer != expected:
             problems.append(f"{report.end}: connected to {report.peer}, and should be to {expected}")
         elif report.delay > system.slowest_delay:

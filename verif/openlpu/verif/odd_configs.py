@@ -49,7 +49,9 @@ LINKED = dataclasses.replace(
     acc_depth=4,
     alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),),
     mxm_transposes=False,
+    sxm_permutes=False,
+    imem_words=128,
     c2c_links=1,
-    c2c_width=8,
+    c2c_width=6,
 )
-"""One link, and little else: several of them are simulated at once."""
+"""One link, whose flits fill their beats, and little else: several such chips are simulated at once."""

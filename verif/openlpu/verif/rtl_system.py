@@ -206,6 +206,15 @@ class RtlSystem:
             self._tick(chip, 1)
             self._set(chip, "host_start", 0)
 
+    def reach(self, cycle: int, limit: int = 10_000) -> None:
+        """Wait until chip 0 has counted so many cycles of its program.
+
+        Raises:
+            RtlError: when it has not after `limit` cycles.
+        """
+        if self._ask(f"until 0 cycles {cycle:x} {limit}") == "-1":
+            raise RtlError(f"the program is not in cycle {cycle} after {limit} cycles")
+
     def finish(self, limit: int = 100_000) -> tuple[RunStatus, ...]:
         """Wait until all chips have ended; how they did.
 
@@ -252,10 +261,11 @@ class RtlSystem:
         self._tick(end.chip, 2)
         found = {
             name: self._get(end.chip, f"c2c_{name}")
-            for name in ("up", "peer", "delay", "corrected", "uncorrectable", "fault", "fault_cycle")
+            for name in ("hears", "up", "peer", "delay", "corrected", "uncorrectable", "fault", "fault_cycle")
         }
         return LinkReport(
             end,
+            bool(found["hears"]),
             bool(found["up"]),
             identified(found["peer"]) if found["up"] else None,
             found["delay"],

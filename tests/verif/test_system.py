@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Systems of Verilated chips, each with a clock of its own, against the golden model, over random clocks and wires.
+
+A failure prints the seed, from which programs and conditions are made again.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+
+from openlpu.arch.bring_up import link_problems
+from openlpu.arch.links import flit_format
+from openlpu.arch.status import Fault
+from openlpu.arch.system import LinkEnd, SystemConfig, Topology
+from openlpu.model.system import GoldenSystem
+from openlpu.verif.odd_configs import LINKED
+from openlpu.verif.random_systems import random_system
+from openlpu.verif.rtl_system import Conditions, RtlError, RtlSystem
+from openlpu.verif.system_lockstep import compare
+
+PAIR = SystemConfig(name="pair", chip=LINKED, chips=2)
+DRIFTING = dataclasses.replace(PAIR, name="drifting", ppm=250)
+"""Clocks far worse than quartz: every program with several `deskew` would fail without them."""
+ENDS = [LinkEnd(0, 0), LinkEnd(1, 0)]
+BEATS = flit_format(LINKED).beats
+
+
+def up(system: SystemConfig, seed: int, **options: object) -> RtlSystem:
+    print(f"{seed=}")
+    rtl = RtlSystem(system, Conditions.drawn(system, seed), **options)  # type: ignore[arg-type]
+    rtl.bring_up()
+    return rtl
+
+
+@pytest.mark.parametrize("batch", range(5))
+def test_two_chips_run_as_the_golden_model(batch: int) -> None:
+    for seed in range(10 * batch, 10 * batch + 10):
+        with up(PAIR, seed) as rtl:
+            compare(random_system(PAIR, seed), rtl)
+
+
+def test_drift_never_reaches_the_schedule() -> None:
+    """Bursts far apart: 12,000 cycles, in which clocks come apart by six."""
+    for seed in range(6):
+        with up(DRIFTING, seed) as rtl:
+            compare(random_system(DRIFTING, seed, 100, bursts=4, rest=4000), rtl)
+
+
+def test_programs_run_again_and_again() -> None:
+    programs = random_system(PAIR, 7)
+    with up(PAIR, 7) as rtl:
+        golden = compare(programs, rtl)
+        for _ in range(3):
+            assert rtl.run() == golden.run()
+
+
+def disturbed(rtl: RtlSystem, bits: int, count: int) -> Iterator[tuple[int, int, int]]:
+    """Disturb both wires of a pair while a program runs, and go on until all is done: for each end what was disturbed,
+    corrected, and given up."""
+    for end in ENDS:
+        rtl.disturb(end, bits, 2 * BEATS, count)
+    compare_disturbed(rtl, flagged=bits > 1)
+    rtl.wait(2 * BEATS * count + 100)
+    for report in rtl.reports():
+        yield rtl.disturbed(report.end), report.corrected, report.uncorrectable
+
+
+def compare_disturbed(rtl: RtlSystem, flagged: bool) -> None:
+    programs, golden = random_system(rtl.system, 3), GoldenSystem(rtl.system)
+    if not flagged:
+        compare(programs, rtl)
+        return
+    golden.load(programs)
+    rtl.load(programs)
+    assert [status.cycles for status in rtl.run()] == [status.cycles for status in golden.run()]
+    for report in rtl.reports():
+        assert report.fault_cycle is not None
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.regress)])
+def test_single_bit_errors_change_nothing(count: int) -> None:
+    with up(PAIR, 1) as rtl:
+        assert list(disturbed(rtl, 1, count)) == [(count, count, 0)] * 2
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.regress)])
+def test_double_bit_errors_are_flagged_and_change_no_cycle(count: int) -> None:
+    with up(PAIR, 2) as rtl:
+        assert list(disturbed(rtl, 2, count)) == [(count, 0, count)] * 2
+
+
+@pytest.mark.parametrize("dead", ENDS)
+def test_a_dead_wire_is_named(dead: LinkEnd) -> None:
+    with up(PAIR, 3, dead=[dead]) as rtl:
+        other = PAIR.peers[dead]
+        names = {f"{dead}: nothing comes from {other}", f"{other}: {dead} does not hear it"}
+        assert set(link_problems(PAIR, rtl.reports())) == names
+        with pytest.raises(RtlError, match=f"{dead}: nothing comes from {other}"):
+            rtl.run()
+
+
+def test_wires_that_go_elsewhere_are_named() -> None:
+    with up(PAIR, 4, crossed={end: end for end in ENDS}) as rtl:
+        assert link_problems(PAIR, rtl.reports()) == [
+            "chip 0 link 0: connected to chip 0 link 0, and should be to chip 1 link 0",
+            "chip 1 link 0: connected to chip 1 link 0, and should be to chip 0 link 0",
+        ]
+
+
+def test_a_wire_that_is_too_long_is_named() -> None:
+    conditions = Conditions.drawn(PAIR, 5)
+    far = {end: 3 * PAIR.wire_cycles * conditions.periods[0] for end in ENDS}
+    with RtlSystem(PAIR, dataclasses.replace(conditions, delays=far)) as rtl:
+        problems = link_problems(PAIR, rtl.bring_up())
+        assert len(problems) == 2
+        assert "flits from chip 1 link 0 take" in problems[0]
+
+
+def test_a_link_that_dies_ends_in_a_fault_with_link_and_cycle() -> None:
+    programs = random_system(PAIR, 6)
+    golden = GoldenSystem(PAIR)
+    linked = golden.load(programs)
+    with up(PAIR, 6) as rtl:
+        rtl.load(programs)
+        rtl.start()
+        rtl.reach(1)
+        rtl.cut(LinkEnd(1, 0))
+        statuses = rtl.finish(limit=1000)
+        samplings = [
+            m.receive.cycle + LINKED.pipeline.dispatch for m in linked.meetings if m.receiver == LinkEnd(1, 0)
+        ]
+        assert [s.cycles for s in statuses] == [s.cycles for s in golden.run()]
+        assert statuses[0].fault is None
+        fault = statuses[1].fault
+        assert fault is not None
+        # One vector may have left before the cut.
+        arrived = samplings.index(fault.cycle)
+        assert arrived <= 1
+        assert fault == Fault("c2c0.receive", fault.cycle, False, len(samplings) - arrived)
+        report = rtl.reports()[1]
+        assert report.fault_cycle is not None
+        assert report.fault_cycle < 6 * BEATS
+        assert link_problems(PAIR, [report]) == ["chip 1 link 0: nothing comes from chip 0 link 0"]
+
+
+def test_a_link_that_dies_before_the_start_is_named() -> None:
+    with up(PAIR, 6) as rtl:
+        rtl.load(random_system(PAIR, 6))
+        rtl.start()
+        rtl.cut(LinkEnd(1, 0))
+        with pytest.raises(RtlError, match="chip 1 has not halted"):
+            rtl.finish(limit=10_000)
+        assert "chip 1 link 0: nothing comes from chip 0 link 0" in link_problems(PAIR, rtl.reports())
+
+
+@pytest.mark.regress
+def test_many_pairs_run_as_the_golden_model() -> None:
+    for seed in range(1000, 2000):
+        with up(PAIR, seed) as rtl:
+            compare(random_system(PAIR, seed), rtl)
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize(("topology", "links"), [(Topology.RING, 2), (Topology.ALL, 3)])
+def test_four_chips_run_as_the_golden_model(topology: Topology, links: int) -> None:
+    chip = dataclasses.replace(LINKED, c2c_links=links)
+    system = SystemConfig(name="four", chip=chip, chips=4, topology=topology)
+    for seed in range(50):
+        with up(system, seed) as rtl:
+            compare(random_system(system, seed), rtl)
