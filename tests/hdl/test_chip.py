@@ -482,11 +482,6 @@ def test_the_host_waits_while_the_chip_runs() -> None:
     bench.play(testbench)
 
 
-def test_what_has_no_rtl_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"config field 'c2c_links': .* has no RTL yet"):
-        Chip(config=dataclasses.replace(NANO, c2c_links=2))
-
-
 def test_a_chip_too_wide_to_elaborate_is_refused() -> None:
     with pytest.raises(ValueError, match="config field 'lanes': 320 are more than the 64"):
         Chip(config=TSP1)

@@ -16,9 +16,11 @@ import pytest
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
-from openlpu.arch.presets import NANO, ULX3S
+from openlpu.arch.presets import NANO, TSP1, ULX3S
 from openlpu.hdl import generate
 from openlpu.verif import elaboration, simulator
+from openlpu.verif.odd_configs import LINKED
+from openlpu.verif.rtl_port import RtlChip
 
 TINY = dataclasses.replace(NANO, name="tiny", alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),))
 
@@ -100,6 +102,24 @@ def test_write_replaces_what_is_there(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_for_a_chip_without_rtl(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="config field 'c2c_links'"):
-        generate.write(dataclasses.replace(TINY, c2c_links=1), tmp_path / "out")
+    with pytest.raises(ValueError, match="config field 'lanes'"):
+        generate.write(TSP1, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_chips_with_links_have_no_bridge() -> None:
+    linked = dataclasses.replace(TINY, c2c_links=1)
+    with pytest.raises(ValueError, match="config field 'c2c_links': 1 links, but only chips without any"):
+        generate.hosted_verilog(linked, clock_hz=1e8, baud=1_000_000)
+    with pytest.raises(ValueError, match="config field 'c2c_links'"):
+        RtlChip(linked)
+
+
+def test_a_chip_with_links_is_described_and_clean() -> None:
+    """Its wires are ports, and its core is behind a clock of its own."""
+    ports = {port["name"]: (port["direction"], port["width"]) for port in generate.manifest(LINKED)["ports"]}
+    assert ports["c2c0_tx__data"] == ("out", LINKED.c2c_width)
+    assert ports["c2c0_rx__data"] == ("in", LINKED.c2c_width)
+    assert ports["c2c0_rx__clock"] == ("in", 1)
+    assert not [name for name in ports if name.startswith(("link0", "deskew"))]
+    simulator.lint(elaboration.verilog(LINKED), top=generate.TOP, waivers=generate.LINT_WAIVERS)

@@ -117,7 +117,7 @@ def test_wires_that_go_elsewhere_are_named() -> None:
 
 def test_a_wire_that_is_too_long_is_named() -> None:
     conditions = Conditions.drawn(PAIR, 5)
-    far = {end: 3 * PAIR.wire_cycles * conditions.periods[0] for end in ENDS}
+    far = dict.fromkeys(ENDS, 3 * PAIR.wire_cycles * conditions.periods[0])
     with RtlSystem(PAIR, dataclasses.replace(conditions, delays=far)) as rtl:
         problems = link_problems(PAIR, rtl.bring_up())
         assert len(problems) == 2
@@ -134,9 +134,7 @@ def test_a_link_that_dies_ends_in_a_fault_with_link_and_cycle() -> None:
         rtl.reach(1)
         rtl.cut(LinkEnd(1, 0))
         statuses = rtl.finish(limit=1000)
-        samplings = [
-            m.receive.cycle + LINKED.pipeline.dispatch for m in linked.meetings if m.receiver == LinkEnd(1, 0)
-        ]
+        samplings = [m.receive.cycle + LINKED.pipeline.dispatch for m in linked.meetings if m.receiver == LinkEnd(1, 0)]
         assert [s.cycles for s in statuses] == [s.cycles for s in golden.run()]
         assert statuses[0].fault is None
         fault = statuses[1].fault

@@ -106,8 +106,8 @@ class Alignment(wiring.Component):
         there_and_back = named(m, "there_and_back", (self.delay + self.peer_delay)[:HAC_BITS])
         wrong = Signal(signed(HAC_BITS))
         m.d.comb += wrong.eq((there_and_back >> 1) - self.delay)
-        # In the middle of an epoch, so that none begins twice or not at all; and once, though a counter that is set back
-        # comes there again. In the half that is left, and the next one's first, both ends measure again.
+        # In the middle of an epoch, so that none begins twice or not at all; and once, though a counter that is set
+        # back comes there again. In the half that is left, and the next one's first, both ends measure again.
         corrected = Signal()
         corrects = named(m, "corrects", ~self.root & self.measured & ~corrected & (self.hac == _EPOCH // 2))
         with m.If(self.hac == 0):

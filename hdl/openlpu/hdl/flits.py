@@ -136,9 +136,8 @@ class FlitDeserialiser(wiring.Component):
         ]
         with m.If(hunt):
             m.d.rx += [locked.eq(0), found.eq(0)]
-        with m.Elif(found == 0):
-            with m.If(trains):
-                m.d.rx += [position.eq(1), found.eq(1)]
+        with m.Elif(found == 0), m.If(trains):
+            m.d.rx += [position.eq(1), found.eq(1)]
         with m.Elif(~locked & (position == 0)):
             m.d.rx += [found.eq(Mux(trains, found + 1, 0)), locked.eq(trains & (found == LOCK_FRAMES - 1))]
             with m.If(trains & (found == LOCK_FRAMES - 1)):

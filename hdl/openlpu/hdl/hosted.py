@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import ChipConfig
 
 from .bridge import Bridge
-from .chip import Chip, refuse_unsupported
+from .chip import Chip, refuse_links, refuse_unsupported
 from .shared import Resettable
 from .signals import delayed
 from .uart import UartReceiver, UartTransmitter, bit_cycles
@@ -36,6 +36,7 @@ class BridgedChip(wiring.Component):
 
     def __init__(self, *, config: ChipConfig, clock_hz: float) -> None:
         refuse_unsupported(config)
+        refuse_links(config)
         self._config = config
         self._clock_hz = clock_hz
         super().__init__(
@@ -79,6 +80,7 @@ class HostedChip(wiring.Component):
 
     def __init__(self, *, config: ChipConfig, clock_hz: float, baud: int) -> None:
         refuse_unsupported(config)
+        refuse_links(config)
         self._config = config
         self._clock_hz = clock_hz
         self._bit_cycles = bit_cycles(clock_hz, baud)

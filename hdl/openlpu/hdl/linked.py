@@ -7,7 +7,6 @@ is the same with edges left out: the program does not notice, as nothing else do
 edges out; nothing else does.
 """
 
-from typing import Any
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
@@ -136,8 +135,12 @@ class LinkedChip(wiring.Component):
         m.d.comb += ClockSignal("clock_gate").eq(ClockSignal())
         m.d.clock_gate += runs.eq(~alignment.hold)
         m.d.comb += [ClockSignal(CORE).eq(ClockSignal() & runs), ResetSignal(CORE).eq(ResetSignal())]
-        m.submodules.core = core if not isinstance(platform, Library) else platform.module(
-            core, lambda: core, key=CORE, name=CORE, clock=ClockSignal(CORE), reset=ResetSignal(CORE)
+        m.submodules.core = (
+            core
+            if not isinstance(platform, Library)
+            else platform.module(
+                core, lambda: core, key=CORE, name=CORE, clock=ClockSignal(CORE), reset=ResetSignal(CORE)
+            )
         )
         reruns = Signal.like(self.host_reruns)
         m.d.comb += [

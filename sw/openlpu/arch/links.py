@@ -32,8 +32,8 @@ SETTLE_FRAMES = 4
 
 RECEIVED = 8
 """From the last beat of a flit, as it leaves, to the vector beside the deskew buffer, without the wire: half a cycle to
-the edge of the forwarded clock, two registers of that clock's domain, up to four edges to cross into the wire clock (one
-more if the first is metastable), the corrector, and what is left of the cycle in which it leaves."""
+the edge of the forwarded clock, two registers of that clock's domain, up to four edges to cross into the wire clock,
+one more if the first is metastable, the corrector, and what is left of the cycle in which it leaves."""
 RECEIVED_LEAST = 5
 """The same, where every edge comes as soon as it can."""
 

@@ -96,8 +96,8 @@ class SystemConfig:
         spread = max(self.depths) * (2 * flit_format(self.chip).beats + self.slowest_delay)
         if spread >= (1 << HAC_BITS) - self.pause:
             raise ConfigError(
-                f"config field 'chips': a start takes up to {spread} cycles to reach all {self.chips}, and an epoch has "
-                f"{1 << HAC_BITS}"
+                f"config field 'chips': a start takes up to {spread} cycles to reach all {self.chips}, and an epoch "
+                f"has {1 << HAC_BITS}"
             )
 
     @functools.cached_property
@@ -119,7 +119,10 @@ class SystemConfig:
         """By chip, the link towards chip 0, whose time all others follow: the first of those on a shortest way."""
         depths = self.depths
         return tuple(
-            next((here.link for here, there in self.peers.items() if here.chip == chip and depths[there.chip] < depth), None)
+            next(
+                (here.link for here, there in self.peers.items() if here.chip == chip and depths[there.chip] < depth),
+                None,
+            )
             for chip, depth in enumerate(depths)
         )
 

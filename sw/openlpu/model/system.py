@@ -61,7 +61,9 @@ def link_system(system: SystemConfig, programs: Sequence[Program]) -> LinkedSyst
         ValueError: when the programs are not for these chips.
     """
     if [program.config.digest for program in programs] != [system.chip.digest] * system.chips:
-        raise ValueError(f"system '{system.name}' has {system.chips} chips '{system.chip.name}': give a program for each")
+        raise ValueError(
+            f"system '{system.name}' has {system.chips} chips '{system.chip.name}': give a program for each"
+        )
     violations = [_of_chip(chip, v) for chip, program in enumerate(programs) for v in placement_violations(program)]
     if violations:
         raise CheckError(system.name, violations)
@@ -169,7 +171,9 @@ class _Links:
         last = dispatch.cycle + min(self._system.soonest, -1)
         in_time = sum(receive.cycle <= last for receive in received)
         if len(before) - in_time > DESKEW_DEPTH:
-            return f"there may be no room for it: {peer} holds {DESKEW_DEPTH} vectors, and has received {in_time} by then"
+            return (
+                f"there may be no room for it: {peer} holds {DESKEW_DEPTH} vectors, and has received {in_time} by then"
+            )
         return ""
 
     def received(self, end: LinkEnd, dispatch: Dispatch) -> tuple[Value, str]:
@@ -221,14 +225,20 @@ def _of_chip(chip: int, violation: Violation) -> Violation:
 def _deskew_violations(system: SystemConfig, resolutions: Sequence[Resolution]) -> Iterator[Violation]:
     """Every chip pauses in the same cycles, often and long enough, and ends when the others do."""
     pauses = [
-        {d.cycle: d for d in sorted(resolution.dispatches, key=lambda d: d.cycle) if d.instruction.spec.mnemonic == "deskew"}
+        {
+            d.cycle: d
+            for d in sorted(resolution.dispatches, key=lambda d: d.cycle)
+            if d.instruction.spec.mnemonic == "deskew"
+        }
         for resolution in resolutions
     ]
     for chip, (own, resolution) in enumerate(zip(pauses, resolutions, strict=True)):
         last = 0
         for cycle in (*own, resolution.cycles):
             if cycle - last > system.deskew_cycles:
-                message = f"{cycle - last} cycles pass from cycle {last} on without a deskew: {system.deskew_cycles} may"
+                message = (
+                    f"{cycle - last} cycles pass from cycle {last} on without a deskew: {system.deskew_cycles} may"
+                )
                 yield Violation(cycle, f"chip {chip}", "", message)
             last = cycle
         for cycle, dispatch in own.items():

@@ -100,9 +100,7 @@ class Links(Protocol):
 class Generator:
     """Grows one program. Without `links` those that the chip has are idle."""
 
-    def __init__(
-        self, config: ChipConfig, seed: int, length: int, may_fetch: bool, links: Links | None = None
-    ) -> None:
+    def __init__(self, config: ChipConfig, seed: int, length: int, may_fetch: bool, links: Links | None = None) -> None:
         self.config, self.seed, self.length, self.may_fetch = config, seed, length, may_fetch
         self.links = links
         self.random = random.Random(seed)

@@ -22,7 +22,9 @@ _TAIL = 160
 """Cycles that a program may go on behind its last dispatch."""
 
 
-def random_system(system: SystemConfig, seed: int, length: int = 200, bursts: int = 1, rest: int = 0) -> tuple[Program, ...]:
+def random_system(
+    system: SystemConfig, seed: int, length: int = 200, bursts: int = 1, rest: int = 0
+) -> tuple[Program, ...]:
     """A program for each chip, the same for the same arguments; together `openlpu.model.system.link_system` accepts
     them. They are busy for `length` cycles, so often as `bursts` says, with `rest` cycles between."""
     rng, total = random.Random(seed), bursts * length + (bursts - 1) * rest

@@ -24,6 +24,7 @@ from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.program import Vector
 from openlpu.arch.status import ChipStatus, Fault, RunStatus, error_places, places_with_errors
 from openlpu.hdl import generate
+from openlpu.hdl.chip import refuse_links
 from openlpu.hdl.stream import lane_parts
 from openlpu.runtime.errors import DeviceError
 from openlpu.verif import elaboration, host, simulator
@@ -40,9 +41,13 @@ class RtlError(DeviceError):
 
 
 class RtlChip:
-    """A Verilated chip. Building the simulation takes a minute or two the first time, then it is cached."""
+    """A Verilated chip. Building the simulation takes a minute or two the first time, then it is cached.
+
+    Raises ValueError for a chip that only runs together with others.
+    """
 
     def __init__(self, config: ChipConfig, *, limit: int = 10_000_000) -> None:
+        refuse_links(config)
         self._config = config
         self._limit = limit
         """Cycles after which one run counts as hung."""

@@ -97,7 +97,11 @@ class _Port:
 
 
 def _ports(system: SystemConfig) -> list[_Port]:
-    return [_Port("clk", "in", 1), _Port("rst", "in", 1), *(_Port(**port) for port in generate.manifest(system.chip)["ports"])]
+    return [
+        _Port("clk", "in", 1),
+        _Port("rst", "in", 1),
+        *(_Port(**port) for port in generate.manifest(system.chip)["ports"]),
+    ]
 
 
 class RtlSystem:
