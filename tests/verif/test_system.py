@@ -7,6 +7,7 @@ A failure prints the seed, from which programs and conditions are made again.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from openlpu.arch.system import LinkEnd, SystemConfig, Topology
 from openlpu.model.system import GoldenSystem
 from openlpu.verif.odd_configs import LINKED
 from openlpu.verif.random_systems import random_system
-from openlpu.verif.rtl_system import PERIOD, Conditions, RtlError, RtlSystem
+from openlpu.verif.rtl_port import RtlError
+from openlpu.verif.rtl_system import PERIOD, Conditions, RtlSystem
 from openlpu.verif.system_lockstep import compare
 
 PAIR = SystemConfig(name="pair", chip=LINKED, chips=2)
@@ -27,9 +29,10 @@ ENDS = [LinkEnd(0, 0), LinkEnd(1, 0)]
 BEATS = flit_format(LINKED).beats
 
 
-def up(system: SystemConfig, seed: int, **options: object) -> RtlSystem:
+def up(system: SystemConfig, seed: int, **options: Any) -> RtlSystem:
+    """A system under drawn conditions, brought up."""
     print(f"{seed=}")
-    rtl = RtlSystem(system, Conditions.drawn(system, seed), **options)  # type: ignore[arg-type]
+    rtl = RtlSystem(system, Conditions.drawn(system, seed), **options)
     rtl.bring_up()
     return rtl
 

@@ -93,8 +93,8 @@ class C2c(wiring.Component):
 
     def _elaborate_receive(self, m: Module) -> None:
         dispatch = Dispatch(m, self._config, self._receive, self.receive_issue)
-        target = Cat(dispatch.instruction.choose("receive", "d", self._receive.produces))
-        target = dispatch.decoded("target", target & dispatch.ahead.replicate(len(target)))
+        chosen = Cat(dispatch.instruction.choose("receive", "d", self._receive.produces))
+        target = dispatch.decoded("target", chosen & dispatch.ahead.replicate(len(chosen)))
         m.d.comb += [
             self.link.take.eq(dispatch.valid),
             self.receive_empty.eq(delayed(m, "receive_empty", dispatch.valid & self.link.empty, 1)),

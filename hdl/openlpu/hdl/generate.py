@@ -14,7 +14,7 @@ from typing import Any
 
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Member
+from amaranth.lib.wiring import In
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
@@ -90,8 +90,8 @@ def _text(config: ChipConfig, top: wiring.Component, name: str) -> str:
     return header + library.verilog(top, ports_of(top), name) + library.text
 
 
-def _ports(config: ChipConfig) -> list[tuple[str, Member]]:
-    """The ports of the top module by name, those inside of others as the Verilog has them."""
+def _ports(config: ChipConfig) -> list[tuple[str, Any]]:
+    """The ports of the top module by name, those inside of others as the Verilog has them, with their `Member`s."""
     signature = LinkedSignature(config) if config.c2c_links else ChipSignature(config)
     return [("__".join(map(str, path)), member) for path, member, _ in signature.flatten(signature.create())]
 

@@ -7,7 +7,6 @@ is the same with edges left out: the program does not notice, as nothing else do
 edges out; nothing else does.
 """
 
-
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out

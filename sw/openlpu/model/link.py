@@ -143,9 +143,11 @@ class Ends(Protocol):
 
     def sent(self, dispatch: Dispatch, vector: Value) -> str:
         """A vector leaves."""
+        ...
 
     def received(self, dispatch: Dispatch) -> tuple[Value, str]:
         """The vector that has come."""
+        ...
 
 
 class _NoEnds:

@@ -128,7 +128,8 @@ class GoldenSystem:
 
     def read_memory(self, chip: int, mem_slice: int, address: int) -> Vector:
         """A word of a chip's SRAM."""
-        return self._memory[chip * self._slices + mem_slice, address].copy()
+        word: Vector = self._memory[chip * self._slices + mem_slice, address].copy()
+        return word
 
     def run(self) -> tuple[RunStatus, ...]:
         """Run the programs once; how they ended, by chip.

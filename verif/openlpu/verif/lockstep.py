@@ -46,12 +46,17 @@ def compare(program: Program, rtl: RtlChip, count: int = 1) -> Trace:
         raise Mismatch(f"{program.name}: the RTL ran {status}, the golden model {expected}")
     for number, trace in enumerate(traces):
         first = number * (cycles + times.rerun)
-        _compare_registers(program, trace, snapshots[first : first + cycles])
+        compare_registers(program, trace, snapshots[first : first + cycles])
     _compare_memory(program, golden, rtl, traces[-1])
     return traces[-1]
 
 
-def _compare_registers(program: Program, trace: Trace, snapshots: Sequence[Snapshot]) -> None:
+def compare_registers(program: Program, trace: Trace, snapshots: Sequence[Snapshot]) -> None:
+    """Compare the stream registers of every cycle of a run.
+
+    Raises:
+        Mismatch: at the first difference.
+    """
     for cycle, (registers, snapshot) in enumerate(zip(trace.registers(), snapshots, strict=True)):
         valid = {place: _stored(program.config, vector.tobytes()) for place, (vector, _) in registers.items()}
         seen = valid_registers(program.config, snapshot)

@@ -95,6 +95,7 @@ class Links(Protocol):
 
     def send(self, link: int, cycle: int) -> bool:
         """Send a vector by a link, if it may be, and there is a cycle for its `receive`: whether that is so."""
+        ...
 
 
 class Generator:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from openlpu.arch.bring_up import LinkReport, identified, link_problems
+from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import instruction
@@ -25,12 +26,15 @@ from openlpu.arch.timing import timing
 from openlpu.hdl import generate
 from openlpu.hdl.chip import reset_cycles
 from openlpu.verif import elaboration, simulator
+from openlpu.verif.host import Snapshot
 from openlpu.verif.rtl_port import RtlError
 
 _MAIN = Path(__file__).with_name("system_bench.cpp")
 _TOP = "chip_system"
 PERIOD = 10_000_000
 """Of a clock that is as fast as it should be, in femtoseconds."""
+_REGISTERS = ("e_valid", "e_data", "w_valid", "w_data")
+"""Of every hop, in the order of a `Snapshot`."""
 _BRING_UP_EPOCHS = 12
 """Until all chips are aligned, at most: some for each chip on the way to the farthest one."""
 
@@ -78,6 +82,9 @@ def system_verilog(system: SystemConfig) -> str:
             declared.append(f"{port.direction}put [{port.width - 1}:0] chip{chip}_{port.shown}")
         connected = ", ".join(f".{port.name}(chip{chip}_{port.shown})" for port in _ports(system))
         instances.append(f"  {generate.TOP} chip{chip} ({connected});")
+        for tap in _taps(system):
+            declared.append(f"output [{tap.width - 1}:0] chip{chip}_{tap.shown}")
+            instances.append(f"  assign chip{chip}_{tap.shown} = chip{chip}.{tap.name};")
     body = "\n".join(instances)
     return f"{elaboration.verilog(system.chip)}\nmodule {_TOP} ({', '.join(declared)});\n{body}\nendmodule\n"
 
@@ -96,12 +103,37 @@ class _Port:
         return self.name.replace("__", "_")
 
 
+@dataclass(frozen=True)
+class _Tap:
+    """A signal inside of a chip, by its path."""
+
+    name: str
+    width: int
+
+    @property
+    def shown(self) -> str:
+        """Its name outside."""
+        return self.name.removeprefix("core.").removeprefix("alignment.").replace(".", "_")
+
+
 def _ports(system: SystemConfig) -> list[_Port]:
     return [
         _Port("clk", "in", 1),
         _Port("rst", "in", 1),
         *(_Port(**port) for port in generate.manifest(system.chip)["ports"]),
     ]
+
+
+def _taps(system: SystemConfig) -> list[_Tap]:
+    """What a trace needs: whether the cycle of the wire clock is one of the core clock, which one of the program, and
+    the stream registers."""
+    chip, width = system.chip, vector_code(system.chip).bits
+    registers = [
+        _Tap(f"core.hop{hop}.{name}", chip.streams * (width if name.endswith("data") else 1))
+        for hop in range(geometry(chip).hops)
+        for name in _REGISTERS
+    ]
+    return [_Tap("runs", 1), _Tap("alignment.cycle", 32), *registers]
 
 
 class RtlSystem:
@@ -122,7 +154,8 @@ class RtlSystem:
         self._geometry = geometry(system.chip)
         self._timing = timing(system.chip)
         self._starts = conditions.starts
-        ports = " ".join(f"PORT({chip}, {port.shown})" for chip in range(system.chips) for port in _ports(system))
+        shown = [port.shown for port in (*_ports(system), *_taps(system))]
+        ports = " ".join(f"PORT({chip}, {name})" for chip in range(system.chips) for name in shown)
         heading = f"#define PORTS(PORT) {ports}\n#define LINK_WIDTH {system.chip.c2c_width}\n"
         executable = simulator.compile_model(
             system_verilog(system),
@@ -185,8 +218,8 @@ class RtlSystem:
             for number, queue in enumerate(self._geometry.queues):
                 text = program.text.get(queue.name, (instruction("halt"),))
                 for address, inst in enumerate(text):
-                    word = encoding(self.system.chip).encode(inst, queue)
-                    ports = {"imem_we": 1, "imem_queue": number, "imem_addr": address, "imem_data": word}
+                    data = encoding(self.system.chip).encode(inst, queue)
+                    ports = {"imem_we": 1, "imem_queue": number, "imem_addr": address, "imem_data": data}
                     self._access(chip, ports, "imem_we")
 
     def write_memory(self, chip: int, mem_slice: int, address: int, word: Vector) -> None:
@@ -209,6 +242,25 @@ class RtlSystem:
             self._set(chip, "host_start", 1)
             self._tick(chip, 1)
             self._set(chip, "host_start", 0)
+
+    def trace(self) -> None:
+        """Keep the stream registers of all cycles of the next program."""
+        names = [tap.shown for tap in _taps(self.system)[2:]]
+        for chip in range(self.system.chips):
+            self._send(f"trace {chip} {len(names)} {' '.join(names)}")
+
+    def traced(self, chip: int, cycles: int) -> list[Snapshot]:
+        """What was kept of a chip, for so many cycles of its program from cycle 0 on."""
+        lines = [self._line() for _ in range(int(self._ask(f"traced {chip}")))]
+        snapshots: list[Snapshot] = []
+        for cycle, line in enumerate(lines[:cycles]):
+            number, *words = line.split()
+            if int(number) != cycle:
+                raise RtlError(f"chip {chip} skips from cycle {cycle - 1} to {number}")
+            values = [int(word, 16) for word in words]
+            hops = zip(*(values[first::4] for first in range(4)), strict=True)
+            snapshots.append(tuple(hops))
+        return snapshots
 
     def reach(self, cycle: int, limit: int = 10_000) -> None:
         """Wait until chip 0 has counted so many cycles of its program.
@@ -308,10 +360,13 @@ class RtlSystem:
 
     def _ask(self, request: str) -> str:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._send(request)
         self._process.stdin.flush()
+        return self._line()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
-            raise RtlError(f"the bench ended at '{request}' with status {self._process.wait()}")
+            raise RtlError(f"the bench ended with status {self._process.wait()}")
         return answer.strip()

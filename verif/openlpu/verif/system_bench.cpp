@@ -16,6 +16,8 @@
 //     until CHIP PORT DATA LIMIT              go on until a port has a value; answers how many edges that took, or -1
 //     errors CHIP LINK BITS EVERY COUNT       on the wire to there, turn so many bits of every so manieth beat, so often
 //     turned CHIP LINK                        answers how many beats that were
+//     trace CHIP PORTS NAMES...               from now on keep the ports of every cycle of the program
+//     traced CHIP                             answers how many cycles, and for each a line: its number, the ports; forgets
 //     cut CHIP LINK                           nothing comes out of the wire to there any more
 
 #include <algorithm>
@@ -86,6 +88,12 @@ struct Clock {
     std::uint64_t edges = 0;
 };
 
+struct Recorder {
+    const Port *runs = nullptr, *cycle = nullptr;
+    std::vector<const Port*> ports;
+    std::vector<std::string> lines;
+};
+
 struct Change {
     Time at;
     std::uint64_t number;
@@ -111,7 +119,10 @@ class Bench {
 #undef PORT
         for (const auto& [key, port] : ports)
             if (key.second == "clk") {
-                if (clocks.size() <= key.first) clocks.resize(key.first + 1);
+                if (clocks.size() <= key.first) {
+                    clocks.resize(key.first + 1);
+                    recorders.resize(key.first + 1);
+                }
                 clocks[key.first].drive = port.set;
             }
     }
@@ -154,6 +165,15 @@ class Bench {
                 wire.left = number();
             } else if (request == "turned") {
                 answer(std::to_string(wire_to().turned));
+            } else if (request == "trace") {
+                const std::size_t chip = number();
+                recorders[chip] = {&ports.at({chip, "runs"}), &ports.at({chip, "cycle"}), {}, {}};
+                for (Time left = number(); left > 0; --left) recorders[chip].ports.push_back(&ports.at({chip, word()}));
+            } else if (request == "traced") {
+                Recorder& recorder = recorders[number()];
+                answer(std::to_string(recorder.lines.size()));
+                for (const std::string& line : recorder.lines) answer(line);
+                recorder.lines.clear();
             } else if (request == "cut") {
                 wire_to().cut = true;
             } else {
@@ -215,6 +235,8 @@ class Bench {
     void step() {
         Time now = changes.empty() ? INT64_MAX : changes.top().at;
         for (const Clock& clock : clocks) now = std::min(now, clock.next);
+        for (std::size_t chip = 0; chip < clocks.size(); ++chip)
+            if (clocks[chip].next == now && !clocks[chip].level) record(recorders[chip]);
         for (Clock& clock : clocks)
             if (clock.next == now) {
                 clock.level = !clock.level;
@@ -245,6 +267,20 @@ class Bench {
         }
     }
 
+    // What stands in a cycle of the core clock that ends now; the wire clock may have cycles that are none.
+    static void record(Recorder& recorder) {
+        if (!recorder.runs || !recorder.runs->value()) return;
+        const std::int32_t cycle = static_cast<std::int32_t>(recorder.cycle->value());
+        if (cycle < 0) {
+            // A program is about to begin: what came before was none.
+            recorder.lines.clear();
+            return;
+        }
+        std::string line = std::to_string(cycle);
+        for (const Port* port : recorder.ports) line += " " + port->get();
+        recorder.lines.push_back(line);
+    }
+
     // A beat begins, at a falling edge of its clock: which of its bits will be wrong?
     void turn(Wire& wire) {
         std::uint64_t& mask = wrong[&wire - wires.data()];
@@ -260,6 +296,7 @@ class Bench {
     std::unique_ptr<Vtop> top;
     std::map<std::pair<std::size_t, std::string>, Port> ports;
     std::vector<Clock> clocks;
+    std::vector<Recorder> recorders;
     std::vector<Wire> wires;
     std::map<std::pair<std::size_t, std::size_t>, std::size_t> ends;
     std::map<std::size_t, std::uint64_t> wrong;

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""The same programs on the golden system and on Verilated chips: as many cycles, no fault, the same words in SRAM."""
+"""The same programs on the golden system and on Verilated chips, in lock-step: compared are every stream register in
+every cycle of every chip, the SRAM words that the programs wrote, the length of the runs, and that nothing is wrong."""
 
 from collections.abc import Sequence
 
 from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Program
 from openlpu.model.system import GoldenSystem
-from openlpu.verif.lockstep import Mismatch
+from openlpu.verif.lockstep import Mismatch, compare_registers
 from openlpu.verif.rtl_system import RtlSystem
 
 
@@ -21,6 +22,7 @@ def compare(programs: Sequence[Program], rtl: RtlSystem) -> GoldenSystem:
     golden.load(programs)
     expected = golden.run()
     rtl.load(programs)
+    rtl.trace()
     found = rtl.run()
     name = ", ".join(program.name for program in programs)
     if found != expected:
@@ -29,6 +31,7 @@ def compare(programs: Sequence[Program], rtl: RtlSystem) -> GoldenSystem:
         if report.fault_cycle is not None:
             raise Mismatch(f"{name}: {report.end} found something wrong in cycle {report.fault_cycle}")
     for chip, trace in enumerate(golden.traces):
+        compare_registers(programs[chip], trace, rtl.traced(chip, expected[chip].cycles))
         if rtl.missed(chip):
             raise Mismatch(f"{name}: chip {chip} fell behind")
         last = {(write.slice, write.address): write for write in trace.writes}
