@@ -139,9 +139,8 @@ class FlitDeserialiser(wiring.Component):
         with m.Elif(found == 0), m.If(trains):
             m.d.rx += [position.eq(1), found.eq(1)]
         with m.Elif(~locked & (position == 0)):
-            m.d.rx += [found.eq(Mux(trains, found + 1, 0)), locked.eq(trains & (found == LOCK_FRAMES - 1))]
-            with m.If(trains & (found == LOCK_FRAMES - 1)):
-                m.d.rx += found.eq(found)
+            last = found == LOCK_FRAMES - 1
+            m.d.rx += [found.eq(Mux(trains, found + ~last, 0)), locked.eq(trains & last)]
         with m.If(locked & (position == 0)):
             m.d.rx += [frame.eq(collected), told.eq(~told)]
 

@@ -7,7 +7,7 @@ is the same with edges left out: the program does not notice, as nothing else do
 edges out; nothing else does.
 """
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal, Value
+from amaranth.hdl import C, Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
@@ -18,13 +18,12 @@ from openlpu.arch.links import CHIP_BITS, HAC_BITS, LINK_BITS
 from .alignment import Alignment
 from .chip import Chip, ChipSignature, link_name
 from .deskew import CORE, DeskewBuffer
+from .errors import COUNT_BITS
 from .link import Link, WireSignature
 from .shared import Library
 from .signals import select
 
 __all__ = ["LinkedChip", "LinkedSignature", "wires_name"]
-
-COUNT_BITS = 32
 
 
 def wires_name(link: int, way: str) -> str:
@@ -134,13 +133,11 @@ class LinkedChip(wiring.Component):
         m.d.comb += ClockSignal("clock_gate").eq(ClockSignal())
         m.d.clock_gate += runs.eq(~alignment.hold)
         m.d.comb += [ClockSignal(CORE).eq(ClockSignal() & runs), ResetSignal(CORE).eq(ResetSignal())]
-        m.submodules.core = (
-            core
-            if not isinstance(platform, Library)
-            else platform.module(
-                core, lambda: core, key=CORE, name=CORE, clock=ClockSignal(CORE), reset=ResetSignal(CORE)
-            )
-        )
+        if isinstance(platform, Library):
+            clock, reset = ClockSignal(CORE), ResetSignal(CORE)
+            m.submodules.core = platform.module(core, lambda: core, key=CORE, name=CORE, clock=clock, reset=reset)
+        else:
+            m.submodules.core = DomainRenamer(CORE)(core)
         reruns = Signal.like(self.host_reruns)
         m.d.comb += [
             alignment.arm.eq(self.host_start & ~self.running),
@@ -168,7 +165,7 @@ class LinkedChip(wiring.Component):
         wiring.connect(m, wiring.flipped(getattr(self, wires_name(number, "rx"))), link.rx)
         wiring.connect(m, core.send, link.send)
         m.d.comb += [
-            link.identity.eq(Cat(Signal(LINK_BITS, name=f"number{number}", init=number), self.c2c_chip)),
+            link.identity.eq(Cat(C(number, LINK_BITS), self.c2c_chip)),
             link.hac.eq(alignment.hac),
             link.ready.eq(alignment.ready),
             link.go.eq(alignment.go),
