@@ -154,7 +154,7 @@ class RtlSystem:
         self._geometry = geometry(system.chip)
         self._timing = timing(system.chip)
         self._starts = conditions.starts
-        shown = [port.shown for port in (*_ports(system), *_taps(system))]
+        shown = [*(port.shown for port in _ports(system)), *(tap.shown for tap in _taps(system))]
         ports = " ".join(f"PORT({chip}, {name})" for chip in range(system.chips) for name in shown)
         heading = f"#define PORTS(PORT) {ports}\n#define LINK_WIDTH {system.chip.c2c_width}\n"
         executable = simulator.compile_model(
