@@ -179,3 +179,8 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(ConfigError, match=r"b\.json"):
         find_config(str(tmp_path / "b.json"))
+
+
+def test_the_chip_that_is_routed_is_half_of_the_preset() -> None:
+    half = find_config(str(Path(__file__).parents[2] / "examples" / "ulx3s8.toml"))
+    assert half == dataclasses.replace(ULX3S, name="ulx3s8", lanes=8, clock_mhz=half.clock_mhz)

@@ -6,14 +6,13 @@ A product or a word then leaves its block from a register: no wire and no flip-f
 RAM has its word out after 1 ns instead of 6.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .netlist import Netlist, is_plain
+
 __all__ = ["absorb_output_registers"]
 
-_PLAIN = {"CEMUX": "1 ", "CLKMUX": "CLK", "REGSET": "RESET"}
-"""A flip-flop that always takes its input. Of its reset, only a constant will do."""
 _WIDE = f"{36:032b}"
 """The width that joins both ports of a block RAM, as Yosys writes parameters."""
 
@@ -44,17 +43,8 @@ def absorb_output_registers(module: Mapping[str, Any]) -> int:
     The outputs of a block, or of one port of a block RAM, get a register if all that are used go to flip-flops of one
     clock, which neither hold nor are reset, and nowhere else. Returns how many flip-flops that saved.
     """
-    cells: dict[str, Any] = module["cells"]
-    users: dict[int, list[str]] = defaultdict(list)
-    for name, cell in cells.items():
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] == "input":
-                for bit in bits:
-                    users[bit].append(name)
-    for port in module["ports"].values():
-        for bit in port["bits"]:
-            users[bit].append("")
-
+    netlist = Netlist(module)
+    cells, users = netlist.cells, netlist.users
     saved = 0
     for block in [*cells.values()]:
         wires = block["connections"]
@@ -101,10 +91,7 @@ def _free_registers(block: Mapping[str, Any]) -> Iterator[_Register]:
 
 def _clock(flop: Mapping[str, Any], bit: int | None) -> int | None:
     """The clock of a flip-flop that does nothing but take this bit; None of any other cell."""
-    if flop.get("type") != "TRELLIS_FF" or any(flop["parameters"].get(name) != value for name, value in _PLAIN.items()):
+    if not is_plain(flop) or flop["connections"]["DI"] != [bit]:
         return None
-    wires = flop["connections"]
-    if wires["DI"] != [bit] or wires.get("LSR", ["0"]) != ["0"]:
-        return None
-    clock: int = wires["CLK"][0]
+    clock: int = flop["connections"]["CLK"][0]
     return clock

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from openlpu.arch.config import ChipConfig
 from openlpu.hdl.generate import hosted_verilog
@@ -18,10 +19,12 @@ from openlpu.hdl.generate import hosted_verilog
 from . import report, synthesis
 from .block_registers import absorb_output_registers
 from .boards import Board
+from .delay_lines import absorb_delays
 from .device import Area, Pll, find_pll
 from .places import place_blocks
 from .report import Report
 from .synthesis import CELLS_BY_UNIT, NETLIST
+from .table_inputs import enter_through_tables
 from .toolchain import Toolchain
 from .top import TOP, surroundings
 
@@ -31,6 +34,8 @@ BITSTREAM = "board.bit"
 """The file for openFPGALoader."""
 
 _CONSTRAINTS, _ROUTED, _TIMING = f"{TOP}.lpf", f"{TOP}.config", "timing.json"
+_FULL = 0.85
+"""How much of a device's tables may be taken for routing's sake."""
 _PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
 
 
@@ -108,10 +113,15 @@ def synthesise(
     by_unit, netlist = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, NETLIST))
     module = netlist["modules"][TOP]
     absorb_output_registers(module)
+    absorb_delays(module)
+    enter_through_tables(module, round(_FULL * board.device.area.lut) - _total(module).lut)
     place_blocks(module, board.device)
     (directory / NETLIST).write_text(json.dumps(netlist), encoding="utf-8")
-    total = synthesis.area(Counter(cell["type"] for cell in module["cells"].values()))
-    return Synthesis(pll=pll, units=synthesis.area_by_unit(by_unit, TOP), total=total)
+    return Synthesis(pll=pll, units=synthesis.area_by_unit(by_unit, TOP), total=_total(module))
+
+
+def _total(module: Mapping[str, Any]) -> Area:
+    return synthesis.area(Counter(cell["type"] for cell in module["cells"].values()))
 
 
 def nextpnr_options(board: Board, seed: int) -> Sequence[str]:

@@ -161,15 +161,14 @@ class HostPort(wiring.Component):
         for read, queue in zip(reads, geometry(config).of_kind(QueueKind.MEM_READ), strict=True):
             brings.setdefault(word_stream(queue), []).append(read)
         read = Cat(Cat(some).any() for some in brings.values())
-        arriving = delayed(m, "arriving", read, timing(config).host_arrives - 1)
+        way = timing(config).host_arrives - 1
+        arriving, arrives = delayed(m, "arriving", read, way), delayed(m, "arrives", read.any(), way)
         width = vector_code(config).bits
         word = select(arriving, [self.w_data.word_select(stream.index, width) for stream in brings])
         collected = Signal(width, name="collected", reset_less=True)
-        with m.If(arriving.any()):
+        with m.If(arrives):
             m.d.sync += collected.eq(word)
-        data = (
-            self._corrected(m, collected, delayed(m, "collected_valid", arriving.any(), 1)) if config.ecc else collected
-        )
+        data = self._corrected(m, collected, delayed(m, "collected_valid", arrives, 1)) if config.ecc else collected
         m.d.comb += self.host.mem_rdata.eq(delayed(m, "read", data, 1))
 
     def _corrected(self, m: Module, collected: Value, valid: Value) -> Value:
