@@ -111,3 +111,27 @@ def test_no_product_is_shorter(inputs: int, outputs: int, config: ChipConfig) ->
     graph = product(inputs, outputs, config)
     bounds = kernel_bounds(graph, config)
     assert 0 < bounds.cycles <= cycles(graph, config)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_products_that_meet_stream_one_after_the_other(alike: bool) -> None:
+    inputs, outputs = 4, 20
+    writer = KernelWriter(CHIP)
+    x = BufferOperand(writer.buffer("x", inputs))
+    whole = writer.made("whole", x, [Step("f2i", WHOLE)], rows=inputs, wide=False)
+    rows, random = writer.rows(whole.name, inputs), np.random.default_rng(1)
+    factors = [random.integers(-127, 128, (inputs * CHIP.lanes, outputs * CHIP.lanes), np.int8) for _ in range(2)]
+    steps = [Step("i2f", WHOLE), Step("fmul", Immediate.of_float(0.5))]
+    a, b = (
+        writer.stacked(name, rows, codes, steps)
+        for name, codes in zip("ab", [factors[0], factors[0 if alike else 1]], strict=True)
+    )
+    met = writer.made("met", a, [Step("fmul", b)], rows=outputs)
+    port = Port("x", "x", "float32", (inputs, CHIP.lanes))
+    graph = writer.written("both", [(port, "x")], [(Port("y", "y", "float32", (outputs, CHIP.lanes)), met)])
+    _, one, other, both = chain_ends(graph, CHIP)
+    assert one == other
+    # Equal weights may stay where they are.
+    tiles = 0 if alike else inputs * outputs * CHIP.lanes // CHIP.weight_streams
+    assert tiles <= both - one <= tiles + 30
+    assert both <= cycles(graph)

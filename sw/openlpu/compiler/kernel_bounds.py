@@ -4,14 +4,15 @@
 
 As `openlpu.compiler.bounds` for networks that come as kernels, and with none of the scheduler's code either. What is
 followed through the kernels is when each vector of a buffer can be read at the earliest, and how close to one another
-any of them can be: a product streams its weights, and every vector of a kernel passes the VXM. Kernels that need
-nothing of one another compete for nothing.
+any of them can be: a product streams its weights, and every vector of a kernel passes the VXM. Products that a kernel
+comes behind, however far, have streamed their weights one after the other, none before its first row is there: what is
+known of one machine and jobs with release times. Kernels that need nothing of one another compete for nothing.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ from openlpu.compiler.kernels import (
     MatMulKernel,
     Term,
     VectorKernel,
+    views_of,
 )
 
 _NEVER = 1 << 40
@@ -55,20 +57,25 @@ def chain_ends(graph: KernelGraph, config: ChipConfig) -> list[int]:
 def tile_cycles(graph: KernelGraph, kernel: MatMulKernel, config: ChipConfig) -> int:
     """Cycles for which the weights of a kernel keep the weight streams of one plane busy, if it has all of them; equal
     tiles come once."""
+    return len(_tiles(graph, kernel, config)) * config.lanes // config.weight_streams
+
+
+def _tiles(graph: KernelGraph, kernel: MatMulKernel, config: ChipConfig) -> set[tuple[int, object]]:
+    """The tiles that a kernel multiplies by: the output column of each, and what tells it from others."""
     lanes = config.lanes
     outputs = -(-kernel.target.cols(graph.buffer(kernel.output)) // lanes)
-    tiles: set[object] = set()
-    for number, term in enumerate(kernel.terms):
+    tiles: set[tuple[int, object]] = set()
+    for term in kernel.terms:
         inputs = -(-graph.buffer(term.rows.name).cols // lanes)
         if isinstance(term.weights, Factor):
-            tiles |= {(number, down, across) for down in range(inputs) for across in range(outputs)}
+            tiles |= {(across, (term.weights, down, across)) for down in range(inputs) for across in range(outputs)}
             continue
         for matrix in term.weights:
             for down in range(inputs):
                 for across in range(outputs):
                     part = matrix[down * lanes : (down + 1) * lanes, across * lanes : (across + 1) * lanes]
-                    tiles.add((across, part.shape, part.tobytes()))
-    return len(tiles) * lanes // config.weight_streams
+                    tiles.add((across, (part.shape, part.tobytes())))
+    return tiles
 
 
 def _weight_cycles(graph: KernelGraph, config: ChipConfig) -> int:
@@ -113,6 +120,8 @@ class _Times:
     """What is known of any of them together."""
     last: int = 0
     """All of it."""
+    behind: list[frozenset[int]] = field(default_factory=list)
+    """By row: the products, by their place among all of them, without which it cannot be there."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +147,17 @@ class _Chain:
         """Buffers whose elements are written byte by byte, and may be read so."""
         there = {name for _, name in graph.inputs} | {*graph.constants, *graph.states}
         self.times = {
-            buffer.name: _Times(np.full((buffer.rows, self._columns(buffer)), 0 if buffer.name in there else _NEVER))
+            buffer.name: _Times(
+                np.full((buffer.rows, self._columns(buffer)), 0 if buffer.name in there else _NEVER),
+                behind=[frozenset()] * buffer.rows,
+            )
             for buffer in graph.buffers
         }
+        self.streamed: list[tuple[int, int]] = []
+        """Of each product so far: before when none of its rows is there, and the cycles for which those of its weights
+        stream that no other product has."""
+        self._streamed: set[object] = set()
+        """Tiles of the products so far."""
 
     def length(self) -> int:
         """Cycles until the last row of the last result is in its place."""
@@ -155,18 +172,25 @@ class _Chain:
         rows = np.arange(target.count(output) * stacked)
         ways, tail = self._ways(kernel)
         ready, last, known = self._operands(ways, rows, np.arange(self._columns(output)))
+        behind = self._behind(kernel, rows)
         if isinstance(kernel, MatMulKernel):
-            sums, begins = self._sums(kernel, rows[: len(rows) // stacked])
+            sums, begins, every = self._sums(kernel, rows[: len(rows) // stacked])
             ready = np.maximum(ready, np.tile(sums, stacked)[:, np.newaxis] + tail)
-            last = max(last, *(self._factor(term)[1] + tail for term in kernel.terms))
+            last = max(last, every + tail, *(self._factor(term)[1] + tail for term in kernel.terms))
             known.append(self._streaming(kernel, begins + tail, ready.size))
+            behind |= {len(self.streamed)}
+            self.streamed.append((begins, self._cycles_of_its_own(kernel)))
+            last = max(last, self._one_after_the_other(behind))
+        elif behind:
+            last = max(last, self._one_after_the_other(behind) + min(way.latency for way in ways))
         known += self._turns(kernel, int(ready.min()))
         row = max(known, key=lambda row: row.last(ready.size))
         last = max(last, int(ready.max()), row.last(ready.size))
         times = self.times[kernel.output]
         times.last = max(times.last, last)
+        members = target.members(output)
+        times.behind[members] = [already | behind for already in times.behind[members]]
         if target.indices is None:
-            members = target.members(output)
             alone = ready.size == times.vectors.size and bool((times.vectors == _NEVER).all())
             times.row = row if alone else _Row(0, 0)
             times.vectors[members] = np.minimum(times.vectors[members], last if ready.size == 1 else ready)
@@ -210,21 +234,48 @@ class _Chain:
             return view.indices, (read, np.zeros((1, 1), int))
         return view.name, (read, columns[np.newaxis] if view.column is None else np.array([[view.column]]))
 
-    def _sums(self, kernel: MatMulKernel, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
-        """When the inputs of each row of a product are there, and when the first of any."""
+    def _sums(self, kernel: MatMulKernel, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int, int]:
+        """When the inputs of each row of a product are there, when the first of any, and when all."""
         ready, begins = np.zeros(len(rows), np.int64), []
         together: dict[str, set[tuple[int, int]]] = {}
+        used: dict[str, set[tuple[int, int]]] = {}
         for term in kernel.terms:
             name, which = self._places(term.rows, rows, np.arange(self._columns(self.graph.buffer(term.rows.name))))
             seen = self.times[name].vectors[which]
             factor, _ = self._factor(term)
             ready = np.maximum(ready, np.maximum(seen.max(axis=1), factor))
             begins.append(max(int(seen.min()), factor))
+            used.setdefault(name, set()).update(_pairs(which))
             if term.rows.row_step == 0 or len(rows) == 1:
                 together.setdefault(name, set()).update(_pairs(which))
         # These are in every sum.
         every = max((self._all_of(name, which) for name, which in together.items()), default=0)
-        return np.maximum(ready, every), min(begins)
+        ends = max(self._all_of(name, which) for name, which in used.items())
+        return np.maximum(ready, every), min(begins), ends
+
+    def _behind(self, kernel: Kernel, rows: npt.NDArray[np.int64]) -> frozenset[int]:
+        """The products that must have been computed before all of a kernel is there."""
+        target = kernel.target
+        found: set[int] = set()
+        for number, view in enumerate(views_of(kernel)):
+            source = number < len(kernel.sources)
+            here = rows[: len(rows) // max(target.stacked, 1)] if source else rows
+            name, (read, _) = self._places(view, here, np.zeros(1, np.int64))
+            found.update(*(self.times[name].behind[row] for row in {*read.reshape(-1).tolist()}))
+        if isinstance(kernel, MatMulKernel):
+            factors = (term.weights.name for term in kernel.terms if isinstance(term.weights, Factor))
+            found.update(*(behind for name in factors for behind in self.times[name].behind))
+        if target.indices is not None:
+            found.update(*self.times[target.indices].behind)
+        return frozenset(found)
+
+    def _one_after_the_other(self, products: frozenset[int]) -> int:
+        """When what comes last behind some products is in SRAM, at the earliest: whichever of them began first, the
+        weights of all that cannot begin before it stream from then on, but for what was loaded ahead."""
+        jobs = sorted((self.streamed[number] for number in products), reverse=True)
+        totals = itertools.accumulate(cycles for _, cycles in jobs)
+        ends = (begins + max(total - self._ahead, 0) for (begins, _), total in zip(jobs, totals, strict=True))
+        return max(ends) + self._through_array() + self._to_sram(map_chain((), self.config))
 
     def _factor(self, term: Term) -> tuple[int, int]:
         """When the first of what a term multiplies by may be read, and when all of it. Where an index says what is
@@ -245,13 +296,26 @@ class _Chain:
 
     def _streaming(self, kernel: MatMulKernel, begins: int, vectors: int) -> _Row:
         """The sums of a product whose first row is there early enough for results at `begins`, as its tiles come."""
-        planes = self.config.mxm_planes * self.config.hemispheres
-        cycles = tile_cycles(self.graph, kernel, self.config) // planes
-        # Of the tiles one may be in the array and one in the shadow buffer of each plane before there is anything to
-        # multiply.
-        ahead = 2 * self.config.lanes // self.config.weight_streams
+        cycles = self._stream_cycles(kernel)
         pace = cycles // vectors
-        return _Row(begins + max(cycles - ahead, 0) - pace * (vectors - 1), pace)
+        return _Row(begins + max(cycles - self._ahead, 0) - pace * (vectors - 1), pace)
+
+    def _stream_cycles(self, kernel: MatMulKernel) -> int:
+        """For which the weights of a product stream, if every plane takes its share."""
+        return tile_cycles(self.graph, kernel, self.config) // (self.config.mxm_planes * self.config.hemispheres)
+
+    def _cycles_of_its_own(self, kernel: MatMulKernel) -> int:
+        """The same for weights that no product before it has."""
+        tiles = {tile for _, tile in _tiles(self.graph, kernel, self.config)} - self._streamed
+        self._streamed |= tiles
+        cycles = len(tiles) * self.config.lanes // self.config.weight_streams
+        return cycles // (self.config.mxm_planes * self.config.hemispheres)
+
+    @property
+    def _ahead(self) -> int:
+        """Cycles of weights that may have streamed before there is anything to multiply: of the tiles one may be in the
+        array and one in the shadow buffer of each plane."""
+        return 2 * self.config.lanes // self.config.weight_streams
 
     def _ways(self, kernel: Kernel) -> tuple[list[_Way], int]:
         """The operands from SRAM to the VXM, and the cycles from the first sums' inputs, or nothing, to the end."""
