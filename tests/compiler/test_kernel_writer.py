@@ -86,6 +86,24 @@ def test_a_state_is_what_the_run_before_left(config: ChipConfig) -> None:
         np.testing.assert_array_equal(device.run({"x": x}).outputs["total"], x)
 
 
+def test_a_state_changes_no_sooner_than_it_has_been_read() -> None:
+    chip, double = ULX3S, [Step("fmul", Immediate.of_float(2.0))]
+    writer = KernelWriter(chip)
+    writer.state("count", np.zeros((1, chip.lanes), np.int32))
+    # The state is read late, and what becomes of it is known from the beginning.
+    late = BufferOperand(writer.buffer("x", 1))
+    for i in range(3):
+        late = writer.made(f"later{i}", late, double, rows=1)
+    writer.made("y", late, [Step("fadd", BufferOperand("count"))], rows=1)
+    writer.vector("count", BufferOperand("x"), [])
+    graph = writer.written("late", [(floats("x", chip, 1), "x")], [(floats("y", chip, 1), BufferOperand("y"))])
+    with open_device("golden", chip) as device:
+        device.load(compiled(graph, chip))
+        first, second = (device.run({"x": np.full((1, chip.lanes), x, np.float32)}).outputs["y"] for x in (3, 5))
+    assert (first == 24).all()
+    assert (second == 43).all()
+
+
 @pytest.mark.parametrize("rows", [1, 40])
 def test_columns_of_several_planes_lie_below_one_another(rows: int) -> None:
     """Replayed and streamed; what reads the last column waits for it."""

@@ -115,14 +115,14 @@ class Departures:
 
     def vacant(self, kernel: Kernel, journey: Journey, earliest: int) -> int:
         """The first start, not before `earliest`, at which nothing that reads what the output held before is behind its
-        first result."""
+        first result, nor in the cycle before, in which a word is neither what it was nor what it will be."""
         tenants = {*self.placement.before.get(kernel.output, ())}
         if kernel.output in self.graph.states:
             tenants.add(kernel.output)
         if not tenants or not journey.results:
             return earliest
         last = max(self.read_until[name] for name in tenants)
-        return max(earliest, last + 1 - min(journey.results.values()))
+        return max(earliest, last + 2 - min(journey.results.values()))
 
     def depart(self, flight: Flight, count: int, gap: int, ready: int) -> int:
         """Reserve and record `count` departures at the earliest start not before `ready`; return that start."""

@@ -305,18 +305,10 @@ class _Scheduler(VectorDepartures):
             self.fill_buffers({0: word}, tile)
         flowing = functools.partial(self.flowing, number, plane, tiles, words)
         journey = self.best(kernel, columns, 1, 0, flowing, limit=_SLOWEST_COLUMN)
-        flight = journey.flight
-        loads = sorted(entry.offset for entry in flight.dispatches if entry.queue == plane.weights)
-        replays = [entry for entry in flight.dispatches if entry.queue == plane.acts]
-        stands = after(self.router.latency(plane.weights, "lw_iw").state)
-        earliest = max(
-            plane.installed + 1 - loads[0],
-            plane.last_rows + self.timing.weights_used - stands + 1 - loads[self.tiles.groups - 1],
-            *(int(plane.buffered[entry.instruction.number("a")]) - entry.offset for entry in replays),
-        )
-        start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, earliest))
+        start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, 0))
         end = start + gap * (columns - 1)
-        plane.installed, plane.last_rows = end + loads[-1], end + flight.latest(plane.acts)
+        plane.installed = end + journey.flight.latest(plane.weights)
+        plane.last_rows = end + journey.flight.latest(plane.acts)
         plane.unused[base : base + rows * len(sources)] = plane.last_rows + 1
         ready = self.ready[kernel.output, 0][kernel.target.members(self.graph.buffer(kernel.output))]
         np.maximum(ready, start + journey.results[0] + gap * np.arange(columns).repeat(rows), out=ready)
@@ -354,7 +346,20 @@ class _Scheduler(VectorDepartures):
                         at = meet + row + self.acc_offset(plane, mnemonic)
                         journey.flight.dispatch(plane.accs, at, instruction(mnemonic, a=row))
                 finish(journey)
+                journey.floor = self.may_flow(plane, journey.flight)
                 yield journey
+
+    def may_flow(self, plane: _PlaneState, flight: Flight) -> int:
+        """The first start of a flow at which the tile before has been used by the time the first one of it stands, and
+        its rows are in the activation buffer."""
+        loads = sorted(entry.offset for entry in flight.dispatches if entry.queue == plane.weights)
+        replays = [entry for entry in flight.dispatches if entry.queue == plane.acts]
+        stands = after(self.router.latency(plane.weights, "lw_iw").state)
+        return max(
+            plane.installed + 1 - loads[0],
+            plane.last_rows + self.timing.weights_used - stands + 1 - loads[self.tiles.groups - 1],
+            *(int(plane.buffered[entry.instruction.number("a")]) - entry.offset for entry in replays),
+        )
 
     def finish(
         self, journey: Journey, plane: _PlaneState, tile: Tile, word: int, out: Stream, chain: tuple[Placed, ...]
