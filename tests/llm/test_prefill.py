@@ -14,11 +14,12 @@ from openlpu.arch.program import Program
 from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import load_checkpoint
-from openlpu.llm.decode import HISTORY, decoding
+from openlpu.llm.decode import decoding
 from openlpu.llm.prefill import by_chip, by_host, states_behind
 from openlpu.llm.program import compile_llama
 from openlpu.llm.quantise import QuantisedLlama, quantise
 from openlpu.llm.session import Session, inputs_of
+from openlpu.llm.token_writer import HISTORY
 from openlpu.runtime.driver import Device, InputError, open_device
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -72,7 +73,7 @@ def test_the_meaning_of_the_kernels_is_what_the_chip_computes(case: Case) -> Non
 
 
 def test_what_the_host_reads_is_what_the_chip_reads(case: Case) -> None:
-    prompt, written = case.tokens[:17], 9
+    prompt, written = case.tokens[:19], 9
     with loaded(case) as device:
         session = Session(device)
         there = by_chip(session, prompt)
@@ -86,9 +87,9 @@ def test_what_the_host_reads_is_what_the_chip_reads(case: Case) -> None:
     assert here.logits.tobytes() == there.logits.tobytes()
     assert here_behind == there_behind
     assert here_written == there_written
-    assert (here.cycles, there.cycles) == (case.program.cycles, 17 * case.program.cycles)
+    assert (here.cycles, there.cycles) == (case.program.cycles, 19 * case.program.cycles)
     caches = 2 * case.model.shape.layers * case.model.shape.kv_heads
-    assert (here.words, there.words) == ((caches + 1) * 16, 0)
+    assert (here.words, there.words) == ((caches + 1) * 18, 0)
 
 
 def test_a_prompt_of_one_token_leaves_nothing_to_the_host(case: Case) -> None:

@@ -172,19 +172,33 @@ class KernelWriter:
 
     def largest_row(self, name: str, source: str, rows: int) -> BufferOperand:
         """The largest of the rows of a buffer, lane by lane."""
+        return self._fold_rows("fmax", name, source, rows)
+
+    def smallest_row(self, name: str, source: str, rows: int) -> BufferOperand:
+        """The smallest of the rows of a buffer, lane by lane."""
+        return self._fold_rows("fmin", name, source, rows)
+
+    def largest_lane(self, name: str, view: BufferOperand, rows: int) -> BufferOperand:
+        """The largest lane of every row, in all of them."""
+        return self._fold_lanes("fmax", name, view, rows)
+
+    def smallest_lane(self, name: str, view: BufferOperand, rows: int) -> BufferOperand:
+        """The smallest lane of every row, in all of them."""
+        return self._fold_lanes("fmin", name, view, rows)
+
+    def _fold_rows(self, mnemonic: str, name: str, source: str, rows: int) -> BufferOperand:
         level = 0
         while rows > 1:
             half = -(-rows // 2)
             others = BufferOperand(source, first_row=rows - half)
-            source = self.made(f"{name}.rows{level}", BufferOperand(source), [Step("fmax", others)], rows=half).name
+            source = self.made(f"{name}.rows{level}", BufferOperand(source), [Step(mnemonic, others)], rows=half).name
             rows, level = half, level + 1
         return BufferOperand(source)
 
-    def largest_lane(self, name: str, view: BufferOperand, rows: int) -> BufferOperand:
-        """The largest lane of every row, in all of them."""
+    def _fold_lanes(self, mnemonic: str, name: str, view: BufferOperand, rows: int) -> BufferOperand:
         distance = 1
         while distance < self.lanes:
             turned = BufferOperand(view.name, column=view.column, rotate=distance)
-            view = self.made(f"{name}.lanes{distance}", view, [Step("fmax", turned)], rows=rows)
+            view = self.made(f"{name}.lanes{distance}", view, [Step(mnemonic, turned)], rows=rows)
             distance *= 2
         return view

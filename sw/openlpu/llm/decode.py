@@ -13,15 +13,8 @@ head has rows of its own, as many as it fills. Products stack their columns into
 
 How often the caches have been filled makes no difference to the time: a run is as long as its `context` asks for.
 
-Norms. The sum of squares of a vector is a product with ones, which leaves it in every lane at once: squares become
-whole numbers of 15 bits, and a whole number two signed bytes.
-
 Softmax. Scores less their maximum become powers, and these int8; their sum is once more a product with ones, and its
 reciprocal is what the weighted values are multiplied with. So the weights add up to one as the chip sees them.
-
-Two digits. What attention and the feed-forward part hand to their last product varies too much for one byte. It is a
-whole number of 15 bits, and its two bytes are two rows: a tile is in the array for as long as it takes to load the
-next, so where that is two cycles the second row costs the array nothing.
 """
 
 from __future__ import annotations
@@ -31,15 +24,13 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
-from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import INT8_MAX, Port
-from openlpu.compiler.kernel_writer import KernelWriter, patterns
+from openlpu.compiler.kernel_writer import patterns
 from openlpu.compiler.kernels import (
     BufferOperand,
     Factor,
@@ -52,30 +43,16 @@ from openlpu.compiler.kernels import (
     Term,
     padded,
 )
+from openlpu.llm.choosing import HIDDEN, Keys, choose, choose_by_key, largest_sum
 from openlpu.llm.float_model import rotations
 from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix, QuantisedNorm
+from openlpu.llm.token_writer import FINER, LOGITS, POSITION, TOKEN, WHOLE, TokenWriter
 
-TOKEN, POSITION, HISTORY, LOGITS = "token", "position", "history", "logits"
-"""Ports: the token to go on from and its position, inputs that every run leaves for the next; the tokens found, by the
-positions that they follow; the logits of the last run."""
 BEFORE, BEHIND = "before", "behind"
 """Ports of a layer alone: the hidden vector in front of it, and behind it."""
 
-_HIDDEN_SCORE = -(1 << 30)
-"""Added to the sums of positions that are not there yet."""
-BYTE = 256
-"""Values of a byte: an index is its low byte in lane 0, and its high byte in lane 1."""
-_SPLIT = (1 + 2.0**-20) / BYTE
-"""Times a whole number below 2**15: its upper byte, halves rounded up, where the lower byte is the signed one."""
-_SQUARE_ROOM = 1.5
-"""How much larger than in calibration an element in front of a norm may be."""
-_LARGEST_SQUARE = 32_500
-"""What the square of such an element becomes: its upper byte is at most 127."""
-_FINER = 128
-"""Parts of a step of int8, where a number has two digits."""
 _TABLE = 16
 """Rows of the table of small angles; larger ones are multiples of so many positions."""
-_WHOLE = Immediate(0)
 
 
 @dataclass(frozen=True)
@@ -109,33 +86,14 @@ def layer_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> D
     return Decoding(graph, tuple(decoder.parts))
 
 
-class _Decoder(KernelWriter):
+class _Decoder(TokenWriter):
     def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig) -> None:
-        super().__init__(config)
-        self.model, self.shape, self.context = model, model.shape, context
+        super().__init__(model.name, model.shape.hidden, model.shape.vocabulary, context, config)
+        self.model, self.shape = model, model.shape
         self.head_rows = self.blocks(self.shape.head_size)
-        self.verify()
-
-    def verify(self) -> None:
-        """Raise CompileError where the network does not suit the chip."""
-        shape, chip, lanes = self.shape, f"config '{self.config.name}'", self.lanes
-        what = ""
-        if not self.config.mxm_transposes:
-            what = f"keys are loaded as columns, which {chip} cannot: set its 'mxm_transposes'"
-        elif not self.config.dealt_windows:
-            what = f"caches need weight_streams that are a power of two, and {chip} has {self.config.weight_streams}"
-        elif max(shape.vocabulary, self.context) > BYTE**2:
-            what = f"an index has two bytes, and there are {shape.vocabulary} tokens and {self.context} positions"
-        elif self.context % lanes:
-            what = f"a context of {self.context} is no multiple of {lanes} lanes"
-        if what:
-            raise CompileError(f"{self.model.name}: {what}")
 
     def graph(self) -> KernelGraph:
-        shape = self.shape
-        self.state(TOKEN, np.zeros((1, self.lanes), np.int32))
-        self.state(POSITION, np.zeros((1, self.lanes), np.int32))
-        self.state(HISTORY, np.zeros((self.context, self.lanes), np.int8))
+        self.begin()
         self.index("token.index", BufferOperand(TOKEN, byte=0))
         x, y = self.embed(self.model.layers[0].attention_norm)
         self.end("embedding")
@@ -145,20 +103,9 @@ class _Decoder(KernelWriter):
         for number, (layer, next_norm) in enumerate(zip(self.model.layers, norms, strict=True)):
             name = f"layer{number}"
             x, y = self.layer(name, layer, x, self.attention_inputs(name, layer, x, y), next_norm)
-        logits = self.logits(x, y)
-        self.end("logits")
-        self.choose(logits)
         self.vector(POSITION, BufferOperand(POSITION), [Step("fadd", Immediate.of_float(1.0))])
-        self.end("arg-max")
-        outside = (
-            (Port(HISTORY, HISTORY, "int8", (self.context, 2)), BufferOperand(HISTORY)),
-            (Port(LOGITS, LOGITS, "float32", (self.blocks(shape.vocabulary), self.lanes)), BufferOperand(LOGITS)),
-        )
-        inside = (
-            (Port(TOKEN, TOKEN, "int32", (1, 2)), TOKEN),
-            (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),
-        )
-        return self.written(f"{self.model.name}, a token of {self.context}", inside, outside)
+        self.choose(x, y)
+        return self.token(Port(POSITION, POSITION, "float32", (1, self.lanes)), 2)
 
     def layer_graph(self) -> KernelGraph:
         """The first layer alone, for the norm of the last."""
@@ -184,7 +131,7 @@ class _Decoder(KernelWriter):
         self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand
     ) -> list[BufferOperand]:
         """What queries, keys and values are products of."""
-        inputs = self.normalised(f"{name}.attention", layer.attention_norm, x, y)
+        inputs = self.normalised(f"{name}.attention", layer.attention_norm, self.shape.norm_epsilon, x, y, x)
         self.end(f"{name} attention norm")
         return inputs
 
@@ -241,24 +188,7 @@ class _Decoder(KernelWriter):
         self.buffer("later", 1, cols=self.context)
         self.vector("later", BufferOperand(POSITION, column=0), [later])
         self.buffer("hidden", 1, cols=self.context)
-        self.vector("hidden", BufferOperand("later"), [Step("and", Immediate(_HIDDEN_SCORE))])
-
-    def as_index(self, name: str, source: BufferOperand, shift: float, scale: float) -> BufferOperand:
-        """A float, moved and scaled, as an index: its bytes are bytes 0 of lanes 0 and 1."""
-        shifts, scales = np.zeros(self.lanes), np.zeros(self.lanes)
-        shifts[:2] = shift, shift - (BYTE - 1) / 2 / scale
-        scales[:2] = scale, scale / BYTE
-        steps = [
-            Step("fadd", self.per_lane(f"{name}.shift", shifts.astype(np.float32))),
-            Step("fmul", self.per_lane(f"{name}.scale", scales.astype(np.float32))),
-            Step("f2i", _WHOLE),
-        ]
-        self.made(name, source, steps, rows=1)
-        return BufferOperand(name, byte=0)
-
-    def index(self, name: str, source: BufferOperand) -> None:
-        """Copies of an index beside everything that it chooses from."""
-        self.vector(self.buffer(name, 1, wide=False), source, [])
+        self.vector("hidden", BufferOperand("later"), [Step("and", Immediate(HIDDEN))])
 
     def embed(self, norm: QuantisedNorm) -> tuple[BufferOperand, BufferOperand]:
         """The hidden vector of the token, and the same for the norm that follows."""
@@ -268,7 +198,7 @@ class _Decoder(KernelWriter):
         x = self.buffer("embedded", blocks)
         for block in range(blocks):
             table = self.constant(f"embedding{block}", codes[:, block * lanes : (block + 1) * lanes])
-            steps = [Step("i2f", _WHOLE), Step("fmul", dataclasses.replace(scale, first_row=block))]
+            steps = [Step("i2f", WHOLE), Step("fmul", dataclasses.replace(scale, first_row=block))]
             target = Target(first_row=block, rows=1)
             if self.model.output is None:
                 # Every feeder sends what it has of the row; all but one send zeros.
@@ -285,35 +215,6 @@ class _Decoder(KernelWriter):
         blocks = self.blocks(self.shape.hidden)
         return BufferOperand(x), self.made(f"{x}.normal", BufferOperand(x), scaled, rows=blocks)
 
-    def norm_scale(self, norm: QuantisedNorm) -> float:
-        """What the elements in front of a norm are multiplied with, for their squares to be whole numbers."""
-        return math.sqrt(_LARGEST_SQUARE) / (norm.largest * _SQUARE_ROOM)
-
-    def normalised(self, name: str, norm: QuantisedNorm, x: BufferOperand, y: BufferOperand) -> list[BufferOperand]:
-        """x / rms(x) as int8, where y is x by `norm_scale`."""
-        blocks, lanes, scale = self.blocks(self.shape.hidden), self.lanes, self.norm_scale(norm)
-        self.made(f"{name}.squares", y, [Step("fmul", y), Step("f2i", _WHOLE)], rows=blocks)
-        # The other way round, since -128 is a weight, and 128 is none.
-        upper = [Step("i2f", _WHOLE), Step("fmul", Immediate.of_float(-_SPLIT)), Step("f2i", _WHOLE)]
-        self.made(f"{name}.upper", BufferOperand(f"{name}.squares"), upper, rows=blocks, wide=False)
-        terms = []
-        for row in range(blocks):
-            lower = BufferOperand(f"{name}.squares", first_row=row, row_step=0, byte=0)
-            terms.append(Term(lower, (np.ones((lanes, lanes), np.int8),)))
-            halves = (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
-            terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0), halves))
-        hidden = self.shape.hidden
-        epsilon = round(hidden * scale**2 * self.shape.norm_epsilon)
-        steps = [
-            Step("i2f", Immediate(epsilon)),
-            Step("rsqrt"),
-            Step("fmul", Immediate.of_float(scale * math.sqrt(hidden) / norm.output)),
-        ]
-        self.product(self.buffer(f"{name}.factor", 1), terms, steps)
-        factor = BufferOperand(f"{name}.factor", row_step=0)
-        self.made(f"{name}.input", x, [Step("fmul", factor), Step("f2i", _WHOLE)], rows=blocks, wide=False)
-        return self.rows(f"{name}.input", blocks)
-
     def attention(self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand]) -> BufferOperand:
         shape, lanes, size, rows = self.shape, self.lanes, self.shape.head_size, self.head_rows
         heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
@@ -324,16 +225,16 @@ class _Decoder(KernelWriter):
         blocks.append(self.by_heads(layer.v, layer.value, kv_heads))
         codes = np.concatenate([codes for codes, _ in blocks], axis=1)
         scales = np.concatenate([scales for _, scales in blocks]) * layer.attention_norm.output
-        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
+        steps = [Step("i2f", WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
         qkv = self.stacked(f"{name}.qkv", inputs, padded(codes, lanes), steps).name
         self.end(f"{name} q, k, v")
         values = (heads + kv_heads) * rows * (2 if self.turned_by_weights else 1)
         straight, turned = self.rope(name, qkv, heads + kv_heads)
         for head, row in itertools.product(range(kv_heads), range(rows)):
             first = (heads + head) * rows + row
-            both = [Step("fadd", BufferOperand(turned, first_row=first)), Step("f2i", _WHOLE)]
+            both = [Step("fadd", BufferOperand(turned, first_row=first)), Step("f2i", WHOLE)]
             self.cache(f"{name}.keys{head}.{row}", BufferOperand(straight, first_row=first), both)
-        both = [Step("fadd", BufferOperand(turned)), Step("f2i", _WHOLE)]
+        both = [Step("fadd", BufferOperand(turned)), Step("f2i", WHOLE)]
         self.made(f"{name}.queries", BufferOperand(straight), both, rows=heads * rows, wide=False)
         self.end(f"{name} rope, key cache")
         score = layer.query * layer.key / math.sqrt(size)
@@ -351,27 +252,28 @@ class _Decoder(KernelWriter):
         # Values are needed last, and what comes first has the first choice of cycles.
         for head, row in itertools.product(range(kv_heads), range(rows)):
             source = BufferOperand(qkv, first_row=values + head * rows + row)
-            self.cache(f"{name}.values{head}.{row}", source, [Step("f2i", _WHOLE)])
+            self.cache(f"{name}.values{head}.{row}", source, [Step("f2i", WHOLE)])
         self.end(f"{name} scores, value cache")
         largest = self.largest_lane(f"{name}.largest", self.largest_column(f"{name}.largest", scores, heads), heads)
         weights = self.buffer(f"{name}.weights", heads, wide=False, cols=self.context)
         less = BufferOperand(largest.name, column=0)
-        powers = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", _WHOLE)]
+        powers = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", WHOLE)]
         self.vector(weights, BufferOperand(scores), powers)
         self.end(f"{name} softmax")
         self.buffer(f"{name}.share", heads)
         attended = self.buffer(f"{name}.attended", heads * rows)
-        ones = np.ones((self.context, lanes), np.int8)
+        # The tile that norms have, too.
+        ones = np.full((self.context, lanes), -1, np.int8)
         for head in range(kv_heads):
             members = Target(first_row=head * group, rows=group)
             mine = BufferOperand(weights, first_row=head * group)
-            share = [Step("i2f", _WHOLE), Step("recip"), Step("fmul", Immediate.of_float(_FINER))]
+            share = [Step("i2f", WHOLE), Step("recip"), Step("fmul", Immediate.of_float(-FINER))]
             self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
         for head, row in itertools.product(range(kv_heads), range(rows)):
             members = Target(first_row=head * group * rows + row, row_step=rows, rows=group)
             mine = BufferOperand(weights, first_row=head * group)
             by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
-            average = [Step("i2f", _WHOLE), by_share, Step("f2i", _WHOLE)]
+            average = [Step("i2f", WHOLE), by_share, Step("f2i", WHOLE)]
             self.product(attended, [Term(mine, Factor(f"{name}.values{head}.{row}"))], average, members)
         self.end(f"{name} values")
         by_row = np.zeros((heads * rows * lanes, shape.hidden), np.int8)
@@ -401,38 +303,6 @@ class _Decoder(KernelWriter):
             self.vector(turned, other, [Step("fmul", sine)], target)
         return straight, turned
 
-    def scaled(
-        self, name: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
-    ) -> BufferOperand:
-        """A product and its scales, one for each output."""
-        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.scale", scales))]
-        return self.stacked(name, inputs, padded(codes, self.lanes), steps)
-
-    def two_digits(
-        self,
-        name: str,
-        numbers: BufferOperand,
-        rows: int,
-        codes: npt.NDArray[np.int8],
-        scales: npt.NDArray[np.floating[Any]],
-    ) -> BufferOperand:
-        """The product of whole numbers, `_FINER` of them to 1: of their upper bytes, and of their lower ones."""
-        digits = self.buffer(f"{name}.digits", 2 * rows, wide=False)
-        upper = [Step("i2f", _WHOLE), Step("fmul", Immediate.of_float(_SPLIT)), Step("f2i", _WHOLE)]
-        self.vector(digits, numbers, upper, Target(rows=rows))
-        self.vector(digits, BufferOperand(numbers.name, byte=0), [], Target(first_row=rows, rows=rows))
-        wide, blocks = padded(codes, self.lanes), self.blocks(codes.shape[1])
-        factors = np.zeros(wide.shape[1])
-        factors[: len(scales)] = scales / _FINER
-        by_digit = np.stack([BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
-        views = [BufferOperand(digits, first_row=row, row_step=rows) for row in range(rows)]
-        terms = [Term(view, (wide[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(views)]
-        both = self.buffer(f"{name}.both", 2 * blocks)
-        steps = [Step("i2f", _WHOLE), Step("fmul", self.per_row(f"{name}.scale", by_digit.reshape(-1)))]
-        self.product(both, terms, steps, Target(rows=2, stacked=blocks))
-        lower = BufferOperand(both, first_row=1, row_step=2)
-        return self.made(name, BufferOperand(both, row_step=2), [Step("fadd", lower)], rows=blocks)
-
     def by_heads(
         self, matrix: QuantisedMatrix, scale: float, heads: int, *, turned: bool = False
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
@@ -448,73 +318,44 @@ class _Decoder(KernelWriter):
             codes[..., :size], scales[:, :size] = codes[..., half], scales[:, half]
         return codes.reshape(len(codes), -1), scales.reshape(-1)
 
-    def cache(self, name: str, source: BufferOperand, steps: Sequence[Step]) -> None:
-        """Put a row into the cache of a head, at the position."""
-        self.state(name, np.zeros((self.context, self.lanes), np.int8))
-        self.vector(name, source, steps, Target(indices="position.index"))
-
-    def add(
-        self, name: str, x: BufferOperand, addend: BufferOperand, norm: QuantisedNorm
-    ) -> tuple[BufferOperand, BufferOperand]:
-        """The hidden vector with what a part of the network adds, and the same for the norm that follows."""
-        blocks, sum_ = self.blocks(self.shape.hidden), Step("fadd", addend)
-        scaled = [sum_, Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
-        y = self.made(f"{name}.normal", x, scaled, rows=blocks)
-        return self.made(name, x, [sum_], rows=blocks), y
-
     def feed_forward(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
-        inputs = self.normalised(f"{name}.ffn", layer.ffn_norm, x, y)
+        inputs = self.normalised(f"{name}.ffn", layer.ffn_norm, self.shape.norm_epsilon, x, y, x)
         self.end(f"{name} ffn norm")
         scale, blocks = layer.ffn_norm.output, self.blocks(self.shape.ffn)
-        # silu(g) = g / (1 + exp(-g)): both factors are taken with the opposite sign.
-        gate = self.scaled(f"{name}.gate", inputs, layer.gate.codes.T, layer.gate.scales * np.float32(-scale))
-        factor = np.float32(-scale / layer.ffn_product * _FINER)
+        # silu(g) = (1 + tanh(g / 2)) * g / 2
+        gate = self.scaled(f"{name}.gate", inputs, layer.gate.codes.T, layer.gate.scales * np.float32(scale / 2))
+        factor = np.float32(scale / layer.ffn_product * FINER)
         up = self.scaled(f"{name}.up", inputs, layer.up.codes.T, layer.up.scales * factor)
-        powers = self.made(f"{name}.powers", gate, [Step("exp")], rows=blocks)
+        tanh = self.made(f"{name}.tanh", gate, [Step("tanh")], rows=blocks)
         both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
-        steps = [Step("fadd", Immediate.of_float(1.0)), Step("recip"), Step("fmul", both), Step("f2i", _WHOLE)]
-        product = self.made(f"{name}.product", powers, steps, rows=blocks)
+        steps = [Step("fadd", Immediate.of_float(1.0)), Step("fmul", both), Step("f2i", WHOLE)]
+        product = self.made(f"{name}.product", tanh, steps, rows=blocks)
         self.end(f"{name} gate, up, silu")
         return self.two_digits(
             f"{name}.down", product, blocks, layer.down.codes.T, layer.down.scales * layer.ffn_product
         )
 
-    def logits(self, x: BufferOperand, y: BufferOperand) -> str:
+    def choose(self, x: BufferOperand, y: BufferOperand) -> None:
+        """The logits, and the next token."""
         model, vocabulary, rows = self.model, self.shape.vocabulary, self.blocks(self.shape.vocabulary)
-        blocks = self.blocks(self.shape.hidden)
-        beyond: Operand = _WHOLE
-        if vocabulary % self.lanes:
-            outside = np.where(np.arange(rows * self.lanes) < vocabulary, 0, _HIDDEN_SCORE)
-            beyond = BufferOperand(self.constant(f"{LOGITS}.outside", outside.astype(np.int32).reshape(rows, -1)))
+        gained = x
         if model.output is None:
             by_gains = [Step("fmul", self.per_row("final.gains", model.final_gains))]
-            gained = self.made("final.gained", x, by_gains, rows=blocks)
-            inputs = self.normalised("final", model.final_norm, gained, y)
-            self.end("final norm")
-            terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(inputs)]
-            steps = [Step("i2f", beyond), Step("fmul", Immediate.of_float(model.final_norm.output))]
-            self.product(self.buffer(LOGITS, rows), terms, steps, Target(stacked=rows))
-            return LOGITS
-        inputs = self.normalised("final", model.final_norm, x, y)
+            gained = self.made("final.gained", x, by_gains, rows=self.blocks(self.shape.hidden))
+        inputs = self.normalised("final", model.final_norm, self.shape.norm_epsilon, x, y, gained)
         self.end("final norm")
-        # Of what is no token a scale of 0 would make a logit of 0.
-        scales = np.ones(rows * self.lanes, np.float32)
-        scales[:vocabulary] = model.output.scales * np.float32(model.final_norm.output)
-        steps = [Step("i2f", beyond), Step("fmul", self.per_row(f"{LOGITS}.scale", scales))]
-        return self.stacked(LOGITS, inputs, padded(model.output.codes.T, self.lanes), steps).name
-
-    def choose(self, logits: str) -> None:
-        """The first token with the largest logit, as the next one and into the history."""
-        rows, vocabulary, lanes = self.blocks(self.shape.vocabulary), self.shape.vocabulary, self.lanes
-        most = self.largest_lane("most", self.largest_row("most", logits, rows), 1)
-        found = self.made(
-            "found", BufferOperand(logits), [Step("feq", BufferOperand(most.name, row_step=0))], rows=rows
-        )
-        # The further in front, the larger; none is 0.
-        places = np.maximum(vocabulary - np.arange(rows * lanes), 0).reshape(rows, lanes)
-        step = Step("and", BufferOperand(self.constant("places", patterns(places))))
-        self.made("candidates", found, [step], rows=rows)
-        first = self.largest_lane("first", self.largest_row("first", "candidates", rows), 1)
-        self.as_index("chosen", first, -float(vocabulary), -1.0)
-        self.vector(HISTORY, BufferOperand("chosen", byte=0), [], Target(indices="position.index"))
-        self.vector(TOKEN, BufferOperand("chosen"), [])
+        if model.output is None:
+            terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(inputs)]
+            keys = Keys(vocabulary, largest_sum(model.embedding.codes))
+            if keys.fit:
+                choose_by_key(self, terms, keys, model.final_norm.output)
+                return
+            scale: Operand = Immediate.of_float(model.final_norm.output)
+        else:
+            codes = padded(model.output.codes.T, self.lanes)
+            terms = [Term(view, (codes[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(inputs)]
+            # Of what is no token a scale of 0 would make a logit of 0.
+            scales = np.ones(rows * self.lanes, np.float32)
+            scales[:vocabulary] = model.output.scales * np.float32(model.final_norm.output)
+            scale = self.per_row(f"{LOGITS}.scale", scales)
+        choose(self, terms, vocabulary, scale)

@@ -11,7 +11,7 @@ import numpy as np
 
 from openlpu.compiler.graph import Float32Array, Int8Array, Int32Array
 from openlpu.compiler.kernels import Content
-from openlpu.llm.decode import BYTE, HISTORY, LOGITS, POSITION, TOKEN
+from openlpu.llm.token_writer import BYTE, HISTORY, LOGITS, POSITION, TOKEN
 from openlpu.runtime.driver import Device, InputError, RunResult
 
 

@@ -16,8 +16,9 @@ from openlpu.arch.numerics import from_bits, to_bits
 from openlpu.compiler.graph import Float32Array
 from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.llm.checkpoint import Checkpoint, LayerWeights, LlamaShape
-from openlpu.llm.decode import BEFORE, BEHIND, POSITION, layer_decoding
+from openlpu.llm.decode import BEFORE, BEHIND, layer_decoding
 from openlpu.llm.quantise import QuantisedLlama
+from openlpu.llm.token_writer import POSITION
 
 _VOCABULARY = 64
 """Hidden vectors that a layer may begin with."""

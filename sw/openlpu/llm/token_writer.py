@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What the kernels of one token have in common, whatever the network: states, indices, norms, caches, digits.
+
+Norms. The sum of squares of a vector is a product with ones, which leaves it in every lane at once: squares become
+whole numbers, and each of their two upper bytes, of four, a signed one.
+
+Two digits. What attention and the feed-forward part hand to their last product varies too much for one byte. It is a
+whole number of 15 bits, and its two bytes are two rows: a tile is in the array for as long as it takes to load the
+next, so where that is two cycles the second row costs the array nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from openlpu.arch.config import ChipConfig
+from openlpu.compiler.errors import CompileError
+from openlpu.compiler.graph import Port
+from openlpu.compiler.kernel_writer import KernelWriter
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Target, Term, padded
+from openlpu.llm.quantise import QuantisedNorm
+
+TOKEN, POSITION, HISTORY, LOGITS = "token", "position", "history", "logits"
+"""Ports: the token to go on from and its position, inputs that every run leaves for the next; the tokens found, by the
+positions that they follow; the logits of the last run."""
+BYTE = 256
+"""Values of a byte: an index is its low byte in lane 0, and its high byte in lane 1."""
+WHOLE = Immediate(0)
+"""Of a conversion to or from integers: nothing is added."""
+FINER = 128
+"""Parts of a step of int8, where a number has two digits."""
+
+_SPLIT = (1 + 2.0**-20) / BYTE
+"""Times a whole number below 2**15: its upper byte, halves rounded up, where the lower byte is the signed one."""
+_SQUARE_ROOM = 1.5
+"""How much larger than in calibration an element in front of a norm may be."""
+_LARGEST_SQUARE = 32_500 * BYTE**2
+"""What the square of such an element becomes: beyond its upper two bytes, of which the sum is made, int32 ends."""
+
+
+class TokenWriter(KernelWriter):
+    """Kernels of a token so far, for a network of vectors of `hidden` elements and positions 0 to `context` - 1.
+
+    Raises:
+        CompileError: when no such network suits the chip.
+    """
+
+    def __init__(self, name: str, hidden: int, vocabulary: int, context: int, config: ChipConfig) -> None:
+        super().__init__(config)
+        self.name, self.hidden, self.vocabulary, self.context = name, hidden, vocabulary, context
+        chip, what = f"config '{config.name}'", ""
+        if not config.mxm_transposes:
+            what = f"keys are loaded as columns, which {chip} cannot: set its 'mxm_transposes'"
+        elif not config.dealt_windows:
+            what = f"caches need weight_streams that are a power of two, and {chip} has {config.weight_streams}"
+        elif max(vocabulary, context) > BYTE**2:
+            what = f"an index has two bytes, and there are {vocabulary} tokens and {context} positions"
+        elif context % self.lanes:
+            what = f"a context of {context} is no multiple of {self.lanes} lanes"
+        if what:
+            raise CompileError(f"{name}: {what}")
+
+    def begin(self) -> None:
+        """The states of a whole network: token, position and history."""
+        self.state(TOKEN, np.zeros((1, self.lanes), np.int32))
+        self.state(POSITION, np.zeros((1, self.lanes), np.int32))
+        self.state(HISTORY, np.zeros((self.context, self.lanes), np.int8))
+
+    def token(self, position: Port, index_bytes: int) -> KernelGraph:
+        """All kernels since `begin`, with their ports. That of the position is as its network wants it, and tokens in
+        the history have
+        so many bytes."""
+        outside = (
+            (Port(HISTORY, HISTORY, "int8", (self.context, index_bytes)), BufferOperand(HISTORY)),
+            (Port(LOGITS, LOGITS, "float32", (self.blocks(self.vocabulary), self.lanes)), BufferOperand(LOGITS)),
+        )
+        inside = (
+            (Port(TOKEN, TOKEN, "int32", (1, 2)), TOKEN),
+            (position, POSITION),
+        )
+        return self.written(f"{self.name}, a token of {self.context}", inside, outside)
+
+    # Indices
+
+    def as_index(self, name: str, source: BufferOperand, shift: float, scale: float) -> BufferOperand:
+        """A float, moved and scaled, as an index: its bytes are bytes 0 of lanes 0 and 1."""
+        shifts, scales = np.zeros(self.lanes), np.zeros(self.lanes)
+        shifts[:2] = shift, shift - (BYTE - 1) / 2 / scale
+        scales[:2] = scale, scale / BYTE
+        steps = [
+            Step("fadd", self.per_lane(f"{name}.shift", shifts.astype(np.float32))),
+            Step("fmul", self.per_lane(f"{name}.scale", scales.astype(np.float32))),
+            Step("f2i", WHOLE),
+        ]
+        self.made(name, source, steps, rows=1)
+        return BufferOperand(name, byte=0)
+
+    def index(self, name: str, source: BufferOperand) -> None:
+        """Copies of an index beside everything that it chooses from."""
+        self.vector(self.buffer(name, 1, wide=False), source, [])
+
+    def cache(self, name: str, source: BufferOperand, steps: Sequence[Step]) -> None:
+        """Put a row into a cache, at the position."""
+        self.state(name, np.zeros((self.context, self.lanes), np.int8))
+        self.vector(name, source, steps, Target(indices="position.index"))
+
+    # Norms
+
+    def norm_scale(self, norm: QuantisedNorm) -> float:
+        """What an element in front of a norm, times itself, is multiplied with, for whole numbers below 0."""
+        return -_LARGEST_SQUARE / (norm.largest * _SQUARE_ROOM) ** 2
+
+    def squares(self, name: str, x: BufferOperand, y: BufferOperand) -> None:
+        """What a norm sums, of a vector x, where y is x by `norm_scale`: bytes 3 and 2 of the products, rounded.
+
+        Products are below 0, as -128 is a weight, and 128 is none. What is added, to round them, cannot exceed int32.
+        Byte 2 counts from 128 on, so that it is a signed byte, too.
+        """
+        blocks, half = self.blocks(self.hidden), BYTE**2 // 2
+        self.made(f"{name}.upper", y, [Step("fmul", x), Step("f2i", Immediate(half))], rows=blocks)
+        self.made(f"{name}.lower", y, [Step("fmul", x), Step("f2i", Immediate(BYTE**3 // 2 + half))], rows=blocks)
+
+    def norm_factor(self, name: str, norm: QuantisedNorm, epsilon: float) -> BufferOperand:
+        """1 / rms in units of the norm's output, in every lane, from the `squares` of this name."""
+        blocks, lanes = self.blocks(self.hidden), self.lanes
+        terms, halves = [], (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
+        for row in range(blocks):
+            lower = BufferOperand(f"{name}.lower", first_row=row, row_step=0, byte=2)
+            terms.append(Term(lower, (np.full((lanes, lanes), -1, np.int8),)))
+            terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0, byte=3), halves))
+        square = -self.norm_scale(norm) / BYTE**2
+        # What lower bytes have too much, in every lane, and epsilon.
+        added = round(self.hidden * square * epsilon) - BYTE // 2 * lanes * blocks
+        steps = [
+            Step("i2f", Immediate(added)),
+            Step("rsqrt"),
+            Step("fmul", Immediate.of_float(math.sqrt(square * self.hidden) / norm.output)),
+        ]
+        self.product(self.buffer(f"{name}.factor", 1), terms, steps)
+        return BufferOperand(f"{name}.factor", row_step=0)
+
+    def normalised(
+        self,
+        name: str,
+        norm: QuantisedNorm,
+        epsilon: float,
+        x: BufferOperand,
+        y: BufferOperand,
+        gained: BufferOperand,
+    ) -> list[BufferOperand]:
+        """What x has been `gained` to, over rms(x), as int8, where y is x by `norm_scale`."""
+        self.squares(name, x, y)
+        blocks, factor = self.blocks(self.hidden), self.norm_factor(name, norm, epsilon)
+        self.made(f"{name}.input", gained, [Step("fmul", factor), Step("f2i", WHOLE)], rows=blocks, wide=False)
+        return self.rows(f"{name}.input", blocks)
+
+    def add(
+        self, name: str, x: BufferOperand, addend: BufferOperand, norm: QuantisedNorm
+    ) -> tuple[BufferOperand, BufferOperand]:
+        """The hidden vector with what a part of the network adds, and the same for the norm that follows."""
+        blocks, sum_ = self.blocks(self.hidden), Step("fadd", addend)
+        scaled = [sum_, Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
+        y = self.made(f"{name}.normal", x, scaled, rows=blocks)
+        return self.made(name, x, [sum_], rows=blocks), y
+
+    # Products
+
+    def scaled(
+        self, name: str, inputs: Sequence[BufferOperand], codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> BufferOperand:
+        """A product and its scales, one for each output."""
+        steps = [Step("i2f", WHOLE), Step("fmul", self.per_row(f"{name}.scale", scales))]
+        return self.stacked(name, inputs, padded(codes, self.lanes), steps)
+
+    def two_digits(
+        self,
+        name: str,
+        numbers: BufferOperand,
+        rows: int,
+        codes: npt.NDArray[np.int8],
+        scales: npt.NDArray[np.floating[Any]],
+    ) -> BufferOperand:
+        """The product of whole numbers, `FINER` of them to 1: of their upper bytes, and of their lower ones."""
+        digits = self.buffer(f"{name}.digits", 2 * rows, wide=False)
+        upper = [Step("i2f", WHOLE), Step("fmul", Immediate.of_float(_SPLIT)), Step("f2i", WHOLE)]
+        self.vector(digits, numbers, upper, Target(rows=rows))
+        self.vector(digits, BufferOperand(numbers.name, byte=0), [], Target(first_row=rows, rows=rows))
+        wide, blocks = padded(codes, self.lanes), self.blocks(codes.shape[1])
+        factors = np.zeros(wide.shape[1])
+        factors[: len(scales)] = scales / FINER
+        by_digit = np.stack([BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
+        views = [BufferOperand(digits, first_row=row, row_step=rows) for row in range(rows)]
+        terms = [Term(view, (wide[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(views)]
+        both = self.buffer(f"{name}.both", 2 * blocks)
+        steps = [Step("i2f", WHOLE), Step("fmul", self.per_row(f"{name}.scale", by_digit.reshape(-1)))]
+        self.product(both, terms, steps, Target(rows=2, stacked=blocks))
+        lower = BufferOperand(both, first_row=1, row_step=2)
+        return self.made(name, BufferOperand(both, row_step=2), [Step("fadd", lower)], rows=blocks)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What the kernels of all language models share: norms."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openlpu.arch.presets import find_config
+from openlpu.compiler.graph import Port
+from openlpu.compiler.kernel_reference import KernelReference
+from openlpu.compiler.kernels import BufferOperand, Immediate, Step
+from openlpu.llm.quantise import QuantisedNorm
+from openlpu.llm.token_writer import TokenWriter
+
+CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
+HIDDEN = 40
+NORM = QuantisedNorm(output=0.5, largest=10.0)
+LIMIT = 127 * 256 + 127
+"""Of a rounded square, near which the upper byte ends."""
+
+
+def factor(values: np.ndarray) -> float:
+    """What the chip multiplies a vector with."""
+    writer = TokenWriter("norm", HIDDEN, 1, 16, CHIP)
+    blocks = writer.blocks(HIDDEN)
+    x = BufferOperand(writer.buffer("x", blocks))
+    y = writer.made("y", x, [Step("fmul", Immediate.of_float(writer.norm_scale(NORM)))], rows=blocks)
+    writer.squares("norm", x, y)
+    writer.norm_factor("norm", NORM, 0.0)
+    port = Port("x", "x", "float32", (blocks, CHIP.lanes))
+    found = BufferOperand("norm.factor")
+    graph = writer.written("norm", [(port, "x")], [(Port("factor", "factor", "float32", (1, CHIP.lanes)), found)])
+    rows = np.zeros(blocks * CHIP.lanes, np.float32)
+    rows[:HIDDEN] = values
+    outputs = KernelReference(graph, CHIP).run({"x": rows.view(np.int32).reshape(blocks, -1)})
+    (lane,) = {*outputs["factor"].view(np.float32)[0].tolist()}
+    return lane
+
+
+@pytest.mark.parametrize("largest", [0.1, 0.3, 2.0, 10.0, 14.9])
+def test_a_norm_sums_rounded_squares(largest: float) -> None:
+    values = np.random.default_rng(1).uniform(-largest, largest, HIDDEN)
+    units = 32_500 / (1.5 * NORM.largest) ** 2
+    rounded = np.rint(values**2 * units).sum() / units
+    assert factor(values) == pytest.approx(1 / np.sqrt(rounded / HIDDEN) / NORM.output, rel=1e-5)
+
+
+@pytest.mark.parametrize("above", [1.002, 1.0041, 1.5, 1000.0])
+def test_a_square_beyond_the_limit_counts_as_the_limit(above: float) -> None:
+    values = np.zeros(HIDDEN)
+    values[3] = -above * 1.5 * NORM.largest
+    units = 32_500 / (1.5 * NORM.largest) ** 2
+    most = min(round(32_500 * above**2), LIMIT) / units
+    assert factor(values) == pytest.approx(1 / np.sqrt(most / HIDDEN) / NORM.output, rel=4e-3)
