@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""A Llama as a program: one token a run, for contexts up to a length that the program is made for."""
+"""Language models as programs: one token a run, for contexts up to a length that the program is made for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from openlpu.compiler.pipeline import Ports, compile_kernels
 from openlpu.compiler.place import Placement
 from openlpu.llm.checkpoint import LlamaShape
 from openlpu.llm.decode import decoding, layer_decoding
+from openlpu.llm.gpt import QuantisedGpt
+from openlpu.llm.gpt_decode import gpt_decoding
 from openlpu.llm.quantise import QuantisedLlama
 
 Dump = Callable[[str, Callable[[], str]], None]
@@ -63,6 +65,17 @@ def _compiled(kernels: KernelGraph, what: str, macs: int, config: ChipConfig, du
     return compile_kernels(
         kernels, config, _ports, kernel_bounds(kernels, config), macs, dump or (lambda _, text: None)
     )
+
+
+def compile_gpt(model: QuantisedGpt, config: ChipConfig, *, dump: Dump | None = None) -> Program:
+    """Compile the program of a small GPT that makes one token from the one before, at any position.
+
+    Raises:
+        CompileError: when the network does not suit the chip, or does not fit.
+    """
+    kernels = gpt_decoding(model, config).kernels
+    bounds = kernel_bounds(kernels, config)
+    return compile_kernels(kernels, config, _ports, bounds, model.shape.macs, dump or (lambda name, text: None))
 
 
 def macs_per_token(shape: LlamaShape, context: int) -> int:
