@@ -24,7 +24,7 @@ from tests.compiler import onnx_models as models
 from tests.runtime.model_board import model_port
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import NANO
+from openlpu.arch.presets import NANO, find_config
 from openlpu.arch.program import Program
 from openlpu.arch.status import Fault, RunStatus
 from openlpu.arch.timing import timing
@@ -159,6 +159,16 @@ def test_bench_of_a_feed_forward_part() -> None:
     assert answer["mismatches"] == 0
     assert answer["cycles"] == answer["predicted_cycles"] >= answer["lower_bound"]
     assert answer["macs"] == 3 * 3 * 40 * 70
+
+
+def test_bench_of_a_gpt() -> None:
+    chip = ROOT / "examples/gpt/chip.toml"
+    answer = lpu_json("bench", "gpt", "--config", chip)
+    assert (answer["tokens"], answer["mismatches"]) == (16, 0)
+    between = timing(find_config(str(chip))).rerun
+    assert answer["cycles_per_token"] == answer["predicted_cycles"] + between
+    assert answer["cycles"] == 16 * answer["cycles_per_token"] - between
+    refused(lpu("bench", "gpt", "--config", "ulx3s"), "mxm_transposes")
 
 
 def test_bench_of_a_layer() -> None:

@@ -16,17 +16,22 @@ from numpy.typing import NDArray
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import find_config
 from openlpu.arch.program import Program
+from openlpu.arch.timing import timing
 from openlpu.cli import figures
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.programs import print_summary
 from openlpu.cli.running import backend_option, facts, measured, open_backend, run_on
 from openlpu.cli.terminal import json_option, print_json, working
 from openlpu.compiler.graph import Graph, Port
+from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.reference import evaluate
 from openlpu.compiler.workloads import feed_forward, gemm, lstm_step
-from openlpu.llm.program import compile_layer
+from openlpu.llm.gpt import GptShape, quantise_gpt, random_gpt, random_texts
+from openlpu.llm.gpt_decode import chosen, gpt_decoding, gpt_inputs
+from openlpu.llm.program import compile_gpt, compile_layer
 from openlpu.llm.quantise import quantise
+from openlpu.llm.token_writer import HISTORY
 from openlpu.llm.workloads import layer_inputs, layer_reference, random_layer, random_text
 from openlpu.runtime.driver import RunResult
 
@@ -98,6 +103,39 @@ def ffn_command(m: int, hidden: int, ffn: int, config: str, seed: int, backend: 
         chip, f"a feed-forward part of {m} x {hidden} x {ffn}", 3 * hidden * ffn + m * (5 * hidden + 13 * ffn)
     )
     _bench(feed_forward(m, hidden, ffn, seed), chip, seed, backend, as_json)
+
+
+@bench.command("gpt")
+@_options
+def gpt_command(config: str, seed: int, backend: str, as_json: bool) -> None:
+    """A small GPT (a block of width 24, 27 tokens) that writes as many tokens as its context has, in one run."""
+    chip, shape = find_config(config), GptShape()
+    with working(f"compiling a GPT for {chip.name}", as_json=as_json):
+        model = quantise_gpt(random_gpt(shape, seed), random_texts(shape, seed))
+        program = compile_gpt(model, chip)
+        reference = KernelReference(gpt_decoding(model, chip).kernels, chip)
+    expected = reference.run(gpt_inputs(0, 0))
+    for position in range(1, shape.context):
+        expected = reference.run(gpt_inputs(chosen(expected[HISTORY][position - 1]), position))
+    with working(f"preparing {backend} for {chip.name}", as_json=as_json):
+        device = open_backend(backend, chip)
+    with device, working(f"running {program.name} on {backend}", as_json=as_json):
+        device.load(program)
+        start = time.perf_counter()
+        result = run_on(device, gpt_inputs(0, 0), shape.context)
+        seconds = time.perf_counter() - start
+    found = result.outputs[HISTORY]
+    mismatches = int(np.count_nonzero(found != expected[HISTORY][:, : found.shape[1]]))
+    each = program.cycles + timing(chip).rerun
+    if as_json:
+        more = {"cycles_per_token": each, "tokens": shape.context, "backend": backend, "mismatches": mismatches}
+        print_json({**measured(program, result, seconds, shape.context), **more})
+    else:
+        per_token = f"{each:,}, with {timing(chip).rerun} between two runs"
+        more_facts = [("cycles / token, all in", per_token), *facts(backend, result, seconds)]
+        print_summary(program, [*more_facts, ("tokens", shape.context), ("mismatches", mismatches)])
+    if mismatches:
+        raise RunFailure(f"{program.name}: {mismatches} wrong tokens on {backend} (seed {seed})")
 
 
 @bench.command("layer")
