@@ -42,12 +42,15 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def flat_module(cells: dict[str, int]) -> dict[str, Any]:
-    """A module with cells that are connected to nothing."""
+    """A module with cells that are connected to nothing, and flip-flops that take a constant."""
     parts = ("attributes", "connections", "parameters", "port_directions")
     types = [kind for kind, count in cells.items() for _ in range(count)]
     found: dict[str, Any] = {
         str(number): {"type": kind} | {part: {} for part in parts} for number, kind in enumerate(types)
     }
+    for cell in found.values():
+        if cell["type"] == "TRELLIS_FF":
+            cell |= {"connections": {"DI": ["0"]}, "port_directions": {"DI": "input"}}
     return {"ports": {}, "cells": found}
 
 
