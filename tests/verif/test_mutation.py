@@ -40,6 +40,7 @@ def classified(program: Program, chosen: Iterable[Flip], chip: RtlChip, longest:
     return counts
 
 
+@pytest.mark.regress
 def test_every_bit_of_a_short_program(rtl_chip: Chips) -> None:
     assert follow_program(SHORT).sources
     counts = classified(SHORT, flips(SHORT), rtl_chip(NANO))
