@@ -20,6 +20,9 @@ from openlpu.runtime.driver import open_device
 CHIPS = [dataclasses.replace(config, mem_words=1 << 14, imem_words=1 << 15) for config in CONFIGS]
 """With room for networks that were made to test something else."""
 
+MANY_SHAPES = ("binary", "rows", "product", "broadcast", "lstm")
+"""Groups in which every operator comes in many shapes: half of them will do, but in the long runs."""
+
 
 def run_on_chip(cases: Iterable[tuple[Case, ChipConfig]]) -> None:
     for case, config in cases:
@@ -36,8 +39,19 @@ def run_on_chip(cases: Iterable[tuple[Case, ChipConfig]]) -> None:
 
 @pytest.mark.parametrize("chip", range(len(CHIPS)))
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_case_on_one_chip(group: str, chip: int) -> None:
-    run_on_chip((case, CHIPS[chip]) for i, case in enumerate(GROUPS[group](0)) if i % len(CHIPS) == chip)
+def test_cases_on_one_chip_each(group: str, chip: int) -> None:
+    stride = len(CHIPS) * (2 if group in MANY_SHAPES else 1)
+    run_on_chip((case, CHIPS[chip]) for case in [*GROUPS[group](0)][chip::stride])
+
+
+@pytest.mark.parametrize("group", MANY_SHAPES)
+def test_no_operator_is_left_out(group: str) -> None:
+    cases = [*GROUPS[group](0)]
+    taken = [case for chip in range(len(CHIPS)) for case in cases[chip :: 2 * len(CHIPS)]]
+    operators, all_of_them = (
+        {node.op_type for case in some for node in case.model.graph.node} for some in (taken, cases)
+    )
+    assert operators == all_of_them
 
 
 @pytest.mark.regress
