@@ -38,7 +38,7 @@ def module() -> dict[str, Any]:
     wires = {"A0": 3, "B0": 4, "P0": 10, "P1": 11, "P35": 12}
     block = cell("MULT18X18D", ("P0", "P1", "P35"), wires, {})
     cells = {"block": block, "low": flop(10, 20), "high": flop(11, 21)}
-    return {"ports": {"o": {"bits": [20, 21]}}, "cells": cells}
+    return {"ports": {"o": {"bits": [20, 21]}}, "netnames": {}, "cells": cells}
 
 
 def ram(width: int = 9, wires: Mapping[str, Any] | None = None, **parameters: str) -> dict[str, Any]:
@@ -54,7 +54,8 @@ def ram(width: int = 9, wires: Mapping[str, Any] | None = None, **parameters: st
 def memory(block: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
     """A module of such a block, with flip-flops behind all three outputs."""
     flops = {"low": flop(10, 20), "high": flop(11, 21), "second": flop(12, 22)}
-    return {"ports": {"o": {"bits": [20, 21, 22]}}, "cells": {"block": block, **flops, **others}}
+    ports = {"o": {"bits": [20, 21, 22]}}
+    return {"ports": ports, "netnames": {}, "cells": {"block": block, **flops, **others}}
 
 
 def test_a_multiplier_takes_its_registers_in() -> None:
@@ -146,7 +147,7 @@ def test_both_ports_of_a_wide_memory_are_one() -> None:
 
 
 def test_a_port_that_is_not_read_stays() -> None:
-    changed = {"ports": {}, "cells": {"block": ram()}}
+    changed = {"ports": {}, "netnames": {}, "cells": {"block": ram()}}
     assert absorb_output_registers(changed) == 0
     assert changed["cells"] == {"block": ram()}
 

@@ -51,7 +51,7 @@ def flat_module(cells: dict[str, int]) -> dict[str, Any]:
     for cell in found.values():
         if cell["type"] == "TRELLIS_FF":
             cell |= {"connections": {"DI": ["0"]}, "port_directions": {"DI": "input"}}
-    return {"ports": {}, "cells": found}
+    return {"ports": {}, "netnames": {}, "cells": found}
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, cells: dict[str, int], failing: str = "") -> None:

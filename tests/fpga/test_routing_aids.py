@@ -91,6 +91,17 @@ def test_delays_are_the_same_in_memories(netlist: dict[str, Any], tmp_path: Path
     prove_equal(netlist, changed, tmp_path)
 
 
+def test_new_wires_have_no_names_of_others(netlist: dict[str, Any]) -> None:
+    changed = copy.deepcopy(netlist)
+    module = changed["modules"]["delays"]
+    dead = 1 + max(bit for net in module["netnames"].values() for bit in net["bits"] if isinstance(bit, int))
+    module["netnames"]["dead"] = {"hide_name": 0, "bits": [dead], "attributes": {}}
+    assert absorb_delays(module) > 0
+    assert enter_through_tables(module, 1000) > 0
+    wires = {bit for cell in module["cells"].values() for bits in cell["connections"].values() for bit in bits}
+    assert dead not in wires
+
+
 def test_what_comes_from_a_pin_stays(netlist: dict[str, Any]) -> None:
     """It is nobody's to say when it changes: the first flip-flops are there to settle it."""
     changed = copy.deepcopy(netlist)

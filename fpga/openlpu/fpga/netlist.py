@@ -2,6 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """A flat module of a netlist, as Yosys writes it to JSON: who drives and who uses its bits, and new cells and bits."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +32,10 @@ class Netlist:
         for port in module["ports"].values():
             for bit in port["bits"]:
                 self.users[bit].append("")
-        numbers = (bit for cell in self.cells.values() for bits in cell["connections"].values() for bit in bits)
-        self._last = max((bit for bit in numbers if isinstance(bit, int)), default=1)
+        # Wires that nothing drives any more have numbers, too, and names.
+        named = [net["bits"] for net in module["netnames"].values()]
+        bits = itertools.chain(*named, *(bits for cell in self.cells.values() for bits in cell["connections"].values()))
+        self._last = max((bit for bit in bits if isinstance(bit, int)), default=1)
 
     def driver_type(self, bit: int | str) -> str | None:
         """The type of the cell that drives a bit; None of a constant, and of a port of the module."""

@@ -9,13 +9,14 @@ readable from the hardware, so that a program never runs on a chip it was not co
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,42 @@ class Reach(enum.StrEnum):
 def _require(condition: bool, name: str, message: str) -> None:
     if not condition:
         raise ConfigError(f"config field '{name}': {message}")
+
+
+def require_whole(config: object, name: str, low: int, high: int) -> None:
+    """Raise ConfigError, naming the field, unless that of a config is a whole number in `low`..`high`."""
+    value = getattr(config, name)
+    ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    _require(ok, name, f"{value!r} is not a whole number in {low}..{high}")
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """The fields of a config in a `.toml` or `.json` file.
+
+    Raises:
+        ConfigError: when the file is missing or malformed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"config file {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"config file {path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"config file {path}: expected a table of fields")
+    return values
+
+
+@contextlib.contextmanager
+def fields_by_name(of: type) -> Iterator[None]:
+    """Turn what goes wrong while a config of this type is made from plain values into ConfigErrors."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConfigError(f"config: {str(error).replace(f'{of.__name__}.__init__()', 'it')}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,11 +261,7 @@ class ChipConfig:
     """The clock that reports convert cycles to time with; a target, not a promise."""
 
     def __post_init__(self) -> None:
-        def whole(name: str, low: int, high: int) -> None:
-            value = getattr(self, name)
-            ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-            _require(ok, name, f"{value!r} is not a whole number in {low}..{high}")
-
+        whole = functools.partial(require_whole, self)
         _require(isinstance(self.name, str) and self.name.isidentifier(), "name", f"{self.name!r} is not an identifier")
         whole("lanes", 2, 1024)
         whole("streams", GROUP, 64)
@@ -353,7 +386,7 @@ class ChipConfig:
             ConfigError: for unknown, missing or invalid fields, by name.
         """
         fields = dict(values)
-        try:
+        with fields_by_name(cls):
             if "alus" in fields:
                 fields["alus"] = tuple(_alu(alu) for alu in fields["alus"])
             if "pipeline" in fields:
@@ -364,10 +397,6 @@ class ChipConfig:
                 reach = fields["mem_reach"]
                 fields["mem_reach"] = Reach(reach) if isinstance(reach, str) else tuple(tuple(row) for row in reach)
             return cls(**fields)
-        except ConfigError:
-            raise
-        except (TypeError, ValueError, KeyError) as error:
-            raise ConfigError(f"config: {str(error).replace('ChipConfig.__init__()', 'it')}") from None
 
     @classmethod
     def from_file(cls, path: Path) -> ChipConfig:
@@ -376,16 +405,7 @@ class ChipConfig:
         Raises:
             ConfigError: when the file is missing, malformed or invalid.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-            values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-        except OSError as error:
-            raise ConfigError(f"config file {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise ConfigError(f"config file {path}: {error}") from None
-        if not isinstance(values, dict):
-            raise ConfigError(f"config file {path}: expected a table of fields")
-        return cls.from_dict(values)
+        return cls.from_dict(read_fields(path))
 
 
 _ALU_FIELDS: Mapping[str, type] = {"classes": OpClass, "x": Source, "y": Source, "chain": int}

@@ -13,13 +13,12 @@ import dataclasses
 import enum
 import functools
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openlpu.arch.config import ChipConfig, ConfigError
+from openlpu.arch.config import ChipConfig, ConfigError, fields_by_name, read_fields, require_whole
 from openlpu.arch.encoding import PAUSE_BITS
 from openlpu.arch.links import CHIP_BITS, HAC_BITS, flit_format
 
@@ -72,11 +71,7 @@ class SystemConfig:
     """The most cycles of a program from its start, or one `deskew`, to the next one or its end."""
 
     def __post_init__(self) -> None:
-        def whole(name: str, low: int, high: int) -> None:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"config field '{name}': {value!r} is not a whole number in {low}..{high}")
-
+        whole = functools.partial(require_whole, self)
         whole("chips", 2, 1 << CHIP_BITS)
         whole("wire_cycles", 1, 64)
         whole("ppm", 0, 250)
@@ -191,26 +186,17 @@ class SystemConfig:
             ConfigError: for unknown, missing or invalid fields, by name.
         """
         fields = dict(values)
-        try:
+        with fields_by_name(cls):
             fields["chip"] = ChipConfig.from_dict(fields["chip"])
             if "topology" in fields:
                 fields["topology"] = Topology(fields["topology"])
             return cls(**fields)
-        except ConfigError:
-            raise
-        except (TypeError, ValueError, KeyError) as error:
-            raise ConfigError(f"config: {str(error).replace('SystemConfig.__init__()', 'it')}") from None
 
     @classmethod
     def from_file(cls, path: Path) -> SystemConfig:
-        """Read a system from a `.toml` file.
+        """Read a system from a `.toml` or `.json` file.
 
         Raises:
             ConfigError: when the file is missing, malformed or invalid.
         """
-        try:
-            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ConfigError(f"config file {path}: {error.strerror}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"config file {path}: {error}") from None
+        return cls.from_dict(read_fields(path))

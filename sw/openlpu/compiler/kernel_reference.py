@@ -39,6 +39,7 @@ from openlpu.compiler.kernels import (
     Term,
     VectorKernel,
     padded,
+    window_bits,
 )
 from openlpu.model.semantics import VXM
 
@@ -168,7 +169,7 @@ class KernelReference:
             columns, copies = slice(view.column * self._lanes, (view.column + 1) * self._lanes), vectors
         which = _rows(view.first_row, view.row_step, rows)
         indices = None if view.indices is None else self._held[view.indices]
-        feeders, window = self._feeders, 1 << (len(held) - 1).bit_length()
+        feeders, window = self._feeders, 1 << window_bits(len(held))
 
         def chosen() -> npt.NDArray[Any]:
             if indices is None:

@@ -284,6 +284,11 @@ def padded(matrix: npt.NDArray[np.int8], lanes: int) -> npt.NDArray[np.int8]:
     return whole
 
 
+def window_bits(rows: int) -> int:
+    """Of the window of SRAM that so many rows lie in, if an index is to choose from them; it counts modulo its size."""
+    return (rows - 1).bit_length()
+
+
 def joining(planes: int) -> tuple[Step, ...]:
     """What the chain of a column begins with whose tiles are dealt out to so many planes."""
     return tuple(Step("iadd", OtherSums(number)) for number in range(planes - 1))

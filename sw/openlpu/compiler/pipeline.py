@@ -63,31 +63,6 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
     return compile_kernels(lower(graph, config), config, ports, bounds, useful_macs(graph), dump)
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where inputs and outputs of a program live."""
-
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-
-
-def compile_kernels(
-    kernels: KernelGraph,
-    config: ChipConfig,
-    ports: Callable[[KernelGraph, Placement], Ports],
-    bounds: Bounds,
-    macs: int,
-    dump: Dump,
-) -> Program:
-    """Compile what is lowered already; `ports` finds inputs and outputs in a placement.
-
-    Raises:
-        CompileError: when it does not fit.
-    """
-    with _uncollected():
-        return _compiled(kernels, config, ports, bounds, macs, dump)
-
-
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """Compiling makes millions of objects that stay to its end, and hardly a circle of them: to look for circles again
@@ -101,7 +76,16 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _compiled(
+@dataclass(frozen=True)
+class Ports:
+    """Where inputs and outputs of a program live."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@_uncollected()
+def compile_kernels(
     kernels: KernelGraph,
     config: ChipConfig,
     ports: Callable[[KernelGraph, Placement], Ports],
@@ -109,6 +93,11 @@ def _compiled(
     macs: int,
     dump: Dump,
 ) -> Program:
+    """Compile what is lowered already; `ports` finds inputs and outputs in a placement.
+
+    Raises:
+        CompileError: when it does not fit.
+    """
     kernels.verify()
     dump("kernels", kernels.__str__)
     placement = Placement(kernels, config)

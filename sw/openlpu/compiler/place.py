@@ -40,6 +40,7 @@ from openlpu.compiler.kernels import (
     MatMulKernel,
     padded,
     views_of,
+    window_bits,
 )
 from openlpu.compiler.words import Words
 
@@ -402,7 +403,7 @@ class Placement:
     def _place_table(self, table: Buffer) -> None:
         """A table whose rows are looked up: every column in a window of its own."""
         what = f"the table '{table.name}' ({table.rows} x {table.cols})"
-        self.windows[table.name] = (table.rows - 1).bit_length()
+        self.windows[table.name] = window_bits(table.rows)
         window = 1 << self.windows[table.name]
         homes = self._groups(what) if table.wide else [(mem_slice,) for mem_slice in self._slices]
         columns = []
@@ -452,7 +453,7 @@ class Placement:
         plane, kept = self.planes[self.dealing.homes[cache.name]], cache.name in self._graph.states
         content = (self._graph.states if kept else self._graph.constants)[cache.name]
         words = -(-cache.rows // lanes) * lanes // width
-        self.windows[cache.name] = (words - 1).bit_length()
+        self.windows[cache.name] = window_bits(words)
         window = 1 << self.windows[cache.name]
         for across in range(-(-cache.cols // lanes)):
             what = f"'{cache.name}' ({cache.rows} x {cache.cols})"

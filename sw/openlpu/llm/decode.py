@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
-from openlpu.compiler.graph import INT8_MAX, Port
+from openlpu.compiler.graph import Port
 from openlpu.compiler.kernel_writer import patterns
 from openlpu.compiler.kernels import (
     BufferOperand,
@@ -254,11 +254,7 @@ class _Decoder(TokenWriter):
             source = BufferOperand(qkv, first_row=values + head * rows + row)
             self.cache(f"{name}.values{head}.{row}", source, [Step("f2i", WHOLE)])
         self.end(f"{name} scores, value cache")
-        largest = self.largest_lane(f"{name}.largest", self.largest_column(f"{name}.largest", scores, heads), heads)
-        weights = self.buffer(f"{name}.weights", heads, wide=False, cols=self.context)
-        less = BufferOperand(largest.name, column=0)
-        powers = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", WHOLE)]
-        self.vector(weights, BufferOperand(scores), powers)
+        weights = self.softmax(f"{name}.", scores, heads)
         self.end(f"{name} softmax")
         self.buffer(f"{name}.share", heads)
         attended = self.buffer(f"{name}.attended", heads * rows)

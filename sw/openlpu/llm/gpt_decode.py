@@ -198,10 +198,7 @@ class _GptDecoder(TokenWriter):
             self.product(scores, [Term(query, Factor(f"keys{row}", transposed=True))], steps, members)
             mine.append((BufferOperand("weights", first_row=first), members))
         self.end("scores")
-        largest = self.largest_lane("largest", self.largest_column("largest", scores, heads), heads)
-        less = BufferOperand(largest.name, column=0)
-        powers = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", WHOLE)]
-        self.vector(self.buffer("weights", heads, wide=False, cols=self.context), BufferOperand(scores), powers)
+        self.softmax("", scores, heads)
         self.end("softmax")
         # What nothing waits for yet comes here, since what comes first has the first choice of cycles.
         values = self.sums("values.sums", self.by_heads(model.v.codes))

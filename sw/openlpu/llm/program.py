@@ -73,9 +73,8 @@ def compile_gpt(model: QuantisedGpt, config: ChipConfig, *, dump: Dump | None = 
     Raises:
         CompileError: when the network does not suit the chip, or does not fit.
     """
-    kernels = gpt_decoding(model, config).kernels
-    bounds = kernel_bounds(kernels, config)
-    return compile_kernels(kernels, config, _ports, bounds, model.shape.macs, dump or (lambda name, text: None))
+    decoded = gpt_decoding(model, config)
+    return _compiled(decoded.kernels, f"{decoded.kernels.name}: weights and caches", model.shape.macs, config, dump)
 
 
 def macs_per_token(shape: LlamaShape, context: int) -> int:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.graph import Port
+from openlpu.compiler.graph import INT8_MAX, Port
 from openlpu.compiler.kernel_writer import KernelWriter
 from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Target, Term, padded
 from openlpu.llm.quantise import QuantisedNorm
@@ -74,8 +74,7 @@ class TokenWriter(KernelWriter):
 
     def token(self, position: Port, index_bytes: int) -> KernelGraph:
         """All kernels since `begin`, with their ports. That of the position is as its network wants it, and tokens in
-        the history have
-        so many bytes."""
+        the history have so many bytes."""
         outside = (
             (Port(HISTORY, HISTORY, "int8", (self.context, index_bytes)), BufferOperand(HISTORY)),
             (Port(LOGITS, LOGITS, "float32", (self.blocks(self.vocabulary), self.lanes)), BufferOperand(LOGITS)),
@@ -168,6 +167,20 @@ class TokenWriter(KernelWriter):
         scaled = [sum_, Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
         y = self.made(f"{name}.normal", x, scaled, rows=blocks)
         return self.made(name, x, [sum_], rows=blocks), y
+
+    # Attention
+
+    def softmax(self, name: str, scores: str, heads: int) -> str:
+        """The weights of all positions, a row for each head, before they are divided by their sum: 127 is the largest.
+
+        Its parts have names behind the prefix `name`.
+        """
+        largest = self.largest_lane(f"{name}largest", self.largest_column(f"{name}largest", scores, heads), heads)
+        less = BufferOperand(largest.name, column=0)
+        powers = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", WHOLE)]
+        weights = self.buffer(f"{name}weights", heads, wide=False, cols=self.context)
+        self.vector(weights, BufferOperand(scores), powers)
+        return weights
 
     # Products
 
