@@ -22,7 +22,7 @@ from openlpu.arch import protocol
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import NANO
-from openlpu.arch.protocol import COMMANDS, Command, Outcome
+from openlpu.arch.protocol import CHIP_COMMANDS, Command, Outcome
 from openlpu.arch.status import ChipStatus, RunStatus
 from openlpu.arch.timing import timing
 from openlpu.hdl.bridge import Bridge
@@ -288,10 +288,12 @@ def test_run_status_and_reset() -> None:
 QUEUES = len(geometry(NANO).queues)
 WORD = bytes(NANO.lanes)
 REFUSED: list[tuple[Outcome, Command | int, Sequence[int], bytes]] = [
-    *((Outcome.UNKNOWN, code, (), b"") for code in (0, 9, 0x80 | protocol.RUN.code, 255)),
+    *((Outcome.UNKNOWN, code, (), b"") for code in (0, 9, 10, 0x80 | protocol.RUN.code, 255)),
     (Outcome.UNKNOWN, 9, (), bytes(20)),
-    *((Outcome.MALFORMED, command, (), b"\0") for command in COMMANDS if not command.fields),
-    *((Outcome.MALFORMED, command, (0,), b"\0") for command in COMMANDS if command.fields),
+    (Outcome.UNKNOWN, protocol.PLACE, (0, 0, 0), b""),
+    (Outcome.UNKNOWN, protocol.LINK, (0,), b""),
+    *((Outcome.MALFORMED, command, (), b"\0") for command in CHIP_COMMANDS if not command.fields),
+    *((Outcome.MALFORMED, command, (0,), b"\0") for command in CHIP_COMMANDS if command.fields),
     (Outcome.MALFORMED, protocol.ECC, (), b""),
     (Outcome.MALFORMED, protocol.ECC, (0, 0), b""),
     (Outcome.MALFORMED, protocol.READ_MEMORY, (0, 0), b"\1"),
@@ -341,6 +343,98 @@ def test_counts_of_a_chip_with_ecc() -> None:
     simulate(dut, script, chip)
 
 
+LINKED = dataclasses.replace(NANO, c2c_links=3, c2c_width=8, ecc=True)
+
+
+def linked(script: Callable[[Host, Any], Awaitable[None]], *background: Callable[[Any, Any], Any]) -> list[int]:
+    """Play a script with the bridge of a chip with links, whose clock runs; in which cycles the chip was reset."""
+    dut: Any = Bridge(config=LINKED, clock_hz=CLOCK_HZ)
+    resets: list[int] = []
+
+    async def watch(ctx: Any) -> None:
+        cycle = 0
+        async for _, _, reset in ctx.tick().sample(dut.chip_reset):
+            resets.extend([cycle] * reset)
+            cycle += 1
+
+    async def begin(host: Host) -> None:
+        host.show(c2c_runs=1)
+        await script(host, dut.chip)
+
+    def bound(play: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+        async def testbench(ctx: Any) -> None:
+            await play(ctx, dut.chip)
+
+        return testbench
+
+    simulate(dut, begin, watch, *map(bound, background))
+    return resets
+
+
+def test_a_chip_is_told_its_place_and_reset() -> None:
+    shown: list[tuple[int, ...]] = []
+
+    async def watch(ctx: Any, chip: Any) -> None:
+        names = ("c2c_chip", "c2c_root", "c2c_parent", "c2c_children")
+        async for _, _, *values in ctx.tick().sample(*(getattr(chip, name) for name in names)):
+            if tuple(values) not in shown[-1:]:
+                shown.append(tuple(values))
+
+    async def script(host: Host, chip: Any) -> None:
+        assert await host.ask(request(protocol.PLACE, 0, 63, 2, 0b101)) == done(0)
+        assert await host.ask(request(protocol.RESET, 1)) == done(1)
+        assert await host.ask(request(protocol.PLACE, 2, 0, 1, 0xFFF2)) == done(2)
+        refused = [(64, 0, 0), (256, 0, 0), (1, 3, 0), (1, 256, 0)]
+        for sequence, fields in enumerate(refused, 3):
+            assert await host.ask(request(protocol.PLACE, sequence, *fields)) == (Outcome.OUT_OF_RANGE, sequence, b"")
+        host.show(running=1)
+        assert await host.ask(request(protocol.PLACE, 7, 1, 0, 0)) == (Outcome.BUSY, 7, b"")
+
+    resets = linked(script, watch)
+    assert shown == [(0, 1, 0, 0), (63, 0, 2, 0b101), (0, 1, 1, 0b010)]
+    assert len(resets) >= 3 * reset_cycles(LINKED)
+
+
+def test_a_link_is_told_of() -> None:
+    values = {"hears": 1, "up": 0, "peer": 0x3F2, "delay": 0x201, "corrected": 0x06050403, "uncorrectable": 0x0A090807}
+    values |= {"fault": 1, "fault_cycle": 0x0E0D0C0B, "aligned": 1, "missed": 0}
+    body = bytes.fromhex("01 00 F203 0102 03040506 0708090A 01 0B0C0D0E 01 00")
+
+    async def chip(ctx: Any, chip: Any) -> None:
+        async for _, _, link in ctx.tick().sample(chip.c2c_link):
+            ctx.set(chip.c2c_hears, link == 2)
+
+    async def script(host: Host, chip: Any) -> None:
+        host.show(running=1, **{f"c2c_{name}": value for name, value in values.items() if name != "hears"})
+        assert await host.ask(request(protocol.LINK, 0, 2)) == done(0, body)
+        assert await host.ask(request(protocol.LINK, 1, 0)) == done(1, b"\0" + body[1:])
+        assert await host.ask(request(protocol.LINK, 2, 3)) == (Outcome.OUT_OF_RANGE, 2, b"")
+        assert await host.ask(request(protocol.LINK, 3, 256)) == (Outcome.OUT_OF_RANGE, 3, b"")
+
+    assert linked(script, chip) == []
+
+
+def test_counts_are_waited_for_while_the_clock_of_a_chip_stands_still() -> None:
+    """As long as a pause may be; the counts come two of its cycles after they were asked for."""
+    rng = random.Random(11)
+
+    async def chip(ctx: Any, chip: Any) -> None:
+        before = waited = 0
+        async for _, _, queue, runs in ctx.tick().sample(chip.ecc_queue, chip.c2c_runs):
+            if runs:
+                ctx.set(chip.ecc_queue_corrected, before)
+                before = queue
+            waited = waited + 1 if not runs else 0
+            ctx.set(chip.c2c_runs, waited > 62 or rng.random() < 0.02)
+
+    async def script(host: Host, chip: Any) -> None:
+        host.show(running=1)
+        for sequence, queue in enumerate((3, 0, 7, 2, 5, 1)):
+            assert await host.ask(request(protocol.ECC, sequence, queue)) == done(sequence, little(queue, 4) + bytes(4))
+
+    linked(script, chip)
+
+
 def test_what_cannot_be_done_is_refused() -> None:
     """It changes nothing but the number."""
 
@@ -378,10 +472,10 @@ def test_busy() -> None:
 
     async def script(host: Host, chip: FakeChip) -> None:
         host.show(running=1)
-        for sequence, command in enumerate(COMMANDS):
+        for sequence, command in enumerate(CHIP_COMMANDS):
             outcome, _, _ = await host.ask(frame(message(command.code, sequence, bodies.get(command, b""))))
             assert outcome == (Outcome.DONE if command.while_running else Outcome.BUSY), command.name
-        outcome, _, _ = await host.ask(request(protocol.WRITE_MEMORY, len(COMMANDS), 9, 0, data=WORD))
+        outcome, _, _ = await host.ask(request(protocol.WRITE_MEMORY, len(CHIP_COMMANDS), 9, 0, data=WORD))
         assert outcome == Outcome.OUT_OF_RANGE
 
     chip = play(script)
@@ -563,7 +657,7 @@ def garbled(rng: random.Random, wire: bytes) -> bytes:
 
 def random_request(rng: random.Random, expected: int) -> bytes:
     """A frame of any kind but those that tell of a run: legal, or nearly, most with the number that is expected."""
-    command = rng.choice([command for command in COMMANDS if command not in (protocol.RUN, protocol.STATUS)])
+    command = rng.choice([command for command in CHIP_COMMANDS if command not in (protocol.RUN, protocol.STATUS)])
     ranges = {"slice": 5, "queue": QUEUES + 2, "address": NANO.mem_words + 2, "count": 5}
     body = b"".join(little(rng.randrange(ranges[field.name]), field.bytes) for field in command.fields)
     words = rng.randrange(1, 5)

@@ -19,11 +19,13 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch import protocol
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
+from openlpu.arch.links import CHIP_BITS
 from openlpu.arch.protocol import (
-    COMMANDS,
     ECC,
     IDENTIFY,
+    LINK,
     MAX_DATA,
+    PLACE,
     READ_MEMORY,
     REPLY_HEADER,
     REQUEST_HEADER,
@@ -39,16 +41,17 @@ from openlpu.arch.protocol import (
 )
 from openlpu.arch.timing import timing
 
-from .chip import ChipSignature, reset_cycles
+from .chip import reset_cycles
 from .cobs import FrameByte
 from .frames import FrameReceiver, FrameSender, RequestItem
-from .requests import RequestReader, by_command, packed, placed
+from .linked import host_signature
+from .requests import RequestReader, packed, placed
 from .signals import delayed, select
 
 __all__ = ["Bridge", "Executor"]
 
-_UNIT = {WRITE_MEMORY: "slice", READ_MEMORY: "slice", WRITE_TEXT: "queue", ECC: "queue"}
-_ADDRESS = {WRITE_MEMORY: "address", READ_MEMORY: "address", WRITE_TEXT: "address"}
+_UNIT = {WRITE_MEMORY: "slice", READ_MEMORY: "slice", WRITE_TEXT: "queue", ECC: "queue", PLACE: "chip", LINK: "link"}
+_ADDRESS = {WRITE_MEMORY: "address", READ_MEMORY: "address", WRITE_TEXT: "address", PLACE: "parent"}
 _COUNT = {READ_MEMORY: "count"}
 """Fields by command, as far as they have one and share it with others."""
 _JUDGING = 2
@@ -59,8 +62,10 @@ class Bridge(wiring.Component):
     """Between a wire and a chip.
 
     `rx`, `tx` : stuffed bytes and delimiters, from and to the host. It takes a byte a cycle, whatever it does.
-    `chip` : all ports of the chip.
+    `chip` : all ports of the chip that are for a host, as `host_signature` has them.
     `chip_reset` : resets the chip, but not its memories.
+
+    All of it is in the wire clock, as a chip's ports are.
 
     Parameters
     ----------
@@ -80,7 +85,7 @@ class Bridge(wiring.Component):
             {
                 "rx": In(stream.Signature(8, always_ready=True)),
                 "tx": Out(stream.Signature(8)),
-                "chip": In(ChipSignature(config)),
+                "chip": In(host_signature(config)),
                 "chip_reset": Out(1),
             }
         )
@@ -128,7 +133,7 @@ class Executor(wiring.Component):
                 "again": Out(1),
                 "drop": Out(1),
                 "reply": Out(stream.Signature(FrameByte)),
-                "chip": In(ChipSignature(config)),
+                "chip": In(host_signature(config)),
                 "chip_reset": Out(1),
             }
         )
@@ -138,7 +143,7 @@ class Executor(wiring.Component):
         m = Module()
         m.submodules.request = request = RequestReader(config=self._config)
         wiring.connect(m, wiring.flipped(self.items), request.items)
-        is_ = {command: request.is_[i] for i, command in enumerate(COMMANDS)}
+        is_ = {command: request.is_command(command) for command in request.commands}
         sequence = placed(request.prefix, REQUEST_HEADER, "sequence")
         unit, address = (_shared(request.prefix, names) for names in (_UNIT, _ADDRESS))
         count, runs = _shared(request.prefix, _COUNT), placed(request.prefix, (*REQUEST_HEADER, *RUN.fields), "count")
@@ -150,14 +155,16 @@ class Executor(wiring.Component):
         answered = Mux(consumes, sequence, expected)
 
         # A reply is sent from here, its header and fields first, then word after word of its data.
-        head_bytes = size(REPLY_HEADER) + max(size(command.reply_fields) for command in COMMANDS)
+        head_bytes = size(REPLY_HEADER) + max(size(command.reply_fields) for command in request.commands)
         sent = Signal(8 * max(head_bytes, self._config.lanes), reset_less=True)
         left, words_left = Signal(range(len(sent) // 8)), Signal(range(MAX_DATA // self._config.lanes + 1))
         longest_wait = max(_JUDGING, timing(self._config).host_read, reset_cycles(self._config))
         place, wait = Signal(len(address)), Signal(range(longest_wait + 1))
         start, reset = Signal(), Signal()
         reading, writing = Signal(), Signal()
-        m.d.sync += [start.eq(0), reset.eq(0), wait.eq(wait - 1)]
+        # What is waited for happens in the chip, whose clock may stand still while a program runs.
+        passes = self.chip.c2c_runs if self._config.c2c_links else 1
+        m.d.sync += [start.eq(0), reset.eq(0), wait.eq(wait - passes)]
         with m.FSM() as machine:
             writes = machine.ongoing("WRITE")
             m.d.comb += [
@@ -184,7 +191,7 @@ class Executor(wiring.Component):
                 with m.If(done & (is_[WRITE_MEMORY] | is_[WRITE_TEXT])):
                     m.d.comb += self.again.eq(1)
                     m.next = "WRITE"
-                with m.Elif(done & is_[RESET]):
+                with m.Elif(done & self._resets(is_)):
                     m.next = "RESET"
                 with m.Else():
                     m.next = "REPLY"
@@ -195,7 +202,7 @@ class Executor(wiring.Component):
             with m.State("WRITE"), m.If(self.items.valid & self.items.payload.end):
                 m.next = "REPLY"
             with m.State("REPLY"):
-                fields = by_command(request.is_, {command: size(command.reply_fields) for command in COMMANDS})
+                fields = request.by_command({command: size(command.reply_fields) for command in request.commands})
                 m.d.sync += [
                     sent.eq(Cat(self._reply_header(outcome, answered), self._reply_fields(request))),
                     left.eq(Mux(done, fields, 0) + size(REPLY_HEADER) - 1),
@@ -244,7 +251,30 @@ class Executor(wiring.Component):
         ]
         if self._config.ecc:
             m.d.comb += self.chip.ecc_queue.eq(unit)
+        if self._config.c2c_links:
+            self._place(m, request, placing=machine.ongoing("ACT") & done & is_[PLACE])
         return m
+
+    def _resets(self, is_: Mapping[Command, Value]) -> Value:
+        return is_[RESET] | is_[PLACE] if self._config.c2c_links else is_[RESET]
+
+    def _place(self, m: Module, request: RequestReader, placing: Value) -> None:
+        """Keep what the chip is in its system, and choose the link to tell of."""
+        chip, parent, children = (
+            placed(request.prefix, (*REQUEST_HEADER, *PLACE.fields), field.name) for field in PLACE.fields
+        )
+        root = Signal(init=1)
+        with m.If(placing):
+            m.d.sync += [
+                self.chip.c2c_chip.eq(chip),
+                root.eq(chip == 0),
+                self.chip.c2c_parent.eq(parent),
+                self.chip.c2c_children.eq(children),
+            ]
+        m.d.comb += [
+            self.chip.c2c_root.eq(root),
+            self.chip.c2c_link.eq(placed(request.prefix, (*REQUEST_HEADER, *LINK.fields), "link")),
+        ]
 
     def _judge(self, m: Module, request: RequestReader, reception: Value, in_order: Value) -> Value:
         """The outcome of a request, `_JUDGING` cycles after the cycle in which its end was taken."""
@@ -253,7 +283,11 @@ class Executor(wiring.Component):
         # The host's own reads are counted behind the queues.
         units[ECC] = len(chip.queues) + 1
         depths = {WRITE_MEMORY: config.mem_words, READ_MEMORY: config.mem_words, WRITE_TEXT: config.imem_words}
-        is_ = {command: request.is_[i] for i, command in enumerate(COMMANDS)}
+        if config.c2c_links:
+            units |= {PLACE: 1 << CHIP_BITS, LINK: config.c2c_links}
+            # A link is not followed by others.
+            depths[PLACE] = config.c2c_links - 1
+        is_ = {command: request.is_command(command) for command in request.commands}
         unit, address = (_shared(request.prefix, names) for names in (_UNIT, _ADDRESS))
         count, runs = _shared(request.prefix, _COUNT), placed(request.prefix, (*REQUEST_HEADER, *RUN.fields), "count")
 
@@ -261,16 +295,16 @@ class Executor(wiring.Component):
         words, end = Signal(len(count)), Signal(len(address) + 1)
         m.d.sync += [
             awaited.eq(is_[IDENTIFY] | in_order),
-            unit_exists.eq(unit < by_command(request.is_, units)),
+            unit_exists.eq(unit < request.by_command(units)),
             words.eq(Mux(is_[READ_MEMORY], count, request.words)),
             counted.eq(
                 (~is_[READ_MEMORY] | ((count != 0) & (count <= MAX_DATA // config.lanes))) & (~is_[RUN] | (runs != 0))
             ),
             end.eq(address + words),
-            fits.eq(end <= by_command(request.is_, depths)),
+            fits.eq(end <= request.by_command(depths)),
         ]
         in_range = (unit_exists | ~_any(is_, units)) & (fits | ~_any(is_, depths)) & counted
-        halted_only = _any(is_, [command for command in COMMANDS if not command.while_running])
+        halted_only = _any(is_, [command for command in request.commands if not command.while_running])
         errors = {
             Outcome.OUT_OF_ORDER: ~awaited,
             Outcome.UNKNOWN: ~request.is_.any(),
@@ -304,8 +338,10 @@ class Executor(wiring.Component):
             STATUS: status | self._ecc_counts("ecc_{}"),
             ECC: self._ecc_counts("ecc_queue_{}"),
         }
+        if self._config.c2c_links:
+            values[LINK] = {field.name: getattr(chip, f"c2c_{field.name}") for field in LINK.reply_fields}
         fields = {command: packed(command.reply_fields, each.__getitem__) for command, each in values.items()}
-        return select((request.is_[COMMANDS.index(command)] for command in fields), [*fields.values()])
+        return select((request.is_command(command) for command in fields), [*fields.values()])
 
     def _ecc_counts(self, port: str) -> dict[str, Value]:
         """Counts by the names of the fields: zeros for a chip that does not count."""

@@ -20,7 +20,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 
-from .chip import Chip, ChipSignature, refuse_links, refuse_unsupported
+from .chip import Chip, ChipSignature, refuse_unsupported
 from .hosted import HostedChip
 from .linked import LinkedChip, LinkedSignature
 from .shared import Library, ports_of
@@ -72,11 +72,11 @@ def verilog(config: ChipConfig) -> str:
 def hosted_verilog(config: ChipConfig, *, clock_hz: float, baud: int) -> str:
     """A chip with bridge and UART as Verilog text, top module `HOSTED_TOP`.
 
-    Its ports are those of `HostedChip` (`rx`, `tx`, `running`, `fault`) and `clk` and `rst` (synchronous).
+    Its ports are those of `HostedChip` (`rx`, `tx`, `running`, `fault`, and wires of links) and `clk` and `rst`
+    (synchronous).
     Raises ValueError when the config asks for something that has no RTL yet, or the line is too fast for the clock.
     """
     refuse_unsupported(config)
-    refuse_links(config)
     bit_cycles(clock_hz, baud)
     return _text(config, HostedChip(config=config, clock_hz=clock_hz, baud=baud), HOSTED_TOP)
 

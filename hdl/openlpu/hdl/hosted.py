@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 from openlpu.arch.config import ChipConfig
 
 from .bridge import Bridge
-from .chip import Chip, refuse_links, refuse_unsupported
+from .chip import Chip, refuse_unsupported
+from .linked import LinkedChip, wire_ports
 from .shared import Resettable
 from .signals import delayed
 from .uart import UartReceiver, UartTransmitter, bit_cycles
@@ -26,6 +27,8 @@ class BridgedChip(wiring.Component):
     `running` : from the start of a program until nothing is in flight any more.
     `fault` : something went wrong in the run that is going on, or else in the last one.
 
+    With links also the `wire_ports`. Bridge and links have the clock that comes in, which never stops.
+
     Raises ValueError when the config asks for something that has no RTL yet.
     """
 
@@ -36,7 +39,6 @@ class BridgedChip(wiring.Component):
 
     def __init__(self, *, config: ChipConfig, clock_hz: float) -> None:
         refuse_unsupported(config)
-        refuse_links(config)
         self._config = config
         self._clock_hz = clock_hz
         super().__init__(
@@ -45,6 +47,7 @@ class BridgedChip(wiring.Component):
                 "tx": Out(stream.Signature(8)),
                 "running": Out(1),
                 "fault": Out(1),
+                **wire_ports(config),
             }
         )
 
@@ -52,12 +55,13 @@ class BridgedChip(wiring.Component):
         """Put the parts together."""
         m = Module()
         m.submodules.bridge = bridge = Bridge(config=self._config, clock_hz=self._clock_hz)
-        chip = Chip(config=self._config)
+        chip = LinkedChip(config=self._config) if self._config.c2c_links else Chip(config=self._config)
         # Both resets come from afar.
         reset = delayed(m, "chip_reset", bridge.chip_reset | ResetSignal(), 1)
         m.submodules.chip = Resettable(chip, reset=reset, module_name="chip")
         m.d.comb += [self.running.eq(chip.running), self.fault.eq(chip.fault)]
-        wiring.connect(m, bridge.chip, chip)
+        wiring.connect(m, bridge.chip, chip.host if isinstance(chip, LinkedChip) else chip)
+        _connect_wires(m, self._config, self, chip)
         wiring.connect(m, wiring.flipped(self.rx), bridge.rx)
         wiring.connect(m, bridge.tx, wiring.flipped(self.tx))
         return m
@@ -68,7 +72,7 @@ class HostedChip(wiring.Component):
 
     `rx` : the line from the host. Asynchronous.
     `tx` : the line to the host. Both are 1 while idle.
-    `running`, `fault` : see `BridgedChip`.
+    `running`, `fault`, and with links the wires : see `BridgedChip`.
 
     Raises ValueError when the config asks for something that has no RTL yet, and as `bit_cycles` does.
     """
@@ -80,11 +84,10 @@ class HostedChip(wiring.Component):
 
     def __init__(self, *, config: ChipConfig, clock_hz: float, baud: int) -> None:
         refuse_unsupported(config)
-        refuse_links(config)
         self._config = config
         self._clock_hz = clock_hz
         self._bit_cycles = bit_cycles(clock_hz, baud)
-        super().__init__({"rx": In(1), "tx": Out(1), "running": Out(1), "fault": Out(1)})
+        super().__init__({"rx": In(1), "tx": Out(1), "running": Out(1), "fault": Out(1), **wire_ports(config)})
 
     def elaborate(self, platform: object) -> Module:
         """Put the parts together."""
@@ -100,4 +103,11 @@ class HostedChip(wiring.Component):
             self.running.eq(bridged.running),
             self.fault.eq(bridged.fault),
         ]
+        _connect_wires(m, self._config, self, bridged)
         return m
+
+
+def _connect_wires(m: Module, config: ChipConfig, outside: wiring.Component, inside: wiring.Component) -> None:
+    """Lead the wires of links through."""
+    for name in wire_ports(config):
+        wiring.connect(m, wiring.flipped(getattr(outside, name)), getattr(inside, name))

@@ -7,6 +7,9 @@ is the same with edges left out: the program does not notice, as nothing else do
 edges out; nothing else does.
 """
 
+from types import SimpleNamespace
+from typing import Any
+
 from amaranth.hdl import C, Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
@@ -17,13 +20,21 @@ from openlpu.arch.links import CHIP_BITS, HAC_BITS, LINK_BITS
 
 from .alignment import Alignment
 from .chip import Chip, ChipSignature, link_name
+from .clock_gate import ClockGate
 from .deskew import CORE, DeskewBuffer
 from .errors import COUNT_BITS
 from .link import Link, WireSignature
 from .shared import Library
 from .signals import select
 
-__all__ = ["LinkedChip", "LinkedSignature", "wires_name"]
+__all__ = [
+    "LinkedChip",
+    "LinkedHostSignature",
+    "LinkedSignature",
+    "host_signature",
+    "wire_ports",
+    "wires_name",
+]
 
 
 def wires_name(link: int, way: str) -> str:
@@ -31,12 +42,27 @@ def wires_name(link: int, way: str) -> str:
     return f"c2c{link}_{way}"
 
 
-class LinkedSignature(wiring.Signature):
-    """The ports of a chip with links: those of `ChipSignature` that are not between core and links, and:
+def wire_ports(config: ChipConfig) -> dict[str, Member]:
+    """The ports of a chip to the wires of its links: `c2c{k}_tx` and `c2c{k}_rx` of link k. None without links."""
+    ports: dict[str, Member] = {}
+    for link in range(config.c2c_links):
+        ports[wires_name(link, "tx")] = Out(WireSignature(config))
+        ports[wires_name(link, "rx")] = In(WireSignature(config))
+    return ports
 
-    `c2c{k}_tx`, `c2c{k}_rx` : the wires of link k.
+
+def host_signature(config: ChipConfig) -> wiring.Signature:
+    """The ports of a chip, with links or without, that are for a host."""
+    return LinkedHostSignature(config) if config.c2c_links else ChipSignature(config)
+
+
+class LinkedHostSignature(wiring.Signature):
+    """What a host has of a chip with links: those ports of `ChipSignature` that are not between core and links, and:
+
     `c2c_chip`, `c2c_root`, `c2c_parent`, `c2c_children` : what this chip is in its system: its number; whether that
-        is 0; the link to its parent; and, bit by bit, its links to chips that it is the parent of. They do not change.
+        is 0; the link to its parent; and, bit by bit, its links to chips that it is the parent of. They change only
+        while the chip is reset.
+    `c2c_runs` : the core clock has an edge at the end of this cycle.
     `c2c_aligned` : its time is that of its parent.
     `c2c_missed` : it has fallen behind the others since the start, by more than a DESKEW could make up for.
     `c2c_link` : the link that the rest is about, one cycle later.
@@ -57,9 +83,6 @@ class LinkedSignature(wiring.Signature):
         ports: dict[str, Member] = {
             name: member for name, member in ChipSignature(config).members.items() if name not in inside
         }
-        for link in range(config.c2c_links):
-            ports[wires_name(link, "tx")] = Out(WireSignature(config))
-            ports[wires_name(link, "rx")] = In(WireSignature(config))
         super().__init__(
             ports
             | {
@@ -67,6 +90,7 @@ class LinkedSignature(wiring.Signature):
                 "c2c_root": In(1),
                 "c2c_parent": In(bits_for(config.c2c_links)),
                 "c2c_children": In(config.c2c_links),
+                "c2c_runs": Out(1),
                 "c2c_aligned": Out(1),
                 "c2c_missed": Out(1),
                 "c2c_link": In(bits_for(config.c2c_links)),
@@ -82,6 +106,13 @@ class LinkedSignature(wiring.Signature):
         )
 
 
+class LinkedSignature(wiring.Signature):
+    """All ports of a chip with links: `LinkedHostSignature` and `wire_ports`."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        super().__init__({**LinkedHostSignature(config).members, **wire_ports(config)})
+
+
 class LinkedChip(wiring.Component):
     """One chip of a system, with the ports of `LinkedSignature`.
 
@@ -91,10 +122,12 @@ class LinkedChip(wiring.Component):
     host_start: Signal
     host_reruns: Signal
     running: Signal
+    fault: Signal
     c2c_chip: Signal
     c2c_root: Signal
     c2c_parent: Signal
     c2c_children: Signal
+    c2c_runs: Signal
     c2c_aligned: Signal
     c2c_missed: Signal
     c2c_link: Signal
@@ -112,6 +145,12 @@ class LinkedChip(wiring.Component):
         self._core = Chip(config=config)
         super().__init__(LinkedSignature(config))
 
+    @property
+    def host(self) -> Any:
+        """An interface: the ports of `LinkedHostSignature`."""
+        signature = LinkedHostSignature(self._config)
+        return SimpleNamespace(signature=signature, **{name: getattr(self, name) for name in signature.members})
+
     def elaborate(self, platform: object) -> Module:
         """Put the parts together."""
         m = Module()
@@ -126,13 +165,13 @@ class LinkedChip(wiring.Component):
     def _elaborate_core(self, m: Module, platform: object, alignment: Alignment) -> None:
         """The core behind its clock, and what the host has to do with it."""
         core = self._core
-        m.domains.clock_gate = ClockDomain("clock_gate", clk_edge="neg", local=True, reset_less=True)
         m.domains.core = ClockDomain(CORE, local=True)
-        # What decides is a register of the wire clock, and is looked at while that clock is low: so no edge is cut.
-        runs = Signal(init=1)
-        m.d.comb += ClockSignal("clock_gate").eq(ClockSignal())
-        m.d.clock_gate += runs.eq(~alignment.hold)
-        m.d.comb += [ClockSignal(CORE).eq(ClockSignal() & runs), ResetSignal(CORE).eq(ResetSignal())]
+        m.submodules.gate = gate = ClockGate()
+        m.d.comb += [
+            gate.enable.eq(~alignment.hold),
+            ClockSignal(CORE).eq(gate.clock),
+            ResetSignal(CORE).eq(ResetSignal()),
+        ]
         if isinstance(platform, Library):
             clock, reset = ClockSignal(CORE), ResetSignal(CORE)
             m.submodules.core = platform.module(core, lambda: core, key=CORE, name=CORE, clock=clock, reset=reset)
@@ -193,6 +232,7 @@ class LinkedChip(wiring.Component):
             alignment.parent_go.eq(parent("peer_go")),
             alignment.children_ready.eq((ready | ~self.c2c_children).all()),
             self.c2c_aligned.eq(alignment.aligned),
+            self.c2c_runs.eq(~alignment.hold),
         ]
 
     def _elaborate_status(self, m: Module, alignment: Alignment, links: list[tuple[Link, DeskewBuffer]]) -> None:

@@ -10,14 +10,12 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.protocol import COMMANDS, MAX_DATA, REQUEST_HEADER, Command, Data, Field, size, word_bytes
+from openlpu.arch.protocol import MAX_DATA, REQUEST_HEADER, Command, Data, Field, commands, size, word_bytes
 
 from .frames import RequestItem
 from .signals import named, select
 
-__all__ = ["RequestReader", "by_command", "packed", "placed"]
-
-_PREFIX_BYTES = max(size(REQUEST_HEADER) + size(command.fields) for command in COMMANDS)
+__all__ = ["RequestReader", "packed", "placed"]
 
 
 class RequestReader(wiring.Component):
@@ -26,7 +24,7 @@ class RequestReader(wiring.Component):
     `items` : as from a `FrameReceiver`. Taken where `ready`; what an `end` says is not looked at.
     `restart` : pulse: the next item is the first of a request.
     `prefix` : header and fields. Holds until the next request.
-    `is_` : one bit for each of `COMMANDS`, the one whose code is in `prefix`. Two cycles after the command's byte.
+    `is_` : one bit for each of `commands`, the one whose code is in `prefix`. Two cycles after the command's byte.
     `whole` : the data is as the command has it: none, or one word or more. Two cycles after the last byte.
     `words` : of data, one cycle after the last byte.
     `word` : the last word of data, in the highest bits.
@@ -44,14 +42,16 @@ class RequestReader(wiring.Component):
     word_complete: Signal
 
     def __init__(self, *, config: ChipConfig) -> None:
-        self._word_bytes = {command: word_bytes(config, command.data) for command in COMMANDS}
+        self.commands = commands(config)
+        self._word_bytes = {command: word_bytes(config, command.data) for command in self.commands}
+        self._prefix_bytes = max(size(REQUEST_HEADER) + size(command.fields) for command in self.commands)
         super().__init__(
             {
                 "items": In(stream.Signature(RequestItem)),
                 "ready": In(1),
                 "restart": In(1),
-                "prefix": Out(8 * _PREFIX_BYTES),
-                "is_": Out(len(COMMANDS)),
+                "prefix": Out(8 * self._prefix_bytes),
+                "is_": Out(len(self.commands)),
                 "whole": Out(1),
                 "words": Out(range(MAX_DATA + 1)),
                 "word": Out(8 * max(self._word_bytes.values())),
@@ -65,14 +65,14 @@ class RequestReader(wiring.Component):
         byte = self.items.payload.byte
         m.d.comb += self.items.ready.eq(self.ready)
         # Both follow the first byte by two and three cycles, and are wanted first for the fourth.
-        length, last_place = Signal(range(_PREFIX_BYTES + 1)), Signal(range(max(self._word_bytes.values())))
-        lengths = {command: size(command.fields) for command in COMMANDS}
+        length, last_place = Signal(range(self._prefix_bytes + 1)), Signal(range(max(self._word_bytes.values())))
+        lengths = {command: size(command.fields) for command in self.commands}
         last_places = {command: max(count - 1, 0) for command, count in self._word_bytes.items()}
         code = placed(self.prefix, REQUEST_HEADER, "command")
         m.d.sync += [
-            self.is_.eq(Cat(code == command.code for command in COMMANDS)),
-            length.eq(size(REQUEST_HEADER) + by_command(self.is_, lengths)),
-            last_place.eq(by_command(self.is_, last_places)),
+            self.is_.eq(Cat(code == command.code for command in self.commands)),
+            length.eq(size(REQUEST_HEADER) + self.by_command(lengths)),
+            last_place.eq(self.by_command(last_places)),
         ]
 
         taken = named(m, "taken", self.items.valid & self.ready & ~self.items.payload.end)
@@ -92,18 +92,19 @@ class RequestReader(wiring.Component):
         with m.If(self.restart):
             m.d.sync += [position.eq(0), place.eq(0), self.words.eq(0), data_follows.eq(0)]
 
-        with_data = by_command(self.is_, {command: int(command.data is not Data.NONE) for command in COMMANDS})
+        with_data = self.by_command({command: int(command.data is not Data.NONE) for command in self.commands})
         m.d.sync += self.whole.eq(~in_prefix & (place == 0) & (data_follows == with_data))
         return m
 
+    def is_command(self, command: Command) -> Value:
+        """The bit of `is_` for a command; 0 for one that the chip does not know."""
+        return self.is_[self.commands.index(command)] if command in self.commands else C(0, 1)
 
-def by_command(is_: Value, numbers: Mapping[Command, int]) -> Value:
-    """The number of the command whose bit is set in `is_`; 0 for one that has none."""
-    width = max(numbers.values()).bit_length()
-    return select(
-        (is_[i] for i, command in enumerate(COMMANDS) if command in numbers),
-        [C(numbers[command], width) for command in COMMANDS if command in numbers],
-    )
+    def by_command(self, numbers: Mapping[Command, int]) -> Value:
+        """The number of the command whose bit is set in `is_`; 0 for one that has none."""
+        known = {command: numbers[command] for command in self.commands if command in numbers}
+        width = max(known.values()).bit_length()
+        return select((self.is_command(command) for command in known), [C(n, width) for n in known.values()])
 
 
 def placed(bits: Value, fields: Iterable[Field], name: str) -> Value:

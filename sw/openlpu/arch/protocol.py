@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
+from openlpu.arch.links import LINK_BITS
 
 VERSION = 3
 """Of everything here, and of what instruction words mean. `IDENTIFY` and the beginning of its reply, up to the
@@ -77,7 +78,7 @@ class Outcome(enum.IntEnum):
     MALFORMED = 5
     """Too short or too long for its command, no data where there must be some, or part of a word at the end."""
     OUT_OF_RANGE = 6
-    """A slice, queue or address that the chip does not have, or a count that is not allowed."""
+    """A slice, queue, link or address that the chip does not have, or a number that is not allowed."""
     BUSY = 7
     """Memories and text can be reached, and a run can begin, only while the chip is halted."""
 
@@ -178,10 +179,54 @@ ECC = Command(
     while_running=True,
 )
 RESET = Command(
-    "reset", 8, "Stops a run and clears status and counts. Memories and text keep what they hold.", while_running=True
+    "reset",
+    8,
+    "Stops a run and clears status and counts. Memories and text keep what they hold. Links are brought up anew, as "
+    "soon as the chips at their other ends are reset, too.",
+    while_running=True,
+)
+PLACE = Command(
+    "place",
+    9,
+    "Says what this chip is in its system, until the next `place`, and then does what `reset` does.",
+    fields=(
+        Field("chip", 2, "its number; the time of chip 0 is everybody's"),
+        Field("parent", 2, "number of its link towards chip 0; of chip 0 it says nothing"),
+        Field("children", 2, "its links to chips whose parent it is: bit k for link k"),
+    ),
+)
+LINK = Command(
+    "link",
+    10,
+    "Tells how this end of a link is, and the chip's time.",
+    fields=(Field("link", 2, "number of the link"),),
+    reply_fields=(
+        Field("hears", 1, "1 if this end knows where the other end's flits begin, and they still come"),
+        Field("up", 1, "1 if so does the other end, and flits come and go"),
+        Field(
+            "peer", 2, f"who sends them: number of its link in the lowest {LINK_BITS} bits, above it that of the chip"
+        ),
+        Field("delay", 2, "of these flits, in cycles, once both chips are aligned"),
+        Field("corrected", 4, "flits with a single wrong bit since the reset"),
+        Field("uncorrectable", 4, "flits with more since the reset"),
+        Field("fault", 1, "1 if since the start a flit was uncorrectable, a vector had no room, or no flits came"),
+        Field("fault_cycle", 4, "cycle of the program in which the first of these was found"),
+        Field("aligned", 1, "1 if the chip's time is that of its parent: before that, no run begins"),
+        Field("missed", 1, "1 if the chip has fallen behind the others since the start"),
+    ),
+    while_running=True,
 )
 
-COMMANDS = (IDENTIFY, WRITE_MEMORY, READ_MEMORY, WRITE_TEXT, RUN, STATUS, ECC, RESET)
+CHIP_COMMANDS = (IDENTIFY, WRITE_MEMORY, READ_MEMORY, WRITE_TEXT, RUN, STATUS, ECC, RESET)
+"""Those that every chip knows."""
+LINK_COMMANDS = (PLACE, LINK)
+"""Those that a chip with links knows besides."""
+COMMANDS = CHIP_COMMANDS + LINK_COMMANDS
+
+
+def commands(config: ChipConfig) -> tuple[Command, ...]:
+    """Those that a chip knows; any other is `UNKNOWN` to it."""
+    return COMMANDS if config.c2c_links else CHIP_COMMANDS
 
 
 def size(fields: tuple[Field, ...]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from openlpu.arch import protocol
 from openlpu.arch.pages import banner, docstrings, page, prose, table
 from openlpu.arch.presets import PRESETS
-from openlpu.arch.protocol import COMMANDS, Command, Data, Field, Outcome
+from openlpu.arch.protocol import COMMANDS, LINK_COMMANDS, Command, Data, Field, Outcome
 
 
 def protocol_page() -> str:
@@ -95,11 +95,12 @@ def protocol_page() -> str:
             `done`; otherwise it is a header and nothing else."""
         ),
         table(
-            ["code", "command", "while a program runs"],
+            ["code", "command", "known to", "while a program runs"],
             (
                 [
                     command.code,
                     f"[`{command.name}`](#{command.name})",
+                    "chips with links" if command in LINK_COMMANDS else "every chip",
                     "done" if command.while_running else f"`{Outcome.BUSY.name.lower()}`",
                 ]
                 for command in COMMANDS

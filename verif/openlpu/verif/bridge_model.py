@@ -72,7 +72,7 @@ class BridgeModel:
         return _stuffed(message + zlib.crc32(message).to_bytes(protocol.CRC_BYTES, "little")) + b"\0"
 
     def _do(self, code: int, body: bytes) -> bytes:
-        command = next((command for command in protocol.COMMANDS if command.code == code), None)
+        command = next((command for command in protocol.commands(self.chip.config) if command.code == code), None)
         if command is None:
             raise Refusal(Outcome.UNKNOWN)
         values = []

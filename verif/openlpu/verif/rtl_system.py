@@ -125,15 +125,14 @@ def _ports(system: SystemConfig) -> list[_Port]:
 
 
 def _taps(system: SystemConfig) -> list[_Tap]:
-    """What a trace needs: whether the cycle of the wire clock is one of the core clock, which one of the program, and
-    the stream registers."""
+    """What a trace needs besides ports: which cycle of the program it is, and the stream registers."""
     chip, width = system.chip, vector_code(system.chip).bits
     registers = [
         _Tap(f"core.hop{hop}.{name}", chip.streams * (width if name.endswith("data") else 1))
         for hop in range(geometry(chip).hops)
         for name in _REGISTERS
     ]
-    return [_Tap("runs", 1), _Tap("alignment.cycle", 32), *registers]
+    return [_Tap("alignment.cycle", 32), *registers]
 
 
 class RtlSystem:
@@ -245,7 +244,7 @@ class RtlSystem:
 
     def trace(self) -> None:
         """Keep the stream registers of all cycles of the next program."""
-        names = [tap.shown for tap in _taps(self.system)[2:]]
+        names = [tap.shown for tap in _taps(self.system)[1:]]
         for chip in range(self.system.chips):
             self._send(f"trace {chip} {len(names)} {' '.join(names)}")
 

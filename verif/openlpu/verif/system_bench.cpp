@@ -167,7 +167,7 @@ class Bench {
                 answer(std::to_string(wire_to().turned));
             } else if (request == "trace") {
                 const std::size_t chip = number();
-                recorders[chip] = {&ports.at({chip, "runs"}), &ports.at({chip, "cycle"}), {}, {}};
+                recorders[chip] = {&ports.at({chip, "c2c_runs"}), &ports.at({chip, "cycle"}), {}, {}};
                 for (Time left = number(); left > 0; --left) recorders[chip].ports.push_back(&ports.at({chip, word()}));
             } else if (request == "traced") {
                 Recorder& recorder = recorders[number()];
