@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from openlpu.arch.links import LINK_BITS
+from openlpu.arch.status import ChipStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
 
 
@@ -31,6 +32,42 @@ class LinkReport:
     fault_cycle: int | None = None
     """Cycle of the program in which something was found that its schedule cannot stand: a flit with wrong bits that
     could not be corrected, a vector too many, or nothing any more. None after a good run."""
+
+    @property
+    def fault(self) -> str:
+        """In words, what was found since the start; empty after a good run."""
+        if self.fault_cycle is None:
+            return ""
+        if not self.hears:
+            return "nothing came any more"
+        return "a flit with wrong bits beyond repair" if self.uncorrectable else "a vector had no room"
+
+    @classmethod
+    def of(cls, end: LinkEnd, said: Mapping[str, int]) -> LinkReport:
+        """The report of an end from the fields that its chip tells: those of `protocol.LINK`."""
+        return cls(
+            end,
+            bool(said["hears"]),
+            bool(said["up"]),
+            identified(said["peer"]) if said["up"] else None,
+            said["delay"],
+            said["corrected"],
+            said["uncorrectable"],
+            said["fault_cycle"] if said["fault"] else None,
+        )
+
+
+@dataclass(frozen=True)
+class SystemStatus:
+    """What the chips of a system know of themselves."""
+
+    chips: tuple[ChipStatus, ...]
+    links: tuple[LinkReport, ...]
+    """Of every connected end."""
+    aligned: tuple[bool, ...]
+    """By chip: its time is that of its parent. No run begins before all are."""
+    missed: tuple[bool, ...]
+    """By chip: since the start it has fallen behind the others."""
 
 
 def identified(identity: int) -> LinkEnd:

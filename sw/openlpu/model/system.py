@@ -18,10 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from openlpu.arch.bring_up import LinkReport, SystemStatus
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.links import DESKEW_DEPTH, flit_format
 from openlpu.arch.program import Program, Vector
-from openlpu.arch.status import RunStatus
+from openlpu.arch.status import ChipStatus, RunStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.model.dataflow import LinkedProgram
 from openlpu.model.execute import Execution
@@ -93,7 +95,7 @@ def link_system(system: SystemConfig, programs: Sequence[Program]) -> LinkedSyst
 
 
 class GoldenSystem:
-    """Chips in numpy, their programs, and runs that check before they compute."""
+    """Chips in numpy: a `SystemPort` with runs that check before they compute, and links that nothing happens to."""
 
     def __init__(self, system: SystemConfig) -> None:
         self.system = system
@@ -105,6 +107,22 @@ class GoldenSystem:
         self._changed: NDArray[np.bool_] = np.zeros(places, np.bool_)
         self._execution: Execution | None = None
         self._linked: LinkedSystem | None = None
+        self._runs = (RunStatus(0),) * system.chips
+        self.memories = tuple(_ChipMemory(self, chip) for chip in range(system.chips))
+        """The SRAM of each chip, in blocks."""
+
+    def bring_up(self) -> tuple[LinkReport, ...]:
+        """What every connected end of a link reports."""
+        delay = flit_format(self.system.chip).longest_delay
+        return tuple(LinkReport(end, True, True, peer, delay) for end, peer in self.system.peers.items())
+
+    def status(self) -> SystemStatus:
+        """How the last run ended; nothing ever goes wrong in one."""
+        chips, count = tuple(ChipStatus(False, run) for run in self._runs), self.system.chips
+        return SystemStatus(chips, self.bring_up(), (True,) * count, (False,) * count)
+
+    def close(self) -> None:
+        """Nothing to release."""
 
     def load(self, programs: Sequence[Program]) -> LinkedSystem:
         """Check a program for each chip, and write their images.
@@ -145,7 +163,27 @@ class GoldenSystem:
             self._memory[slices, addresses] = vectors[written]
             self._changed[slices, addresses] = True
         self.traces = tuple(Trace(linked, vectors) for linked in self._linked.chips)
-        return tuple(RunStatus(linked.cycles) for linked in self._linked.chips)
+        self._runs = tuple(RunStatus(linked.cycles) for linked in self._linked.chips)
+        return self._runs
+
+
+@dataclass(frozen=True)
+class _ChipMemory:
+    """The SRAM of one chip."""
+
+    golden: GoldenSystem
+    chip: int
+
+    @property
+    def config(self) -> ChipConfig:
+        return self.golden.system.chip
+
+    def write_memory(self, slice: int, address: int, words: Vector) -> None:
+        for number, word in enumerate(words):
+            self.golden.write_memory(self.chip, slice, address + number, word)
+
+    def read_memory(self, slice: int, address: int, count: int) -> Vector:
+        return np.stack([self.golden.read_memory(self.chip, slice, address + number) for number in range(count)])
 
 
 class _Links:

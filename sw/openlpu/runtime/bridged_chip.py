@@ -11,17 +11,28 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from openlpu.arch import protocol
+from openlpu.arch.bring_up import LinkReport
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import PRESETS
 from openlpu.arch.program import Vector
 from openlpu.arch.protocol import Data
 from openlpu.arch.status import ChipStatus, Fault, PlaceErrors, RunStatus, error_places, places_with_errors
+from openlpu.arch.system import LinkEnd
 from openlpu.runtime.errors import DeviceError
 from openlpu.runtime.requests import Identity, Patience, Request, RequestLine, Wire
 
 _LONGEST_PAUSE = 0.05
 """Seconds between two looks at a run that goes on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkState:
+    """What a chip tells of an end of a link, and of its time."""
+
+    report: LinkReport
+    aligned: bool
+    missed: bool
 
 
 class BridgedChip:
@@ -47,6 +58,11 @@ class BridgedChip:
         except BaseException:
             wire.close()
             raise
+
+    @property
+    def name(self) -> str:
+        """Of the wire."""
+        return self._wire.name
 
     @property
     def config(self) -> ChipConfig:
@@ -100,25 +116,46 @@ class BridgedChip:
                 stopped then.
         """
         self._take_over()
-        before = self._state()
-        # A halted chip that takes this runs, whether its reply arrives or not.
-        self.line.deliver([Request(protocol.RUN, (count,))])
+        before = self.state()
+        self.begin(count)
         seconds = count * self._run_seconds
-        deadline, pause = time.monotonic() + seconds, 0.001
-        while (status := self._state()).running:
+        deadline, pause = time.monotonic() + seconds, pauses()
+        while (status := self.state()).running:
             if time.monotonic() > deadline:
-                self.line.ask([Request(protocol.RESET)])
+                self.reset()
                 raise DeviceError(
                     f"the program on {self._wire.name} has not halted after {seconds:g} s: it was stopped"
                 )
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            time.sleep(next(pause))
         corrected, uncorrectable = status.corrected - before.corrected, status.uncorrectable - before.uncorrectable
         return dataclasses.replace(status.run, corrected=corrected, uncorrectable=uncorrectable)
 
+    def begin(self, count: int = 1) -> None:
+        """Start the program, once, and do not wait. Of a system all chips begin when the last one was started."""
+        self._take_over()
+        # A halted chip that takes this runs, whether its reply arrives or not.
+        self.line.deliver([Request(protocol.RUN, (count,))])
+
+    def reset(self) -> None:
+        """Stop a run, and clear status and counts."""
+        self.line.ask([Request(protocol.RESET)])
+
+    def place(self, chip: int, parent: int | None, children: Sequence[int]) -> None:
+        """Tell a chip with links which one it is, its link to its parent, and those to its children; and reset it."""
+        self._take_over()
+        self.line.ask([Request(protocol.PLACE, (chip, parent or 0, sum(1 << link for link in children)))])
+
+    def links(self, ends: Sequence[LinkEnd]) -> list[LinkState]:
+        """How these ends of this chip's links are, also while it runs."""
+        replies = self.line.ask([Request(protocol.LINK, (end.link,)) for end in ends])
+        return [
+            LinkState(LinkReport.of(end, said.fields), bool(said.fields["aligned"]), bool(said.fields["missed"]))
+            for end, said in zip(ends, replies, strict=True)
+        ]
+
     def status(self) -> ChipStatus:
         """What the chip says of itself, also while it runs."""
-        state = self._state()
+        state = self.state()
         return dataclasses.replace(state, places=self._places()) if state.corrected or state.uncorrectable else state
 
     def close(self) -> None:
@@ -132,7 +169,8 @@ class BridgedChip:
         counts = [(reply.fields["corrected"], reply.fields["uncorrectable"]) for reply in replies]
         return places_with_errors(self._config, counts)
 
-    def _state(self) -> ChipStatus:
+    def state(self) -> ChipStatus:
+        """`status`, without the places."""
         (reply,) = self.line.ask([Request(protocol.STATUS)])
         said = reply.fields
         fault = None
@@ -149,9 +187,17 @@ class BridgedChip:
     def _take_over(self) -> None:
         """Stop the run of a host that went away in the middle of it: nobody waits for its end any more."""
         if not self._halted:
-            if self._state().running:
-                self.line.ask([Request(protocol.RESET)])
+            if self.state().running:
+                self.reset()
             self._halted = True
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait between looks at something that goes on: longer and longer."""
+    pause = 0.001
+    while True:
+        yield pause
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _agreed(name: str, identity: Identity, config: ChipConfig | None) -> ChipConfig:

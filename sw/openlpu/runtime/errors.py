@@ -19,6 +19,10 @@ class DeviceFault(DeviceError):
         super().__init__(f"{program}: schedule fault: {fault}")
 
 
+class LinkError(DeviceError):
+    """Links of a system are dead, crossed or slow, or spoilt a run; the message names them."""
+
+
 class RequestRefusedError(DeviceError):
     """A chip answered a request, and did not do it."""
 

@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import Instruction
 from openlpu.arch.program import Column, Port, Program, Vector
-from openlpu.runtime.driver import image_runs
+from openlpu.runtime.arrays import image_runs, word_runs
 
 SUFFIX = ".lpu"
 MAGIC = b"\x89LPU\r\n\x1a\n"
@@ -103,7 +102,7 @@ def to_bytes(program: Program) -> bytes:
         "digest": program.config.digest,
         "text": texts,
         "image": blocks,
-        "kept": _runs(program.kept),
+        "kept": word_runs(program.kept),
         "inputs": [dataclasses.asdict(port) for port in program.inputs],
         "outputs": [dataclasses.asdict(port) for port in program.outputs],
         "states": [dataclasses.asdict(port) for port in program.states],
@@ -181,17 +180,6 @@ def _program(header: dict[str, Any], body: bytes) -> Program:
         states=tuple(_port(values) for values in header["states"]),
         **{f.name: plain[f.name] for f in _plain_fields()},
     )
-
-
-def _runs(words: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Words as (slice number, first address, how many in a row)."""
-    runs: list[list[int]] = []
-    for number, address in sorted(words):
-        if runs and runs[-1][0] == number and sum(runs[-1][1:]) == address:
-            runs[-1][2] += 1
-        else:
-            runs.append([number, address, 1])
-    return runs
 
 
 def _port(values: dict[str, Any]) -> Port:

@@ -5,6 +5,7 @@
 Clocks and wires are drawn, and nothing of them is known to the chips or to the programs.
 """
 
+import dataclasses
 import random
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from openlpu.arch.bring_up import LinkReport, identified, link_problems
+from openlpu.arch.bring_up import LinkReport, SystemStatus, link_problems
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import instruction
 from openlpu.arch.links import HAC_BITS
 from openlpu.arch.program import Program, Vector
-from openlpu.arch.status import Fault, RunStatus
+from openlpu.arch.protocol import LINK
+from openlpu.arch.status import ChipStatus, Fault, RunStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.hdl import generate
@@ -29,6 +32,8 @@ from openlpu.verif import elaboration, simulator
 from openlpu.verif.host import Snapshot
 from openlpu.verif.rtl_port import RtlError
 
+WIRES = Path(__file__).with_name("wires.hpp")
+"""What benches of several chips include: it stands in front of them."""
 _MAIN = Path(__file__).with_name("system_bench.cpp")
 _TOP = "chip_system"
 PERIOD = 10_000_000
@@ -136,7 +141,9 @@ def _taps(system: SystemConfig) -> list[_Tap]:
 
 
 class RtlSystem:
-    """Chips under some conditions, from their reset on. Building the simulation takes a minute the first time.
+    """Chips under some conditions, from their reset on: a `SystemPort`, and what else there is to do with a simulation.
+
+    Building the simulation takes a minute the first time.
 
     `crossed` says which ends a wire really goes to, where that is not as the system has it.
     """
@@ -158,7 +165,7 @@ class RtlSystem:
         heading = f"#define PORTS(PORT) {ports}\n#define LINK_WIDTH {system.chip.c2c_width}\n"
         executable = simulator.compile_model(
             system_verilog(system),
-            heading + _MAIN.read_text(encoding="utf-8"),
+            heading + "".join(part.read_text(encoding="utf-8") for part in (WIRES, _MAIN)),
             top=_TOP,
             waivers=generate.LINT_WAIVERS,
         )
@@ -177,19 +184,25 @@ class RtlSystem:
             self._set(chip, "c2c_root", parent is None)
             self._set(chip, "c2c_parent", parent or 0)
             self._set(chip, "c2c_children", sum(1 << link for link in system.children(chip)))
-            self._set(chip, "rst", 1)
-        self._tick(0, reset_cycles(system.chip) + 2)
-        for chip in range(system.chips):
-            self._set(chip, "rst", 0)
+        self.memories = tuple(_ChipMemory(self, chip) for chip in range(system.chips))
+        """The SRAM of each chip, in blocks."""
+        self._reset()
 
     def __enter__(self) -> "RtlSystem":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        self.close()
+
+    def close(self) -> None:
+        """End the simulation."""
+        if self._process.poll() is None:
+            self._process.communicate()
 
     def bring_up(self) -> tuple[LinkReport, ...]:
-        """Wait until all links are up and all chips aligned, but not for ever; return what every end reports."""
+        """Reset all chips, and wait until all links are up and all chips aligned, but not for ever; return what every
+        end reports."""
+        self._reset()
         for _ in range(_BRING_UP_EPOCHS * max(self.system.depths)):
             if all(self._get(chip, "c2c_aligned") for chip in range(self.system.chips)):
                 break
@@ -199,6 +212,16 @@ class RtlSystem:
     def reports(self) -> tuple[LinkReport, ...]:
         """What every connected end of a link reports now."""
         return tuple(map(self._report, self.system.peers))
+
+    def status(self) -> SystemStatus:
+        """What the chips know of themselves."""
+        chips = range(self.system.chips)
+        return SystemStatus(
+            tuple(self._chip_status(chip) for chip in chips),
+            self.reports(),
+            tuple(bool(self._get(chip, "c2c_aligned")) for chip in chips),
+            tuple(map(self.missed, chips)),
+        )
 
     @property
     def aligned(self) -> bool:
@@ -311,23 +334,24 @@ class RtlSystem:
 
     # --- helpers ---
 
+    def _reset(self) -> None:
+        for chip in range(self.system.chips):
+            self._set(chip, "rst", 1)
+        self._tick(0, reset_cycles(self.system.chip) + 2)
+        for chip in range(self.system.chips):
+            self._set(chip, "rst", 0)
+
+    def _chip_status(self, chip: int) -> ChipStatus:
+        status = ChipStatus(bool(self._get(chip, "running")), self._status(chip))
+        if not self.system.chip.ecc:
+            return status
+        corrected, uncorrectable = (self._get(chip, f"ecc_{name}") for name in ("corrected", "uncorrectable"))
+        return dataclasses.replace(status, corrected=corrected, uncorrectable=uncorrectable)
+
     def _report(self, end: LinkEnd) -> LinkReport:
         self._set(end.chip, "c2c_link", end.link)
         self._tick(end.chip, 2)
-        found = {
-            name: self._get(end.chip, f"c2c_{name}")
-            for name in ("hears", "up", "peer", "delay", "corrected", "uncorrectable", "fault", "fault_cycle")
-        }
-        return LinkReport(
-            end,
-            bool(found["hears"]),
-            bool(found["up"]),
-            identified(found["peer"]) if found["up"] else None,
-            found["delay"],
-            found["corrected"],
-            found["uncorrectable"],
-            found["fault_cycle"] if found["fault"] else None,
-        )
+        return LinkReport.of(end, {field.name: self._get(end.chip, f"c2c_{field.name}") for field in LINK.reply_fields})
 
     def _status(self, chip: int) -> RunStatus:
         names = ("fault", "fault_queue", "fault_cycle", "fault_illegal", "faults")
@@ -369,3 +393,27 @@ class RtlSystem:
         if not answer:
             raise RtlError(f"the bench ended with status {self._process.wait()}")
         return answer.strip()
+
+
+@dataclass(frozen=True)
+class _ChipMemory:
+    """The SRAM of one chip."""
+
+    rtl: RtlSystem
+    chip: int
+
+    @property
+    def config(self) -> ChipConfig:
+        return self.rtl.system.chip
+
+    def write_memory(self, slice: int, address: int, words: Vector) -> None:
+        for number, word in enumerate(words):
+            self.rtl.write_memory(self.chip, slice, address + number, word)
+
+    def read_memory(self, slice: int, address: int, count: int) -> Vector:
+        return np.stack([self.rtl.read_memory(self.chip, slice, address + number) for number in range(count)])
+
+
+def drawn_system(system: SystemConfig) -> RtlSystem:
+    """Chips under conditions that are drawn; which ones nobody can tell."""
+    return RtlSystem(system, Conditions.drawn(system, random.randrange(1 << 32)))

@@ -4,8 +4,7 @@
 // Verilated chips, each with a clock of its own, and the wires between them: a simulation in time, not in cycles.
 //
 // `PORTS(PORT)` in front of this text calls PORT(chip, port) for every port of every chip; the top module calls it
-// chip<number>_<port>. A change on a wire comes out of its other end after the wire's delay, and between nothing and its
-// jitter later. Times are in femtoseconds, data are hexadecimal, other numbers decimal. Requests come as lines.
+// chip<number>_<port>. `wires.hpp` stands there, too. Times are in femtoseconds, data are hexadecimal, other numbers decimal. Requests come as lines.
 //
 //     clock CHIP PERIOD PHASE                 the chip's clock; before anything happens
 //     wire CHIP LINK CHIP LINK DELAY JITTER   from the first end to the second
@@ -20,7 +19,6 @@
 //     traced CHIP                             answers how many cycles, and for each a line: its number, the ports; forgets
 //     cut CHIP LINK                           nothing comes out of the wire to there any more
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -28,11 +26,8 @@
 #include <iostream>
 #include <map>
 #include <memory>
-#include <queue>
-#include <random>
 #include <sstream>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -40,8 +35,6 @@
 #include "verilated.h"
 
 namespace {
-
-using Time = std::int64_t;
 
 struct Port {
     std::function<void(const std::string&)> put;
@@ -94,21 +87,8 @@ struct Recorder {
     std::vector<std::string> lines;
 };
 
-struct Change {
-    Time at;
-    std::uint64_t number;
-    std::size_t wire;
-    std::uint64_t clock, data;
-    bool operator>(const Change& other) const { return std::tie(at, number) > std::tie(other.at, other.number); }
-};
-
-struct Wire {
+struct Connection {
     const Port *from_clock, *from_data, *to_clock, *to_data;
-    Time delay, jitter, last = 0;
-    std::uint64_t clock = 0, data = 0;
-    bool cut = false;
-    unsigned width = 0, turned_bits = 0;
-    std::uint64_t every = 0, left = 0, beats = 0, turned = 0;
 };
 
 class Bench {
@@ -135,7 +115,7 @@ class Bench {
                 clock.half = number() / 2;
                 clock.next = number();
             } else if (request == "seed") {
-                random.seed(number());
+                wires.seed(number());
             } else if (request == "wire") {
                 add_wire();
             } else if (request == "set") {
@@ -160,11 +140,11 @@ class Bench {
                 answer(std::to_string(port.value() == value ? waited : -1));
             } else if (request == "errors") {
                 Wire& wire = wire_to();
-                wire.turned_bits = number();
-                wire.every = number();
-                wire.left = number();
+                const unsigned bits = number();
+                const std::uint64_t every = number();
+                wire.disturb(bits, every, number());
             } else if (request == "turned") {
-                answer(std::to_string(wire_to().turned));
+                answer(std::to_string(wire_to().disturbed()));
             } else if (request == "trace") {
                 const std::size_t chip = number();
                 recorders[chip] = {&ports.at({chip, "c2c_runs"}), &ports.at({chip, "cycle"}), {}, {}};
@@ -175,7 +155,7 @@ class Bench {
                 for (const std::string& line : recorder.lines) answer(line);
                 recorder.lines.clear();
             } else if (request == "cut") {
-                wire_to().cut = true;
+                wire_to().cut();
             } else {
                 std::fprintf(stderr, "unknown request %s\n", request.c_str());
                 std::exit(2);
@@ -213,17 +193,15 @@ class Bench {
 
     void add_wire() {
         const std::size_t chip = number(), link = number(), to_chip = number(), to_link = number();
-        Wire wire{&of_link(chip, link, "tx_clock"), &of_link(chip, link, "tx_data"),
-                  &of_link(to_chip, to_link, "rx_clock"), &of_link(to_chip, to_link, "rx_data"),
-                  number(), number()};
-        wire.width = LINK_WIDTH;
-        ends[{to_chip, to_link}] = wires.size();
-        wires.push_back(wire);
+        connections.push_back({&of_link(chip, link, "tx_clock"), &of_link(chip, link, "tx_data"),
+                               &of_link(to_chip, to_link, "rx_clock"), &of_link(to_chip, to_link, "rx_data")});
+        const Time delay = number();
+        ends[{to_chip, to_link}] = wires.add(LINK_WIDTH, delay, number());
     }
 
     Wire& wire_to() {
         const std::size_t chip = number(), link = number();
-        return wires.at(ends.at({chip, link}));
+        return wires[ends.at({chip, link})];
     }
 
     void advance(std::size_t chip, std::uint64_t edges) {
@@ -233,7 +211,7 @@ class Bench {
 
     // Everything that happens at the next moment at which anything does.
     void step() {
-        Time now = changes.empty() ? INT64_MAX : changes.top().at;
+        Time now = wires.next();
         for (const Clock& clock : clocks) now = std::min(now, clock.next);
         for (std::size_t chip = 0; chip < clocks.size(); ++chip)
             if (clocks[chip].next == now && !clocks[chip].level) record(recorders[chip]);
@@ -244,27 +222,13 @@ class Bench {
                 clock.next += clock.half;
                 clock.drive(clock.level);
             }
-        while (!changes.empty() && changes.top().at == now) {
-            const Change& change = changes.top();
-            const Wire& wire = wires[change.wire];
-            if (!wire.cut) {
-                wire.to_clock->set(change.clock);
-                wire.to_data->set(change.data);
-            }
-            changes.pop();
-        }
+        wires.deliver(now, [this](std::size_t wire, std::uint64_t clock, std::uint64_t data) {
+            connections[wire].to_clock->set(clock);
+            connections[wire].to_data->set(data);
+        });
         top->eval();
-        for (std::size_t i = 0; i < wires.size(); ++i) {
-            Wire& wire = wires[i];
-            const std::uint64_t clock = wire.from_clock->value(), data = wire.from_data->value();
-            if (clock == wire.clock && data == wire.data) continue;
-            if (!clock) turn(wire);
-            wire.clock = clock;
-            wire.data = data;
-            const Time late = wire.jitter ? std::uniform_int_distribution<Time>(0, wire.jitter)(random) : 0;
-            wire.last = std::max(wire.last + 1, now + wire.delay + late);
-            changes.push({wire.last, count++, i, clock, data ^ wrong[i]});
-        }
+        for (std::size_t i = 0; i < connections.size(); ++i)
+            wires.put(i, now, connections[i].from_clock->value(), connections[i].from_data->value());
     }
 
     // What stands in a cycle of the core clock that ends now; the wire clock may have cycles that are none.
@@ -281,28 +245,13 @@ class Bench {
         recorder.lines.push_back(line);
     }
 
-    // A beat begins, at a falling edge of its clock: which of its bits will be wrong?
-    void turn(Wire& wire) {
-        std::uint64_t& mask = wrong[&wire - wires.data()];
-        mask = 0;
-        if (++wire.beats < wire.every || !wire.left) return;
-        wire.beats = 0;
-        --wire.left;
-        ++wire.turned;
-        while (static_cast<unsigned>(__builtin_popcountll(mask)) < wire.turned_bits)
-            mask |= std::uint64_t{1} << std::uniform_int_distribution<unsigned>(0, wire.width - 1)(random);
-    }
-
     std::unique_ptr<Vtop> top;
     std::map<std::pair<std::size_t, std::string>, Port> ports;
     std::vector<Clock> clocks;
     std::vector<Recorder> recorders;
-    std::vector<Wire> wires;
+    Wires wires;
+    std::vector<Connection> connections;
     std::map<std::pair<std::size_t, std::size_t>, std::size_t> ends;
-    std::map<std::size_t, std::uint64_t> wrong;
-    std::priority_queue<Change, std::vector<Change>, std::greater<Change>> changes;
-    std::mt19937_64 random;
-    std::uint64_t count = 0;
 };
 
 }  // namespace
