@@ -25,6 +25,7 @@ from openlpu.arch.links import DESKEW_DEPTH, flit_format
 from openlpu.arch.program import Program, Vector
 from openlpu.arch.status import ChipStatus, RunStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
+from openlpu.arch.timing import timing
 from openlpu.model.dataflow import LinkedProgram
 from openlpu.model.execute import Execution
 from openlpu.model.expand import Dispatch
@@ -149,21 +150,26 @@ class GoldenSystem:
         word: Vector = self._memory[chip * self._slices + mem_slice, address].copy()
         return word
 
-    def run(self) -> tuple[RunStatus, ...]:
-        """Run the programs once; how they ended, by chip.
+    def run(self, count: int = 1) -> tuple[RunStatus, ...]:
+        """Run the programs, `count` times in a row; how they ended, by chip.
 
         Raises:
-            ValueError: when there are none.
+            ValueError: when there are none, or they are of several lengths and run more than once: they would not be
+                where the others are in a second run.
         """
         if self._execution is None or self._linked is None:
             raise ValueError("no programs are loaded")
-        vectors = self._execution.run(self._memory, self._changed)
-        for linked in self._linked.chips:
-            slices, addresses, written = linked.left_behind
-            self._memory[slices, addresses] = vectors[written]
-            self._changed[slices, addresses] = True
-        self.traces = tuple(Trace(linked, vectors) for linked in self._linked.chips)
-        self._runs = tuple(RunStatus(linked.cycles) for linked in self._linked.chips)
+        if count > 1 and len({linked.cycles for linked in self._linked.chips}) > 1:
+            raise ValueError("programs of different lengths run once at a time")
+        for _ in range(count):
+            vectors = self._execution.run(self._memory, self._changed)
+            for linked in self._linked.chips:
+                slices, addresses, written = linked.left_behind
+                self._memory[slices, addresses] = vectors[written]
+                self._changed[slices, addresses] = True
+            self.traces = tuple(Trace(linked, vectors) for linked in self._linked.chips)
+        series = timing(self.system.chip).series
+        self._runs = tuple(RunStatus(series(linked.cycles, count)) for linked in self._linked.chips)
         return self._runs
 
 

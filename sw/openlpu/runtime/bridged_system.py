@@ -45,34 +45,30 @@ class BridgedSystem:
         for chip, port in enumerate(self._chips):
             port.place(chip, self.system.parents[chip], self.system.children(chip))
         deadline = time.monotonic() + self._bring_up_seconds
-        for pause in pauses():
+        pause, states = pauses(), self._links()
+        while not all(state.aligned and state.report.up for state in states) and time.monotonic() < deadline:
+            time.sleep(next(pause))
             states = self._links()
-            reports = tuple(state.report for state in states)
-            settled = all(state.aligned and state.report.up for state in states)
-            if settled or time.monotonic() > deadline:
-                break
-            time.sleep(pause)
-        return reports
+        return tuple(state.report for state in states)
 
     def load(self, programs: Sequence[Program]) -> None:
         """Write text and image of a program for each chip."""
         for port, program in zip(self._chips, programs, strict=True):
             write_program(port, program)
 
-    def run(self) -> tuple[RunStatus, ...]:
+    def run(self, count: int = 1) -> tuple[RunStatus, ...]:
         """Start all chips, which begin together once all are started, and wait until all have ended.
 
         Raises:
             LinkError: when a link is found dead before; the chips are stopped then.
-            DeviceError: when one has not ended after `run_seconds`; likewise.
+            DeviceError: when one has not ended after `count` times `run_seconds`; likewise.
         """
         for port in self._chips:
-            port.begin()
-        deadline = time.monotonic() + self._run_seconds
-        for pause in pauses():
-            running = [chip for chip, port in enumerate(self._chips) if port.state().running]
-            if not running:
-                break
+            port.begin(count)
+        seconds = count * self._run_seconds
+        deadline = time.monotonic() + seconds
+        pause = pauses()
+        while running := [chip for chip, port in enumerate(self._chips) if port.state().running]:
             problems = link_problems(self.system, (state.report for state in self._links()))
             if problems:
                 self._stop()
@@ -80,8 +76,8 @@ class BridgedSystem:
             if time.monotonic() > deadline:
                 self._stop()
                 names = ", ".join(f"chip {chip} on {self._chips[chip].name}" for chip in running)
-                raise DeviceError(f"not halted after {self._run_seconds:g} s, and stopped: {names}")
-            time.sleep(pause)
+                raise DeviceError(f"not halted after {seconds:g} s, and stopped: {names}")
+            time.sleep(next(pause))
         return tuple(port.state().run for port in self._chips)
 
     def status(self) -> SystemStatus:

@@ -23,7 +23,6 @@ from openlpu.arch import protocol
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Program
 from openlpu.arch.system import SystemConfig
-from openlpu.arch.timing import timing
 from openlpu.model.golden import GoldenChip
 from openlpu.model.system import GoldenSystem
 from openlpu.runtime.arrays import from_chip, image_runs, to_chip
@@ -54,8 +53,6 @@ __all__ = [
 
 _VIRTUAL_BAUD = 10_000
 """What a virtual board may be down to on a busy machine, whatever the rate it was opened with."""
-_CYCLES = 1 << 8 * next(field.bytes for field in protocol.STATUS.reply_fields if field.name == "cycles")
-"""The first number of cycles that a chip cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,11 @@ class Device:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def config(self) -> ChipConfig:
+        """What chip this is."""
+        return self.port.config
 
     @property
     def program(self) -> Program | None:
@@ -119,19 +121,16 @@ class Device:
                 program says, or the memory of the chip lost bits that ECC cannot restore.
         """
         loaded = self._required()
-        program = loaded.program
-        cycles = _cycles(program, count)
+        loaded.cycles(count)
         prepared = loaded.check(inputs)
         before = self.port.status().uncorrectable if self.port.config.ecc else 0
         loaded.prepare(prepared)
         status = self.port.run(count)
-        if status.fault is not None:
-            raise DeviceFault(program.name, status.fault)
-        if status.cycles != cycles:
-            raise DeviceError(f"{program.name} took {status.cycles} cycles, but takes {cycles}: a broken device")
+        loaded.verify(status, count)
         outputs = loaded.outputs()
         if self.port.config.ecc and self.port.status().uncorrectable != before:
-            raise DeviceError(f"{program.name}: ECC found words with two wrong bits: load the program and run it again")
+            name = loaded.program.name
+            raise DeviceError(f"{name}: ECC found words with two wrong bits: load the program and run it again")
         return RunResult(outputs, status.cycles)
 
     def write_state(self, name: str, rows: NDArray[Any]) -> int:
@@ -238,22 +237,3 @@ SYSTEM_BACKENDS: dict[str, Callable[[SystemConfig], SystemPort]] = {"golden": Go
 """Likewise of several chips."""
 SERIAL = "serial"
 """What the name of a device behind a serial port begins with."""
-
-
-def _cycles(program: Program, count: int) -> int:
-    """How long `count` runs of a program take. Raises DeviceError when it cannot run so often."""
-    if count < 1:
-        raise DeviceError(f"{program.name} runs once or more often, not {count} times")
-    fetching = [queue for queue, text in program.text.items() if any(i.spec.mnemonic == "ifetch" for i in text)]
-    if count > 1 and fetching:
-        raise DeviceError(
-            f"{program.name} fetches text while it runs ({', '.join(fetching)}), which stays in the chip: run it once "
-            "at a time"
-        )
-    cycles = timing(program.config).series(program.cycles, count)
-    if cycles >= _CYCLES:
-        raise DeviceError(
-            f"{count} runs of {program.name} take {cycles:,} cycles, but a chip counts to {_CYCLES - 1:,}: run it in "
-            "parts"
-        )
-    return cycles

@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openlpu.arch import protocol
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import FieldKind, instruction
 from openlpu.arch.program import Column, Port, Program, Vector
+from openlpu.arch.timing import timing
 from openlpu.model.text import follow_program
 from openlpu.runtime.arrays import STORED, from_chip, image_runs, to_chip, word_runs
-from openlpu.runtime.errors import DeviceError, InputError
-from openlpu.runtime.port import ChipPort, Memory
+from openlpu.runtime.errors import DeviceError, DeviceFault, InputError
+from openlpu.runtime.port import ChipPort, Memory, RunStatus
+
+_CYCLES = 1 << 8 * next(field.bytes for field in protocol.STATUS.reply_fields if field.name == "cycles")
+"""The first number of cycles that a chip cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,33 @@ class LoadedProgram:
         """Image words that the program overwrites: every run begins with them as they were."""
         self._carried = word_runs(changed & program.kept)
         """Those that it leaves changed for its next run."""
+
+    def cycles(self, count: int) -> int:
+        """How long `count` runs in a row take. Raises DeviceError when the program cannot run so often."""
+        program = self.program
+        if count < 1:
+            raise DeviceError(f"{program.name} runs once or more often, not {count} times")
+        fetching = [queue for queue, text in program.text.items() if any(i.spec.mnemonic == "ifetch" for i in text)]
+        if count > 1 and fetching:
+            raise DeviceError(
+                f"{program.name} fetches text while it runs ({', '.join(fetching)}), which stays in the chip: run it "
+                "once at a time"
+            )
+        cycles = timing(program.config).series(program.cycles, count)
+        if cycles >= _CYCLES:
+            raise DeviceError(
+                f"{count} runs of {program.name} take {cycles:,} cycles, but a chip counts to {_CYCLES - 1:,}: run it "
+                "in parts"
+            )
+        return cycles
+
+    def verify(self, status: RunStatus, count: int, where: str = "") -> None:
+        """Raise DeviceFault or DeviceError unless `count` runs in a row, `where` they were, went as they should."""
+        name, cycles = where + self.program.name, self.cycles(count)
+        if status.fault is not None:
+            raise DeviceFault(name, status.fault)
+        if status.cycles != cycles:
+            raise DeviceError(f"{name} took {status.cycles} cycles, but takes {cycles}: a broken device")
 
     def check(self, inputs: Mapping[str, NDArray[Any]]) -> Prepared:
         """The inputs of a run, as they will lie in SRAM.

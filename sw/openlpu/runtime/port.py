@@ -92,8 +92,10 @@ class SystemPort(Protocol):
         """
         ...
 
-    def run(self) -> tuple[RunStatus, ...]:
-        """Have all chips run their programs once, together, until every one has ended; how they did.
+    def run(self, count: int = 1) -> tuple[RunStatus, ...]:
+        """Have all chips run their programs together, `count` times in a row, until every one has ended; how they did.
+
+        More than once only programs of one length: nothing but the start brings chips together.
 
         Raises:
             LinkError: when a link is found dead before, and some may never end; all runs are stopped then.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from openlpu.arch.bring_up import SystemStatus, link_problems
 from openlpu.arch.program import Program
 from openlpu.arch.system import SystemConfig
-from openlpu.runtime.errors import DeviceError, DeviceFault, InputError, LinkError
+from openlpu.runtime.errors import DeviceError, InputError, LinkError
 from openlpu.runtime.loaded import LoadedProgram
 from openlpu.runtime.port import SystemPort
 
@@ -101,36 +101,43 @@ class SystemDevice:
         self.port.load(programs)
         self._loaded = loaded
 
-    def run(self, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> SystemResult:
-        """Run the loaded programs once, together. `inputs` are those of each chip, by name.
+    def run(self, inputs: Sequence[Mapping[str, NDArray[Any]]], count: int = 1) -> SystemResult:
+        """Run the loaded programs together, `count` times in a row with no host in between, as `Device.run` does.
+
+        `inputs` are those of each chip, by name.
 
         Raises:
             InputError: when an input is missing, unknown, or of another type or shape than its port.
             DeviceFault: when the hardware found a program wrong in time, and no link was to blame.
             LinkError: when links spoilt the run and every replay, or are dead.
-            DeviceError: when no programs are loaded, one did not take the cycles that it says, or the memory of a chip
-                lost bits that ECC cannot restore.
+            DeviceError: when no programs are loaded, they cannot run so often, one did not take the cycles that it
+                says, or the memory of a chip lost bits that ECC cannot restore.
         """
         if not self._loaded:
             raise DeviceError("no programs are loaded")
         if len(inputs) != self.system.chips:
             raise InputError(f"inputs of {len(inputs)} chips are given, and there are {self.system.chips}")
+        if count > 1 and len({each.program.cycles for each in self._loaded}) > 1:
+            raise DeviceError("programs of different lengths run once at a time: no chip waits for another")
+        for each in self._loaded:
+            each.cycles(count)
         prepared = [each.check(own) for each, own in zip(self._loaded, inputs, strict=True)]
         carried = [each.carried() if self.replays else [] for each in self._loaded]
-        for replay in range(self.replays + 1):
+        replays = 0
+        while True:
             for each, own in zip(self._loaded, prepared, strict=True):
                 each.prepare(own)
-            cycles, problems = self._attempt()
+            cycles, problems = self._attempt(count)
             if not problems:
-                return SystemResult(tuple(each.outputs() for each in self._loaded), cycles, replay)
-            if replay < self.replays:
-                self.replayed += 1
-                self._bring_up()
-                for each, blocks in zip(self._loaded, carried, strict=True):
-                    each.put_back(blocks)
-        raise LinkError(
-            f"links spoilt the run{f' and {self.replays} replays' if self.replays else ''}: {'; '.join(problems)}"
-        )
+                return SystemResult(tuple(each.outputs() for each in self._loaded), cycles, replays)
+            if replays == self.replays:
+                also = f" and {replays} replays" if replays else ""
+                raise LinkError(f"links spoilt the run{also}: {'; '.join(problems)}")
+            replays += 1
+            self.replayed += 1
+            self._bring_up()
+            for each, blocks in zip(self._loaded, carried, strict=True):
+                each.put_back(blocks)
 
     def write_state(self, chip: int, name: str, rows: NDArray[Any]) -> int:
         """`LoadedProgram.write_state` of the program of a chip."""
@@ -154,14 +161,14 @@ class SystemDevice:
         if problems:
             raise LinkError(f"links of system '{self.system.name}' are not as they should be: {'; '.join(problems)}")
 
-    def _attempt(self) -> tuple[tuple[int, ...], list[str]]:
-        """Run once: the cycles of each chip, and what links did to the run, if anything.
+    def _attempt(self, count: int) -> tuple[tuple[int, ...], list[str]]:
+        """Run: the cycles of each chip, and what links did to the run, if anything.
 
         Raises as `run`, for all that a replay would not mend.
         """
         before = self.port.status()
         try:
-            runs = self.port.run()
+            runs = self.port.run(count)
         except LinkError as error:
             return (), [str(error)]
         found = self.port.status()
@@ -170,11 +177,10 @@ class SystemDevice:
         if problems:
             return (), problems
         for chip, (each, run) in enumerate(zip(self._loaded, runs, strict=True)):
-            name = f"chip {chip}: {each.program.name}"
-            if run.fault is not None:
-                raise DeviceFault(name, run.fault)
-            if run.cycles != each.program.cycles:
-                raise DeviceError(f"{name} took {run.cycles} cycles, but takes {each.program.cycles}: a broken device")
+            each.verify(run, count, f"chip {chip}: ")
             if found.chips[chip].uncorrectable != before.chips[chip].uncorrectable:
-                raise DeviceError(f"{name}: ECC found words with two wrong bits: load the programs and run them again")
+                raise DeviceError(
+                    f"chip {chip}: {each.program.name}: ECC found words with two wrong bits: load the programs and run "
+                    "them again"
+                )
         return tuple(run.cycles for run in runs), []

@@ -40,6 +40,8 @@ PERIOD = 10_000_000
 """Of a clock that is as fast as it should be, in femtoseconds."""
 _REGISTERS = ("e_valid", "e_data", "w_valid", "w_data")
 """Of every hop, in the order of a `Snapshot`."""
+_PATIENCE = 100_000
+"""Cycles by which a run may take longer than its program, before it is given up."""
 _BRING_UP_EPOCHS = 12
 """Until all chips are aligned, at most: some for each chip on the way to the farthest one."""
 
@@ -160,6 +162,7 @@ class RtlSystem:
         self._geometry = geometry(system.chip)
         self._timing = timing(system.chip)
         self._starts = conditions.starts
+        self._patience = _PATIENCE
         shown = [*(port.shown for port in _ports(system)), *(tap.shown for tap in _taps(system))]
         ports = " ".join(f"PORT({chip}, {name})" for chip in range(system.chips) for name in shown)
         heading = f"#define PORTS(PORT) {ports}\n#define LINK_WIDTH {system.chip.c2c_width}\n"
@@ -234,6 +237,7 @@ class RtlSystem:
 
     def load(self, programs: Sequence[Program]) -> None:
         """Write images and texts. Queues without text halt at once."""
+        self._patience = max(program.cycles for program in programs) + _PATIENCE
         for chip, program in enumerate(programs):
             for (mem_slice, address), word in program.image.items():
                 self.write_memory(chip, mem_slice, address, word)
@@ -257,9 +261,10 @@ class RtlSystem:
         lanes = self.system.chip.lanes
         return np.frombuffer(self._get(chip, "host_mem_rdata").to_bytes(lanes, "little"), np.int8).copy()
 
-    def start(self) -> None:
-        """Start all chips, one after the other."""
+    def start(self, count: int = 1) -> None:
+        """Start all chips, one after the other, for so many runs in a row."""
         for chip, pause in enumerate(self._starts):
+            self._set(chip, "host_reruns", count - 1)
             self._tick(chip, pause)
             self._set(chip, "host_start", 1)
             self._tick(chip, 1)
@@ -304,8 +309,8 @@ class RtlSystem:
                 raise RtlError(f"chip {chip} has not halted after {limit} cycles")
         return tuple(map(self._status, range(self.system.chips)))
 
-    def run(self) -> tuple[RunStatus, ...]:
-        """Start all chips and wait for their ends.
+    def run(self, count: int = 1) -> tuple[RunStatus, ...]:
+        """Start all chips, for so many runs in a row, and wait for their ends.
 
         Raises:
             RtlError: when links or chips are not as they should be, or a chip does not end.
@@ -313,8 +318,8 @@ class RtlSystem:
         problems = link_problems(self.system, self.reports())
         if problems or not self.aligned:
             raise RtlError("; ".join(problems) or "the chips are not aligned")
-        self.start()
-        return self.finish()
+        self.start(count)
+        return self.finish(self._patience * count)
 
     def disturb(self, end: LinkEnd, bits: int, every: int, count: int) -> None:
         """On the wire to an end turn so many bits in one beat, of every so manieth, so often."""
