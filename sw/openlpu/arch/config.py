@@ -23,6 +23,8 @@ from typing import Any
 
 GROUP = 4
 """Streams that together carry one 32-bit element per lane, byte-planar, least significant byte first."""
+MAX_LINKS, MAX_LINK_WIDTH = 16, 64
+"""Chip-to-chip links of a chip, and data wires of one in either direction, at most."""
 
 
 class ConfigError(ValueError):
@@ -279,8 +281,8 @@ class ChipConfig:
             _require(known, "alus.chain", f"ALU {number} chains {list(alu.chain)}: not in 0..{len(self.alus) - 1}")
         whole("imem_words", 4, 1 << 16)
         whole("special_turns", 1, 16)
-        whole("c2c_links", 0, 16)
-        whole("c2c_width", 1, 64)
+        whole("c2c_links", 0, MAX_LINKS)
+        whole("c2c_width", 1, MAX_LINK_WIDTH)
         _require(
             self.streams % GROUP == 0, "streams", f"{self.streams} is not a multiple of {GROUP} (one 32-bit group)"
         )

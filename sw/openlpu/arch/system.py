@@ -12,15 +12,26 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openlpu.arch.config import ChipConfig, ConfigError, fields_by_name, read_fields, require_whole
+from openlpu.arch.config import (
+    GROUP,
+    MAX_LINK_WIDTH,
+    MAX_LINKS,
+    ChipConfig,
+    ConfigError,
+    fields_by_name,
+    read_fields,
+    require_whole,
+)
 from openlpu.arch.encoding import PAUSE_BITS
 from openlpu.arch.links import CHIP_BITS, HAC_BITS, flit_format
+from openlpu.arch.presets import PRESETS, find_config
 
 _ROUNDING = 2
 """By how many cycles two alignment counters may differ from where they should be: each end measures whole cycles, and
@@ -31,9 +42,10 @@ class Topology(enum.StrEnum):
     """Who is connected to whom."""
 
     RING = "ring"
-    """Link 0 of a chip to link 1 of the next one; the last chip's next one is the first."""
+    """Link 0 of a chip to link 1 of the next one; the last chip's next one is the first. Where links are parallel, each
+    is so many links."""
     ALL = "all_to_all"
-    """One link between any two chips: those of a chip go to the others in their order."""
+    """A link between any two chips: those of a chip go to the others in their order."""
 
 
 @dataclass(frozen=True, order=True)
@@ -63,6 +75,8 @@ class SystemConfig:
     """How many there are."""
     topology: Topology = Topology.ALL
     """Who is connected to whom: `ring` or `all_to_all`."""
+    parallel: int = 1
+    """Links between any two chips that are connected."""
     wire_cycles: int = 8
     """The longest that anything is on a wire between two chips, jitter included, in cycles."""
     ppm: int = 100
@@ -73,6 +87,7 @@ class SystemConfig:
     def __post_init__(self) -> None:
         whole = functools.partial(require_whole, self)
         whole("chips", 2, 1 << CHIP_BITS)
+        whole("parallel", 1, 16)
         whole("wire_cycles", 1, 64)
         whole("ppm", 0, 250)
         whole("deskew_cycles", 64, 1 << 20)
@@ -80,7 +95,7 @@ class SystemConfig:
         if self.chip.c2c_links < needed:
             raise ConfigError(
                 f"config field 'chip.c2c_links': {self.chip.c2c_links}, but {self.chips} chips in a topology "
-                f"'{self.topology}' need {needed} each"
+                f"'{self.topology}', with {self.parallel} between two, need {needed} each"
             )
         if self.pause >= 1 << PAUSE_BITS:
             raise ConfigError(
@@ -95,18 +110,24 @@ class SystemConfig:
                 f"has {1 << HAC_BITS}"
             )
 
+    def links(self, chip: int, other: int) -> tuple[int, ...]:
+        """The links of a chip that go to another one."""
+        return tuple(here.link for here, there in self.peers.items() if here.chip == chip and there.chip == other)
+
     @functools.cached_property
     def peers(self) -> Mapping[LinkEnd, LinkEnd]:
         """The end that each connected end is connected to, in order of chips and links."""
         pairs: dict[LinkEnd, LinkEnd] = {}
-        for chip in range(self.chips):
+        for chip, number in itertools.product(range(self.chips), range(self.parallel)):
             match self.topology:
                 case Topology.RING:
-                    pairs[LinkEnd(chip, 0)] = LinkEnd((chip + 1) % self.chips, 1)
+                    there = LinkEnd((chip + 1) % self.chips, self.parallel + number)
+                    pairs[LinkEnd(chip, number)] = there
                 case Topology.ALL:
                     others = [other for other in range(self.chips) if other != chip]
-                    for link, other in enumerate(others):
-                        pairs[LinkEnd(chip, link)] = LinkEnd(other, chip - (chip > other))
+                    for place, other in enumerate(others):
+                        there = LinkEnd(other, self.parallel * (chip - (chip > other)) + number)
+                        pairs[LinkEnd(chip, self.parallel * place + number)] = there
         return dict(sorted((pairs | {there: here for here, there in pairs.items()}).items()))
 
     @functools.cached_property
@@ -196,7 +217,28 @@ class SystemConfig:
     def from_file(cls, path: Path) -> SystemConfig:
         """Read a system from a `.toml` or `.json` file.
 
+        Its chip may have a `base`: a preset, or a file beside this one, of which the other fields are changes.
+
         Raises:
-            ConfigError: when the file is missing, malformed or invalid.
+            ConfigError: when a file is missing, malformed or invalid.
         """
-        return cls.from_dict(read_fields(path))
+        fields = dict(read_fields(path))
+        chip = fields.get("chip")
+        if isinstance(chip, Mapping) and "base" in chip:
+            base = str(chip["base"])
+            known = find_config(base if base in PRESETS else str(path.parent / base))
+            fields["chip"] = {**known.to_dict(), **{name: value for name, value in chip.items() if name != "base"}}
+        return cls.from_dict(fields)
+
+    @classmethod
+    def of(cls, chip: ChipConfig, chips: int) -> SystemConfig:
+        """Some chips, each connected to each, with as many links of as many wires as such a chip can have, but no more
+        between two than a 32-bit word has bytes.
+
+        Raises:
+            ConfigError: when there are too many chips for that.
+        """
+        parallel = max(1, min(GROUP, MAX_LINKS // max(chips - 1, 1)))
+        name, width = f"{chip.name}x{chips}", min(2 * chip.lanes, MAX_LINK_WIDTH)
+        linked = dataclasses.replace(chip, name=name, c2c_links=parallel * (chips - 1), c2c_width=width)
+        return cls(name=name, chip=linked, chips=chips, parallel=parallel)

@@ -44,7 +44,7 @@ _ANY: frozenset[Source] = frozenset()
 
 def kernel_bounds(graph: KernelGraph, config: ChipConfig) -> Bounds:
     """Both lower bounds of a kernel graph on a chip."""
-    resources = {"weight streams": _weight_cycles(graph, config), "special functions": _special_cycles(graph, config)}
+    resources = {"weight streams": weight_cycles(graph, config), "special functions": _special_cycles(graph, config)}
     return Bounds(resources, _Chain(graph, config).length())
 
 
@@ -78,7 +78,8 @@ def _tiles(graph: KernelGraph, kernel: MatMulKernel, config: ChipConfig) -> set[
     return tiles
 
 
-def _weight_cycles(graph: KernelGraph, config: ChipConfig) -> int:
+def weight_cycles(graph: KernelGraph, config: ChipConfig) -> int:
+    """Cycles for which all weights stream, if the planes share them evenly."""
     total = sum(tile_cycles(graph, kernel, config) for kernel in graph.kernels if isinstance(kernel, MatMulKernel))
     return -(-total // (config.mxm_planes * config.hemispheres))
 

@@ -23,6 +23,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.numerics import Words
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.kernels import (
+    AllGatherKernel,
     Buffer,
     BufferOperand,
     Content,
@@ -105,6 +106,8 @@ class KernelReference:
         return -(-buffer.cols // self._lanes)
 
     def _action(self, kernel: Kernel) -> _Action:
+        if isinstance(kernel, AllGatherKernel):
+            raise InternalCompilerError(f"'{kernel.output}' is gathered from chips, and numpy is one")
         target, output = kernel.target, self._graph.buffer(kernel.output)
         rows = target.count(output)
         vectors = self._vectors(output)

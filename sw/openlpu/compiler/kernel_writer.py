@@ -27,6 +27,7 @@ from openlpu.compiler.kernels import (
     LaneConstants,
     MatMulKernel,
     Operand,
+    Sharing,
     Step,
     Target,
     Term,
@@ -48,6 +49,9 @@ class KernelWriter:
         self.kernels: list[Kernel] = []
         self.constants: dict[str, Content] = {}
         self.states: dict[str, Content] = {}
+        self.gathered: list[tuple[str, ...]] = []
+        self.apart: list[str] = []
+        """As in `Sharing`."""
         self.parts: list[str] = []
         """Of each kernel so far but those of the part that is being written."""
 
@@ -56,7 +60,8 @@ class KernelWriter:
     ) -> KernelGraph:
         """All of it."""
         buffers, kernels = tuple(self.buffers), tuple(self.kernels)
-        return KernelGraph(name, buffers, kernels, tuple(inputs), tuple(outputs), self.constants, self.states)
+        sharing = Sharing(tuple(self.gathered), tuple(self.apart))
+        return KernelGraph(name, buffers, kernels, tuple(inputs), tuple(outputs), self.constants, self.states, sharing)
 
     def end(self, part: str) -> None:
         """All kernels since the last part belong to this one."""
@@ -187,12 +192,14 @@ class KernelWriter:
         return self._fold_lanes("fmin", name, view, rows)
 
     def _fold_rows(self, mnemonic: str, name: str, source: str, rows: int) -> BufferOperand:
-        level = 0
+        level, folded = 0, [source]
         while rows > 1:
             half = -(-rows // 2)
             others = BufferOperand(source, first_row=rows - half)
             source = self.made(f"{name}.rows{level}", BufferOperand(source), [Step(mnemonic, others)], rows=half).name
+            folded.append(source)
             rows, level = half, level + 1
+        self.gathered.append(tuple(folded))
         return BufferOperand(source)
 
     def _fold_lanes(self, mnemonic: str, name: str, view: BufferOperand, rows: int) -> BufferOperand:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -50,6 +51,15 @@ class Factor:
 
     name: str
     transposed: bool = False
+    columns: tuple[int, int] | None = None
+    """Of the columns of `lanes` that a product with it could have, which it has: the first, and how much further each
+    next one is. None for all."""
+
+    def tile(self, inner: int, output: int) -> tuple[int, int]:
+        """Which tile of the buffer, down and across, meets column `inner` of rows in column `output` of the product."""
+        first, step = self.columns or (0, 1)
+        column = first + step * output
+        return (column, inner) if self.transposed else (inner, column)
 
 
 @dataclass(frozen=True)
@@ -195,7 +205,32 @@ class VectorKernel:
         return (self.source,)
 
 
-Kernel = MatMulKernel | VectorKernel
+@dataclass(frozen=True)
+class AllGatherKernel:
+    """Rows of `output` that other chips have computed come over links, and those that this one has go to all others."""
+
+    output: str
+    owners: tuple[int, ...]
+    """By row: the chip that has computed it."""
+    chip: int
+    """This one."""
+    target: ClassVar[Target] = EVERYTHING
+    chain: ClassVar[tuple[Step, ...]] = ()
+    sources: ClassVar[tuple[BufferOperand, ...]] = ()
+
+
+Kernel = MatMulKernel | VectorKernel | AllGatherKernel
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Where a network may be dealt out to several chips, by names of buffers."""
+
+    gathered: tuple[tuple[str, ...], ...] = ()
+    """What may be computed row by row on different chips, and is then needed by all. Of several in a row, each made of
+    the one before by a fold, it is the last that has a row for every chip."""
+    apart: tuple[str, ...] = ()
+    """Outputs whose rows may stay on the chips that compute them."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +248,7 @@ class KernelGraph:
     """Buffers that keep what they hold from one run of the program to the next, and what that is before the first. The
     last kernel that reads one may be followed by one that fills it anew; a kernel that writes where an index says comes
     before all that read."""
+    sharing: Sharing = Sharing()
 
     @functools.cached_property
     def _by_name(self) -> dict[str, Buffer]:
@@ -264,10 +300,13 @@ class KernelGraph:
                 yield f"  {kind} {self._buffer_text(name)} = {_array_text(content)}"
         for kernel in self.kernels:
             head = f"  {self._buffer_text(kernel.output)}{_target_text(kernel.target)} = "
-            if isinstance(kernel, VectorKernel):
-                head += _view_text(kernel.source)
-            else:
-                head += " + ".join(_term_text(term) for term in kernel.terms)
+            match kernel:
+                case VectorKernel():
+                    head += _view_text(kernel.source)
+                case MatMulKernel():
+                    head += " + ".join(_term_text(term) for term in kernel.terms)
+                case AllGatherKernel():
+                    head += f"rows of chips {', '.join(map(str, kernel.owners))}; this is {kernel.chip}"
             yield head + "".join(f" | {_step_text(step)}" for step in kernel.chain)
         for port, view in self.outputs:
             yield f"  output {port.name} = {_view_text(view)}"
@@ -314,6 +353,9 @@ class _Verifier:
             _require(content.shape == (buffer.rows, buffer.cols), f"the content of {name!r} is {content.shape}")
         for kernel in self.graph.kernels:
             where = f"kernel {kernel.output!r}"
+            if isinstance(kernel, AllGatherKernel):
+                self.gathers(kernel, where)
+                continue
             target, rows = self.graph.buffer(kernel.output), kernel.target.count(self.graph.buffer(kernel.output))
             for view in kernel.sources:
                 self.reads(view, rows, where)
@@ -339,6 +381,12 @@ class _Verifier:
         for _, view in self.graph.outputs:
             _require(bool(self.there[view.name].all()), "an output is never computed")
 
+    def gathers(self, kernel: AllGatherKernel, where: str) -> None:
+        there, own = self.there[kernel.output], np.array(kernel.owners) == kernel.chip
+        _require(len(own) == len(there), f"{where} has {len(own)} owners of {len(there)} rows")
+        _require(bool((there.all(axis=1) == own).all()), f"{where}: not its own rows are there")
+        there[:] = True
+
     def reads(self, view: BufferOperand, rows: int, where: str) -> None:
         read = self.graph.buffer(view.name)
         _require(view.rotate == 0 or read.wide, f"{where} turns %{view.name}, which is not 32 bits wide")
@@ -353,11 +401,14 @@ class _Verifier:
         source = self.graph.buffer(term.rows.name)
         _require(not source.wide or term.rows.byte is not None, f"{where} multiplies a buffer that is not int8")
         match term.weights:
-            case Factor(name, transposed):
+            case Factor(name) as part:
                 factor = self.graph.buffer(name)
                 _require(not factor.wide, f"{where} multiplies by a buffer that is not int8")
                 _require(bool(self.there[name].all()), f"{where} reads %{name} before it is there")
-                shapes = {(factor.cols, factor.rows) if transposed else (factor.rows, factor.cols)}
+                shapes = {(factor.cols, factor.rows) if part.transposed else (factor.rows, factor.cols)}
+                if part.columns is not None:
+                    # Some of its columns: placement would find none beyond the last.
+                    shapes = {(rows, cols) for rows, _ in shapes}
             case matrices:
                 shapes = {weights.shape for weights in matrices}
         _require(shapes == {(source.cols, cols)}, f"{where} has weights of shapes {shapes}")

@@ -64,7 +64,7 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Compiling makes millions of objects that stay to its end, and hardly a circle of them: to look for circles again
     and again takes a seventh of the time."""
     collects = gc.isenabled()
@@ -84,7 +84,7 @@ class Ports:
     outputs: tuple[Port, ...]
 
 
-@_uncollected()
+@uncollected()
 def compile_kernels(
     kernels: KernelGraph,
     config: ChipConfig,
@@ -115,7 +115,7 @@ def compile_kernels(
         kept=frozenset(placement.kept),
         inputs=places.inputs,
         outputs=places.outputs,
-        states=tuple(_state(kernels.buffer(name), placement) for name in kernels.states),
+        states=states(kernels, placement),
         cycles=scheduled.cycles,
         macs=macs,
         resource_bound=bounds.resources[bounds.busiest],
@@ -142,6 +142,32 @@ def _port(port: ir.Port, graph: ir.Graph, placement: Placement, view: BufferOper
         scale=1.0 if tensor.scale is None else float(tensor.scale),
         zero_point=tensor.zero_point,
     )
+
+
+def kernel_ports(kernels: KernelGraph, placement: Placement) -> Ports:
+    """Where the ports of a network that came as kernels live: as kernels have them."""
+
+    def placed(port: ir.Port, view: BufferOperand) -> Port:
+        buffer = kernels.buffer(view.name)
+        return Port(
+            name=port.name,
+            shape=port.shape,
+            rows=buffer.rows,
+            cols=port.shape[-1],
+            columns=placement.buffers[view.name],
+            dtype=port.dtype,
+            stored=port.dtype,
+        )
+
+    return Ports(
+        tuple(placed(port, BufferOperand(name)) for port, name in kernels.inputs),
+        tuple(placed(port, view) for port, view in kernels.outputs),
+    )
+
+
+def states(kernels: KernelGraph, placement: Placement) -> tuple[Port, ...]:
+    """Where the states of a program live."""
+    return tuple(_state(kernels.buffer(name), placement) for name in kernels.states)
 
 
 def _state(buffer: Buffer, placement: Placement) -> Port:

@@ -472,9 +472,11 @@ class Placement:
             for number, product in self._products:
                 for i, term in enumerate(product.terms):
                     if isinstance(term.weights, Factor) and term.weights.name == cache.name:
-                        for down in range(words * width // lanes):
-                            inner, output = (across, down) if term.weights.transposed else (down, across)
-                            self.weights[number, output, Inner(i, 0, inner)] = base + down * lanes // width
+                        inners = -(-self._graph.buffer(term.rows.name).cols // lanes)
+                        for inner, output in itertools.product(range(inners), range(self.outputs(product))):
+                            down, met = term.weights.tile(inner, output)
+                            if met == across:
+                                self.weights[number, output, Inner(i, 0, inner)] = base + down * lanes // width
         self.buffers[cache.name] = tuple(Column((), 0) for _ in range(-(-cache.cols // lanes)))
 
     def _fill(self, columns: Sequence[Column], content: Content) -> None:

@@ -65,10 +65,11 @@ def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Sc
     Raises:
         CompileError: when the chip has too few streams or ALU paths for a kernel, by name.
     """
-    scheduler = _Scheduler(graph, placement, config)
-    scheduler.run()
-    dispatches = {name: sorted(runs, key=lambda run: run.cycle) for name, runs in scheduler.dispatches.items()}
-    return Schedule(dispatches, tuple(scheduler.rides), scheduler.end, tuple(scheduler.finished))
+    scheduler = Scheduler(graph, placement, config)
+    scheduler.begin()
+    for number in range(len(graph.kernels)):
+        scheduler.follow(number)
+    return scheduler.scheduled()
 
 
 class _PlaneState:
@@ -110,7 +111,7 @@ class _PlaneState:
             self.held[tile.term.rows, tile.inner.input_column, tile.rows] = word
 
 
-class _Scheduler(VectorDepartures):
+class Scheduler(VectorDepartures):
     """Departures of all kernels in order; its own part are products."""
 
     def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig) -> None:
@@ -129,23 +130,32 @@ class _Scheduler(VectorDepartures):
         self.next_word = 0
         """Where the activation buffers have been filled up to."""
 
-    def run(self) -> None:
+    def begin(self) -> None:
+        """Load the first tile of every plane."""
         for plane in self.planes:
             self.load_next(plane)
-        for number, kernel in enumerate(self.graph.kernels):
-            match kernel:
-                case MatMulKernel() if number in self.tiles.regular:
-                    self.flow(number, kernel)
-                case MatMulKernel() if self.tiles.replays(number, kernel):
-                    self.replay(number, kernel)
-                case MatMulKernel():
-                    self.stream(number, kernel)
-                case VectorKernel():
-                    self.vectors(kernel)
-            self.computed.add(kernel.output)
-            self.done = number
-            columns = range(self.tiles.columns(kernel.output))
-            self.finished.append(max(int(self.ready[kernel.output, column].max()) for column in columns))
+
+    def follow(self, number: int) -> None:
+        """Schedule the next kernel, the one with this number; of one that gathers, all has come already."""
+        kernel = self.graph.kernels[number]
+        match kernel:
+            case MatMulKernel() if number in self.tiles.regular:
+                self.flow(number, kernel)
+            case MatMulKernel() if self.tiles.replays(number, kernel):
+                self.replay(number, kernel)
+            case MatMulKernel():
+                self.stream(number, kernel)
+            case VectorKernel():
+                self.vectors(kernel)
+        self.computed.add(kernel.output)
+        self.done = number
+        columns = range(self.tiles.columns(kernel.output))
+        self.finished.append(max(int(self.ready[kernel.output, column].max()) for column in columns))
+
+    def scheduled(self) -> Schedule:
+        """All kernels so far."""
+        dispatches = {name: sorted(runs, key=lambda run: run.cycle) for name, runs in self.dispatches.items()}
+        return Schedule(dispatches, tuple(self.rides), self.end, tuple(self.finished))
 
     # Weights
 
@@ -162,6 +172,7 @@ class _Scheduler(VectorDepartures):
             self.load(plane, tile)
 
     def load(self, plane: _PlaneState, tile: Tile) -> None:
+        """Stream a tile into the shadow buffer of a plane."""
         plane.postponed = None
         plane.loaded = plane.installed + 1
         groups = self.tiles.groups - 1 if tile.replayed else self.tiles.groups
@@ -181,9 +192,7 @@ class _Scheduler(VectorDepartures):
         pattern, read_at = self.loads[plane, mnemonic, group]
         journey = Journey(pattern.reading_from(base + group))
         if isinstance(factor, Factor):
-            down, across = tile.inner.input_column, tile.output_column
-            if factor.transposed:
-                down, across = across, down
+            down, across = factor.tile(tile.inner.input_column, tile.output_column)
             journey.loads = (factor.name, across, down * self.config.lanes, read_at)
         return journey
 
@@ -384,9 +393,7 @@ class _Scheduler(VectorDepartures):
             for stream, feeder in zip(plane.weights.consumes, plane.plane.feeders, strict=True)
         ]
         if isinstance(factor, Factor):
-            down, across = tile.inner.input_column, tile.output_column
-            if factor.transposed:
-                down, across = across, down
+            down, across = factor.tile(tile.inner.input_column, tile.output_column)
             rows = range(down * self.config.lanes, (down + 1) * self.config.lanes)
             present = [row for row in rows if row < len(self.ready[factor.name, across])]
             journey.awaits += [(factor.name, across, Rows(row, 0), min(read_at)) for row in present]

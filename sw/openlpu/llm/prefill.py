@@ -49,7 +49,7 @@ def by_host(session: Session, tokens: Sequence[int], model: QuantisedLlama) -> P
         InputError: when the session is not new, or the prompt does not fit the context.
     """
     session.verify_room(len(tokens))
-    states = states_behind(model, tokens[:-1], session.context, session.device.port.config)
+    states = states_behind(model, tokens[:-1], session.context, session.device.config)
     words, before = session.take_over(states, len(tokens) - 1), session.cycles
     return Prefill(session.feed(tokens[-1:])[-1], session.cycles - before, words)
 

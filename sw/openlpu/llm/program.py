@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from openlpu.arch.config import GROUP, ChipConfig
-from openlpu.arch.program import Port, Program
-from openlpu.compiler import graph as ir
+from openlpu.arch.program import Program
+from openlpu.arch.system import SystemConfig
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernel_bounds import kernel_bounds
-from openlpu.compiler.kernels import BufferOperand, KernelGraph, MatMulKernel
-from openlpu.compiler.pipeline import Ports, compile_kernels
-from openlpu.compiler.place import Placement
+from openlpu.compiler.kernels import KernelGraph, MatMulKernel
+from openlpu.compiler.pipeline import compile_kernels, kernel_ports
+from openlpu.compiler.system_pipeline import CompiledSystem, compile_system
 from openlpu.llm.checkpoint import LlamaShape
 from openlpu.llm.decode import decoding, layer_decoding
 from openlpu.llm.gpt import QuantisedGpt
@@ -54,16 +54,37 @@ def compile_layer(model: QuantisedLlama, context: int, config: ChipConfig, *, du
     return _compiled(kernels, what, macs_per_layer(model.shape, context), config, dump)
 
 
+def compile_llama_system(model: QuantisedLlama, context: int, system: SystemConfig) -> CompiledSystem:
+    """Compile programs for all chips of a system, which together make one token from the one before, as
+    `compile_llama`, and bit by bit the same.
+
+    Raises:
+        CompileError: when the network does not suit the chips, or does not fit.
+    """
+    kernels = decoding(model, context, system.chip).kernels
+    return compile_system(kernels, system, kernel_ports, macs_per_token(model.shape, context))
+
+
+def compile_layer_system(model: QuantisedLlama, context: int, system: SystemConfig) -> CompiledSystem:
+    """As `compile_layer`, for all chips of a system; each ends with the whole hidden vector.
+
+    Raises:
+        CompileError: when the network does not suit the chips, or does not fit.
+    """
+    kernels = layer_decoding(model, context, system.chip).kernels
+    return compile_system(kernels, system, kernel_ports, macs_per_layer(model.shape, context))
+
+
 def _compiled(kernels: KernelGraph, what: str, macs: int, config: ChipConfig, dump: Dump | None) -> Program:
     needed, there = lasting_words(kernels, config), config.hemispheres * config.mem_slices * config.mem_words
     if needed > there:
         raise CompileError(
             f"{what} take {needed:,} words of SRAM, and config '{config.name}' has {there:,}: that would be "
-            f"{-(-needed // there)} chips, and programs are for one; use a smaller network, a shorter context or a "
-            f"config with more mem_words or mem_slices"
+            f"{-(-needed // there)} chips, and this program is for one; use more chips, a smaller network, a shorter "
+            f"context or a config with more mem_words or mem_slices"
         )
     return compile_kernels(
-        kernels, config, _ports, kernel_bounds(kernels, config), macs, dump or (lambda _, text: None)
+        kernels, config, kernel_ports, kernel_bounds(kernels, config), macs, dump or (lambda _, text: None)
     )
 
 
@@ -102,22 +123,3 @@ def lasting_words(kernels: KernelGraph, config: ChipConfig) -> int:
     buffers = [kernels.buffer(name) for name in (*kernels.constants, *kernels.states)]
     held = sum(b.rows * -(-b.cols // lanes) * (GROUP if b.wide else 1) for b in buffers)
     return len(tiles) * lanes + held
-
-
-def _ports(kernels: KernelGraph, placement: Placement) -> Ports:
-    def placed(port: ir.Port, view: BufferOperand) -> Port:
-        buffer = kernels.buffer(view.name)
-        return Port(
-            name=port.name,
-            shape=port.shape,
-            rows=buffer.rows,
-            cols=port.shape[-1],
-            columns=placement.buffers[view.name],
-            dtype=port.dtype,
-            stored=port.dtype,
-        )
-
-    return Ports(
-        tuple(placed(port, BufferOperand(name)) for port, name in kernels.inputs),
-        tuple(placed(port, view) for port, view in kernels.outputs),
-    )

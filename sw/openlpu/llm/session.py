@@ -6,13 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.program import Port
 from openlpu.compiler.graph import Float32Array, Int8Array, Int32Array
 from openlpu.compiler.kernels import Content
 from openlpu.llm.token_writer import BYTE, HISTORY, LOGITS, POSITION, TOKEN
-from openlpu.runtime.driver import Device, InputError, RunResult
+from openlpu.runtime.driver import InputError, RunResult
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,42 @@ class Generated:
     cycles: int
 
 
+class Ported(Protocol):
+    """A program, of one chip or of several, by its ports."""
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What it is given."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What it leaves."""
+        ...
+
+
+class Runner(Protocol):
+    """What a session needs of a device: a `Device`, or the `SystemDevice` of several chips."""
+
+    @property
+    def program(self) -> Ported | None:
+        """What it has loaded."""
+        ...
+
+    @property
+    def config(self) -> ChipConfig:
+        """What chip it is, or each of its chips."""
+        ...
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
+        """Run it."""
+        ...
+
+    def write_state(self, name: str, rows: NDArray[Any]) -> int:
+        """Put rows into a state; how many words of SRAM that took."""
+        ...
+
+
 class Session:
     """One sequence of tokens on a device that has loaded a program of `openlpu.llm.program.compile_llama`.
 
@@ -30,7 +70,7 @@ class Session:
     comes first may as well be read by somebody else, who then hands over what the chip would have made of it.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Runner) -> None:
         if device.program is None:
             raise InputError("a session needs a device with a program")
         self.device = device

@@ -75,6 +75,7 @@ class TokenWriter(KernelWriter):
     def token(self, position: Port, index_bytes: int) -> KernelGraph:
         """All kernels since `begin`, with their ports. That of the position is as its network wants it, and tokens in
         the history have so many bytes."""
+        self.apart.append(LOGITS)
         outside = (
             (Port(HISTORY, HISTORY, "int8", (self.context, index_bytes)), BufferOperand(HISTORY)),
             (Port(LOGITS, LOGITS, "float32", (self.blocks(self.vocabulary), self.lanes)), BufferOperand(LOGITS)),
@@ -214,4 +215,5 @@ class TokenWriter(KernelWriter):
         steps = [Step("i2f", WHOLE), Step("fmul", self.per_row(f"{name}.scale", by_digit.reshape(-1)))]
         self.product(both, terms, steps, Target(rows=2, stacked=blocks))
         lower = BufferOperand(both, first_row=1, row_step=2)
+        self.gathered += [(digits,), (name,)]
         return self.made(name, BufferOperand(both, row_step=2), [Step("fadd", lower)], rows=blocks)
