@@ -398,20 +398,21 @@ def test_a_chip_is_told_its_place_and_reset() -> None:
 def test_a_link_is_told_of() -> None:
     values = {"hears": 1, "up": 0, "peer": 0x3F2, "delay": 0x201, "corrected": 0x06050403, "uncorrectable": 0x0A090807}
     values |= {"fault": 1, "fault_cycle": 0x0E0D0C0B, "aligned": 1, "missed": 0}
-    body = bytes.fromhex("01 00 F203 0102 03040506 0708090A 01 0B0C0D0E 01 00")
+    body = bytes.fromhex("01 00 F203 0102 03040506 0708090A 01 0B0C0D0E 01 00 3F00")
 
     async def chip(ctx: Any, chip: Any) -> None:
         async for _, _, link in ctx.tick().sample(chip.c2c_link):
             ctx.set(chip.c2c_hears, link == 2)
 
     async def script(host: Host, chip: Any) -> None:
+        assert await host.ask(request(protocol.PLACE, 0, 63, 0, 0)) == done(0)
         host.show(running=1, **{f"c2c_{name}": value for name, value in values.items() if name != "hears"})
-        assert await host.ask(request(protocol.LINK, 0, 2)) == done(0, body)
-        assert await host.ask(request(protocol.LINK, 1, 0)) == done(1, b"\0" + body[1:])
-        assert await host.ask(request(protocol.LINK, 2, 3)) == (Outcome.OUT_OF_RANGE, 2, b"")
-        assert await host.ask(request(protocol.LINK, 3, 256)) == (Outcome.OUT_OF_RANGE, 3, b"")
+        assert await host.ask(request(protocol.LINK, 1, 2)) == done(1, body)
+        assert await host.ask(request(protocol.LINK, 2, 0)) == done(2, b"\0" + body[1:])
+        assert await host.ask(request(protocol.LINK, 3, 3)) == (Outcome.OUT_OF_RANGE, 3, b"")
+        assert await host.ask(request(protocol.LINK, 4, 256)) == (Outcome.OUT_OF_RANGE, 4, b"")
 
-    assert linked(script, chip) == []
+    linked(script, chip)
 
 
 def test_counts_are_waited_for_while_the_clock_of_a_chip_stands_still() -> None:

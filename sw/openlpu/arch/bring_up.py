@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from openlpu.arch.links import LINK_BITS
-from openlpu.arch.status import ChipStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
 
 
@@ -55,19 +54,6 @@ class LinkReport:
             said["uncorrectable"],
             said["fault_cycle"] if said["fault"] else None,
         )
-
-
-@dataclass(frozen=True)
-class SystemStatus:
-    """What the chips of a system know of themselves."""
-
-    chips: tuple[ChipStatus, ...]
-    links: tuple[LinkReport, ...]
-    """Of every connected end."""
-    aligned: tuple[bool, ...]
-    """By chip: its time is that of its parent. No run begins before all are."""
-    missed: tuple[bool, ...]
-    """By chip: since the start it has fallen behind the others."""
 
 
 def identified(identity: int) -> LinkEnd:

@@ -213,6 +213,7 @@ LINK = Command(
         Field("fault_cycle", 4, "cycle of the program in which the first of these was found"),
         Field("aligned", 1, "1 if the chip's time is that of its parent: before that, no run begins"),
         Field("missed", 1, "1 if the chip has fallen behind the others since the start"),
+        Field("chip", 2, "number of the chip, as `place` has it"),
     ),
     while_running=True,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from openlpu.arch.bring_up import LinkReport
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 
@@ -83,3 +84,18 @@ class ChipStatus:
     """Likewise."""
     places: tuple[PlaceErrors, ...] = ()
     """Where that was, in the order of the queues; nothing where a device does not tell."""
+    links: tuple[LinkReport, ...] = ()
+    """How its ends of links are; nothing where a device does not tell."""
+
+
+@dataclass(frozen=True)
+class SystemStatus:
+    """What the chips of a system know of themselves."""
+
+    chips: tuple[ChipStatus, ...]
+    links: tuple[LinkReport, ...]
+    """Of every connected end."""
+    aligned: tuple[bool, ...]
+    """By chip: its time is that of its parent. No run begins before all are."""
+    missed: tuple[bool, ...]
+    """By chip: since the start it has fallen behind the others."""

@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 
 import click
 
+from openlpu.arch.bring_up import LinkReport
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import find_config
 from openlpu.arch.status import ChipStatus
+from openlpu.arch.system import SystemConfig, Topology
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.running import backend_option, open_backend
 from openlpu.cli.terminal import json_option, print_facts, print_json, working
@@ -27,7 +29,7 @@ _BOARD = "openlpu.verif.virtual_board"
 @backend_option
 @json_option
 def status(config: str | None, backend: str, as_json: bool) -> None:
-    """Print what a device says of itself: its chip, its last run, and what ECC found."""
+    """Print what a device says of itself: its chip, its last run, what ECC found, and how its links are."""
     with open_backend(backend, find_config(config) if config else None) as device:
         chip, found = device.port.config, device.status()
     if as_json:
@@ -47,26 +49,47 @@ def _facts(found: ChipStatus) -> list[tuple[str, object]]:
             (f"  in {errors.place}", f"{errors.corrected:,} corrected, {errors.uncorrectable:,} uncorrectable")
             for errors in found.places
         ),
+        *((str(link.end), _link_fact(link)) for link in found.links),
     ]
+
+
+def _link_fact(link: LinkReport) -> str:
+    if not link.up:
+        return "half up: the other end does not hear this one" if link.hears else "down: nothing comes"
+    counts = f"{link.corrected:,} flits corrected, {link.uncorrectable:,} uncorrectable"
+    fault = f"; {link.fault}, in cycle {link.fault_cycle}" if link.fault else ""
+    return f"up, to {link.peer}, {link.delay} cycles, {counts}{fault}"
 
 
 @click.command()
 @click.argument("config")
+@click.option("--chips", type=click.IntRange(min=1), default=1, show_default=True, help="Boards, linked to each other.")
+@click.option(
+    "--topology",
+    type=click.Choice([each.value for each in Topology]),
+    default=Topology.ALL.value,
+    show_default=True,
+    help="Which of them are linked.",
+)
 @json_option
-def vboard(config: str, as_json: bool) -> None:
-    """Be a board with the chip CONFIG, simulated, until interrupted.
+def vboard(config: str, chips: int, topology: str, as_json: bool) -> None:
+    """Be a board with the chip CONFIG, simulated, until interrupted; or several, each with a clock of its own.
 
-    Prints the serial port at which it is found, for --backend serial:PORT.
+    Prints the serial port at which it is found, for --backend serial:PORT; of several serial:PORT0,PORT1,...
     """
     chip = find_config(config)
+    system = None
+    if chips > 1:
+        system = SystemConfig(name=f"{chip.name}x{chips}", chip=chip, chips=chips, topology=Topology(topology))
     with working(f"building a board with {chip.name} (minutes, the first time)", as_json=as_json):
-        board = _virtual_board(chip)
+        board = _virtual_board(chip, system)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
         with board:
-            line = json.dumps({"port": board.port, "config": chip.name, "digest": chip.digest})
-            click.echo(line if as_json else board.port)  # which flushes
+            ports = ",".join(board.ports)
+            line = json.dumps({"port": ports, "config": chip.name, "digest": chip.digest})
+            click.echo(line if as_json else ports)  # which flushes
             board.wait()
     except KeyboardInterrupt:
         return
@@ -78,10 +101,11 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _virtual_board(chip: ChipConfig) -> Any:
-    """A running board, which is looked up by name: no software depends on the hardware tools."""
+def _virtual_board(chip: ChipConfig, system: SystemConfig | None) -> Any:
+    """Running boards, which are looked up by name: no software depends on the hardware tools."""
     try:
-        return importlib.import_module(_BOARD).VirtualBoard(chip)
+        boards = importlib.import_module(_BOARD)
+        return boards.VirtualBoards.of_system(system) if system else boards.VirtualBoard(chip)
     except ModuleNotFoundError as error:
         raise UserError(
             f"a virtual board needs the rtl extra ({error.name} is missing): pip install 'openlpu[rtl]'"

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openlpu.arch.bring_up import LinkReport, SystemStatus
+from openlpu.arch.bring_up import LinkReport
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.links import DESKEW_DEPTH, flit_format
 from openlpu.arch.program import Program, Vector
-from openlpu.arch.status import ChipStatus, RunStatus
+from openlpu.arch.status import ChipStatus, RunStatus, SystemStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.model.dataflow import LinkedProgram
@@ -113,14 +113,18 @@ class GoldenSystem:
         """The SRAM of each chip, in blocks."""
 
     def bring_up(self) -> tuple[LinkReport, ...]:
-        """What every connected end of a link reports."""
+        """What every connected end of a link reports: that all is well."""
+        return self.reports()
+
+    def reports(self) -> tuple[LinkReport, ...]:
+        """Likewise."""
         delay = flit_format(self.system.chip).longest_delay
         return tuple(LinkReport(end, True, True, peer, delay) for end, peer in self.system.peers.items())
 
     def status(self) -> SystemStatus:
         """How the last run ended; nothing ever goes wrong in one."""
         chips, count = tuple(ChipStatus(False, run) for run in self._runs), self.system.chips
-        return SystemStatus(chips, self.bring_up(), (True,) * count, (False,) * count)
+        return SystemStatus(chips, self.reports(), (True,) * count, (False,) * count)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -145,18 +145,24 @@ class BridgedChip:
         self._take_over()
         self.line.ask([Request(protocol.PLACE, (chip, parent or 0, sum(1 << link for link in children)))])
 
-    def links(self, ends: Sequence[LinkEnd]) -> list[LinkState]:
-        """How these ends of this chip's links are, also while it runs."""
-        replies = self.line.ask([Request(protocol.LINK, (end.link,)) for end in ends])
+    def links(self) -> list[LinkState]:
+        """How this chip's ends of links are, connected or not, also while it runs."""
+        replies = self.line.ask([Request(protocol.LINK, (link,)) for link in range(self._config.c2c_links)])
         return [
-            LinkState(LinkReport.of(end, said.fields), bool(said.fields["aligned"]), bool(said.fields["missed"]))
-            for end, said in zip(ends, replies, strict=True)
+            LinkState(
+                LinkReport.of(LinkEnd(said.fields["chip"], link), said.fields),
+                bool(said.fields["aligned"]),
+                bool(said.fields["missed"]),
+            )
+            for link, said in enumerate(replies)
         ]
 
     def status(self) -> ChipStatus:
         """What the chip says of itself, also while it runs."""
         state = self.state()
-        return dataclasses.replace(state, places=self._places()) if state.corrected or state.uncorrectable else state
+        if state.corrected or state.uncorrectable:
+            state = dataclasses.replace(state, places=self._places())
+        return dataclasses.replace(state, links=tuple(link.report for link in self.links()))
 
     def close(self) -> None:
         """Release the wire."""

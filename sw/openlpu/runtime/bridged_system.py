@@ -7,9 +7,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from openlpu.arch.bring_up import LinkReport, SystemStatus, link_problems
+from openlpu.arch.bring_up import LinkReport, link_problems
 from openlpu.arch.program import Program
-from openlpu.arch.status import RunStatus
+from openlpu.arch.status import RunStatus, SystemStatus
 from openlpu.arch.system import SystemConfig
 from openlpu.runtime.bridged_chip import BridgedChip, LinkState, pauses
 from openlpu.runtime.errors import DeviceError, LinkError
@@ -99,11 +99,7 @@ class BridgedSystem:
 
     def _links(self) -> list[LinkState]:
         """How every connected end is."""
-        return [
-            state
-            for chip, port in enumerate(self._chips)
-            for state in port.links([end for end in self.system.peers if end.chip == chip])
-        ]
+        return [state for port in self._chips for state in port.links() if state.report.end in self.system.peers]
 
     def _stop(self) -> None:
         for port in self._chips:

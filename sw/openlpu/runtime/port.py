@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from openlpu.arch.bring_up import LinkReport, SystemStatus
+from openlpu.arch.bring_up import LinkReport
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Program, Vector
-from openlpu.arch.status import ChipStatus, Fault, RunStatus
+from openlpu.arch.status import ChipStatus, Fault, RunStatus, SystemStatus
 from openlpu.arch.system import SystemConfig
 
 __all__ = ["ChipPort", "ChipStatus", "Fault", "Memory", "RunStatus", "SystemPort", "SystemStatus"]

@@ -19,8 +19,9 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from openlpu.arch.bring_up import SystemStatus, link_problems
+from openlpu.arch.bring_up import link_problems
 from openlpu.arch.program import Program
+from openlpu.arch.status import SystemStatus
 from openlpu.arch.system import SystemConfig
 from openlpu.runtime.errors import DeviceError, InputError, LinkError
 from openlpu.runtime.loaded import LoadedProgram

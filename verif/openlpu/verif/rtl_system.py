@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openlpu.arch.bring_up import LinkReport, SystemStatus, link_problems
+from openlpu.arch.bring_up import LinkReport, link_problems
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import vector_code
 from openlpu.arch.encoding import encoding
@@ -23,7 +23,7 @@ from openlpu.arch.isa import instruction
 from openlpu.arch.links import HAC_BITS
 from openlpu.arch.program import Program, Vector
 from openlpu.arch.protocol import LINK
-from openlpu.arch.status import ChipStatus, Fault, RunStatus
+from openlpu.arch.status import ChipStatus, Fault, RunStatus, SystemStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.hdl import generate
