@@ -19,7 +19,7 @@ from openlpu.arch.program import Program
 from openlpu.arch.status import Fault, RunStatus, SystemStatus
 from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.arch.timing import timing
-from openlpu.model.system import GoldenSystem
+from openlpu.model.system import GoldenSystem, LinkedSystem
 from openlpu.runtime.driver import DeviceError, DeviceFault, InputError, open_device
 from openlpu.runtime.errors import LinkError
 from openlpu.runtime.system import REPLAYS, SystemDevice
@@ -199,8 +199,8 @@ def test_what_is_no_fault_of_links_is_not_done_again(status: RunStatus, kind: ty
 
 def test_programs_of_different_lengths_run_once_at_a_time() -> None:
     class Trusting(Troubled):
-        def load(self, programs: Sequence[Program]) -> object:
-            return None
+        def load(self, programs: Sequence[Program]) -> LinkedSystem:
+            return super().load(PROGRAMS)
 
     with SystemDevice(Trusting()) as device:
         device.load((PROGRAMS[0], dataclasses.replace(PROGRAMS[1], cycles=PROGRAMS[1].cycles + 1)))

@@ -92,6 +92,7 @@ def test_a_system_runs_over_serial_ports(boards: VirtualBoards) -> None:
         assert run(device) == 0
 
 
+@pytest.mark.regress
 def test_single_bit_errors_are_corrected_and_counted(boards: VirtualBoards) -> None:
     with opened(boards) as device:
         device.load(PROGRAMS)
@@ -128,13 +129,6 @@ def test_dead_wires_are_named_when_a_system_is_opened(boards: VirtualBoards) -> 
     boards.cut(LinkEnd(0, 0))
     with pytest.raises(LinkError, match="chip 0 link 0: nothing comes from chip 1 link 0"):
         opened(boards, bring_up_seconds=1.0)
-
-
-def test_boards_in_the_wrong_order_are_one_another(boards: VirtualBoards) -> None:
-    """Of two chips any may be the first; what is wired to what is the same."""
-    with open_device(f"serial:{','.join(reversed(boards.ports))}", PAIR) as device:
-        device.load(PROGRAMS)
-        assert run(device) == 0
 
 
 def test_the_command_serves_a_system_until_it_is_interrupted(tmp_path: Path) -> None:
