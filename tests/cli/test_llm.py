@@ -44,7 +44,8 @@ def test_the_example_writes_as_fast_as_predicted() -> None:
     assert found["cycles_per_token"] == found["predicted_cycles_per_token"]
     assert found["parameters"] == 162_240
     assert found["tokens_per_second"] == pytest.approx(80e6 / found["cycles_per_token"], rel=1e-4)
-    shown = llm("run", MODEL, "--prompt", "Return a new", "--tokens", 12)
+    assert (found["prefill"], found["prefill_blocks"], found["prefill_words"]) == ("chip", 1, 0)
+    shown = llm("run", MODEL, "--prompt", "Return a new", "--tokens", 12, "--prefill", "tokens")
     assert shown.stdout.startswith("Return a new" + found["text"])
     assert f"{found['cycles_per_token']:,}" in shown.stdout
 
@@ -61,17 +62,28 @@ def test_the_host_draws_tokens_if_asked() -> None:
 
 def test_the_host_reads_the_prompt_if_asked() -> None:
     asked = ("run", "--prompt", "Return a new", "--tokens", 4)
-    host, chip = (llm_json(*asked, "--prefill", reader, model=GROUPED) for reader in ("host", "chip"))
-    assert host["tokens"] == chip["tokens"]
-    assert (host["prefill"], chip["prefill"]) == ("host", "chip")
+    host, fed = (llm_json(*asked, "--prefill", reader, model=GROUPED) for reader in ("host", "tokens"))
+    assert host["tokens"] == fed["tokens"]
+    assert (host["prefill"], fed["prefill"]) == ("host", "tokens")
     tokens = host["prompt_tokens"]
-    assert tokens == chip["prompt_tokens"] > 1
+    assert tokens == fed["prompt_tokens"] > 1
     assert host["prefill_cycles"] == host["predicted_cycles"]
-    assert chip["prefill_cycles"] == tokens * chip["predicted_cycles"]
+    assert fed["prefill_cycles"] == tokens * fed["predicted_cycles"]
     # Keys and values of two heads in each of two layers, and the list of tokens.
-    assert (host["prefill_words"], chip["prefill_words"]) == (9 * (tokens - 1), 0)
+    assert (host["prefill_words"], fed["prefill_words"]) == (9 * (tokens - 1), 0)
     shown = llm("run", GROUPED, *asked[1:], "--prefill", "host").stdout
     assert f"{tokens} tokens: {host['prefill_cycles']:,} cycles, {host['prefill_words']} words from the host" in shown
+
+
+def test_contexts_take_turns_in_one_answer() -> None:
+    """A prompt in blocks, and the programs of two contexts: every cycle was known before."""
+    asked = ("run", "--prompt", "Return a new", "--tokens", 40)
+    found = llm_json(*asked, model=SMALL)
+    assert (found["contexts"], found["prefill"]) == ([16, 64], "chip")
+    assert found["prefill_cycles"] < found["prompt_tokens"] * found["cycles_per_token"] / 2
+    assert found["cycles_per_token"] == found["predicted_cycles_per_token"]
+    shown = llm(*asked[:1], SMALL, *asked[1:]).stdout
+    assert f"{found['prefill_cycles']:,} cycles, in {found['prefill_blocks']} blocks" in shown
 
 
 def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
@@ -100,7 +112,7 @@ def test_a_report_tells_every_part() -> None:
         (("run", "--prompt", "Return", "--backend", "fpga"), "'fpga' is none of"),
         (("run", "--prompt", "Return", "--temperature", "nan"), "a number is needed"),
         (("run", "--prompt", "Return", "--seed", -1), "-1 is not in the range"),
-        (("run", "--prompt", "Return", "--prefill", "board"), "'board' is not one of 'chip', 'host'"),
+        (("run", "--prompt", "Return", "--prefill", "board"), "'board' is not one of 'chip', 'tokens', 'host'"),
         (("eval", "--text", "missing.txt"), "missing.txt: No such file"),
         (("eval", "--text", TEXT, "--length", 257), "longer than the context of 256"),
         (("eval", "--text", TEXT, "--windows", 2000), "too few for 2000 parts"),

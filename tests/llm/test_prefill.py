@@ -15,7 +15,7 @@ from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import load_checkpoint
 from openlpu.llm.decode import decoding
-from openlpu.llm.prefill import by_chip, by_host, states_behind
+from openlpu.llm.prefill import by_host, by_tokens, states_behind
 from openlpu.llm.program import compile_llama
 from openlpu.llm.quantise import QuantisedLlama, quantise
 from openlpu.llm.session import Session, inputs_of
@@ -76,7 +76,7 @@ def test_what_the_host_reads_is_what_the_chip_reads(case: Case) -> None:
     prompt, written = case.tokens[:19], 9
     with loaded(case) as device:
         session = Session(device)
-        there = by_chip(session, prompt)
+        there = by_tokens(session, prompt)
         there_behind = states(device)
         there_written = session.generate(written)
     with loaded(case) as device:
@@ -95,20 +95,20 @@ def test_what_the_host_reads_is_what_the_chip_reads(case: Case) -> None:
 def test_a_prompt_of_one_token_leaves_nothing_to_the_host(case: Case) -> None:
     with loaded(case) as device:
         here = by_host(Session(device), case.tokens[:1], case.model)
-        there = by_chip(Session(device), case.tokens[:1])
+        there = by_tokens(Session(device), case.tokens[:1])
     assert here.words == 0
     assert here.logits.tobytes() == there.logits.tobytes()
 
 
 def test_what_a_sequence_before_left_makes_no_difference(case: Case) -> None:
     with loaded(case) as device:
-        by_chip(Session(device), case.tokens[9:32])
+        by_tokens(Session(device), case.tokens[9:32])
         session = Session(device)
         by_host(session, case.tokens[:9], case.model)
         again = session.generate(9)
     with loaded(case) as device:
         session = Session(device)
-        by_chip(session, case.tokens[:9])
+        by_tokens(session, case.tokens[:9])
         assert session.generate(9) == again
 
 

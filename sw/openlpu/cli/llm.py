@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,6 @@ import numpy as np
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import find_config
-from openlpu.arch.program import Program
-from openlpu.arch.timing import timing
 from openlpu.cli import figures
 from openlpu.cli.errors import UserError
 from openlpu.cli.running import backend_option, open_backend, running
@@ -25,13 +24,14 @@ from openlpu.cli.terminal import json_option, print_facts, print_json, print_tab
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
 from openlpu.llm.float_model import cross_entropy, forward, perplexity
-from openlpu.llm.prefill import by_chip, by_host
-from openlpu.llm.program import compile_llama, context_for
+from openlpu.llm.prefill import Prefill, by_chip, by_host, by_tokens
+from openlpu.llm.program import Turns, compile_turns, context_for, contexts_for
 from openlpu.llm.quantise import QuantisedLlama, quantise
 from openlpu.llm.report import breakdown
 from openlpu.llm.sampling import Sampling, sample
 from openlpu.llm.session import Generated, Session
 from openlpu.llm.tokens import encode
+from openlpu.llm.turn_session import TurnSession
 
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 config_option = click.option("--config", required=True, help="The chip: a preset, or a .toml or .json file.")
@@ -44,11 +44,11 @@ def llm() -> None:
 
 @dataclass(frozen=True)
 class _Writer:
-    """A network, and its program for contexts that are long enough."""
+    """A network, and its programs for contexts that are long enough."""
 
     checkpoint: Checkpoint
     model: QuantisedLlama
-    program: Program
+    turns: Turns
     seconds: float
     """It took to compile."""
 
@@ -69,10 +69,10 @@ class _Writer:
 @click.option(
     "--prefill",
     "reader",
-    type=click.Choice(["chip", "host"]),
+    type=click.Choice(["chip", "tokens", "host"]),
     default="chip",
     show_default=True,
-    help="Who reads the prompt: the chip, or numpy with its arithmetic, all but the last token.",
+    help="Who reads the prompt: the chip, in blocks; the chip, a token a run; or numpy with its arithmetic.",
 )
 @config_option
 @backend_option
@@ -99,16 +99,22 @@ def run_llm(
             f"{directory}: {len(tokens)} tokens of prompt and {count} to write are more than its context of "
             f"{checkpoint.shape.context}: ask for fewer"
         )
-    writer = _compiled(checkpoint, len(tokens) + count, chip, as_json)
+    whole, waiting = len(tokens) + count, len(tokens) - 1
+    contexts = contexts_for(checkpoint.shape, 0 if reader == "tokens" else waiting, whole, chip)
+    prompt_context = context_for(checkpoint.shape, waiting, chip) if reader == "chip" and waiting else 0
+    writer = _compiled(checkpoint, contexts, chip, as_json, prompt_context)
     with working(f"preparing {backend} for {chip.name}", as_json=as_json):
         device = open_backend(backend, chip)
     with device, working(f"writing {count} tokens on {backend}", as_json=as_json):
-        device.load(writer.program)
-        session = Session(device)
+        device.load(writer.turns.first)
+        session = TurnSession(device, writer.turns)
         start = time.perf_counter()
         with running():
-            read = by_host(session, tokens, writer.model) if reader == "host" else by_chip(session, tokens)
-            logits = read.logits[: checkpoint.shape.vocabulary]
+            if reader == "host":
+                read = by_host(session, tokens, writer.model)
+            else:
+                read = (by_chip if reader == "chip" else by_tokens)(session, tokens)
+            logits, behind = read.logits[: checkpoint.shape.vocabulary], session.position
             if temperature:
                 written = sample(session, logits, count, Sampling(temperature, top_k, seed))
             else:
@@ -116,10 +122,12 @@ def run_llm(
         seconds = round(time.perf_counter() - start, 3)
     found = {
         **_found(writer, written, 1 if temperature else count, backend, seconds),
+        "predicted_cycles_per_token": round(session.predicted(behind, count, together=not temperature) / count, 2),
         "prompt_tokens": len(tokens),
-        "prefill": reader,
+        "prefill": "chip" if read.blocks else "host" if reader == "host" else "tokens",
         "prefill_cycles": read.cycles,
         "prefill_words": read.words,
+        "prefill_blocks": read.blocks,
     }
     text = checkpoint.tokenizer.decode(written.tokens)
     if as_json:
@@ -131,7 +139,7 @@ def run_llm(
         [
             ("model", f"{checkpoint.name} ({found['parameters']:,} parameters)"),
             ("chip", f"{chip.name} ({chip.digest})"),
-            ("prompt", f"{len(tokens)} tokens: {read.cycles:,} cycles, {read.words:,} words from the host"),
+            ("prompt", _prompt_text(len(tokens), read)),
             ("cycles/token, predicted", f"{found['predicted_cycles_per_token']:,}"),
             (
                 "cycles/token, measured",
@@ -184,10 +192,10 @@ def evaluate(directory: Path, path: Path, windows: int, length: int, config: str
         raise UserError(f"parts of {length} tokens are longer than the context of {checkpoint.shape.context}")
     if windows * length > len(tokens):
         raise UserError(f"{path}: has {len(tokens)} tokens, too few for {windows} parts of {length}")
-    writer = _compiled(checkpoint, length, chip, as_json)
+    writer = _compiled(checkpoint, [context_for(checkpoint.shape, length, chip)], chip, as_json)
     on_chip, in_float = [], []
     with open_backend(backend, chip) as device, working(f"reading {path.name} on {backend}", as_json=as_json):
-        device.load(writer.program)
+        device.load(writer.turns.first)
         for first in np.linspace(0, len(tokens) - length, windows).astype(int):
             part = tokens[first : first + length]
             with running():
@@ -214,18 +222,25 @@ def encode_all(checkpoint: Checkpoint, text: str) -> list[int]:
     return list(checkpoint.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _compiled(checkpoint: Checkpoint, tokens: int, chip: ChipConfig, as_json: bool) -> _Writer:
+def _compiled(
+    checkpoint: Checkpoint, contexts: Sequence[int], chip: ChipConfig, as_json: bool, prompt: int = 0
+) -> _Writer:
+    """Programs for some contexts, and for reading a prompt in blocks at positions below `prompt`, if that is not 0."""
     start = time.perf_counter()
     with working(f"compiling {checkpoint.name} for {chip.name}", as_json=as_json):
         model = quantise(checkpoint, own_texts(checkpoint))
-        program = compile_llama(model, context_for(checkpoint.shape, tokens, chip), chip)
-    return _Writer(checkpoint, model, program, round(time.perf_counter() - start, 1))
+        turns = compile_turns(model, contexts, chip, prompt=prompt)
+    return _Writer(checkpoint, model, turns, round(time.perf_counter() - start, 1))
+
+
+def _prompt_text(tokens: int, read: Prefill) -> str:
+    how = f"in {read.blocks} block{'s' * (read.blocks > 1)}" if read.blocks else f"{read.words:,} words from the host"
+    return f"{tokens} tokens: {read.cycles:,} cycles, {how}"
 
 
 def _found(writer: _Writer, written: Generated, together: int, backend: str, seconds: float) -> dict[str, Any]:
     """What writing came to, so many tokens `together` with no host in between, for machines to read."""
-    program, count = writer.program, len(written.tokens)
-    predicted = timing(program.config).series(program.cycles, together) / together
+    program, count = writer.turns.first, len(written.tokens)
     cycles = written.cycles / count
     return {
         **figures.summary(program),
@@ -234,7 +249,7 @@ def _found(writer: _Writer, written: Generated, together: int, backend: str, sec
         "count": count,
         "tokens_per_run": together,
         "cycles": written.cycles,
-        "predicted_cycles_per_token": round(predicted, 2),
+        "contexts": [context for context, _ in writer.turns.writing],
         "cycles_per_token": round(cycles, 2),
         "tokens_per_second": round(1e6 * program.config.clock_mhz / cycles, 1),
         "compile_seconds": writer.seconds,

@@ -10,8 +10,9 @@ where an index says goes to the factor's home: the one plane in front of which a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -63,13 +64,15 @@ def stacks_of(kernel: MatMulKernel, graph: KernelGraph, lanes: int) -> dict[Inne
 
 
 class Dealing:
-    """The rounds of every product of a graph."""
+    """The rounds of every product of a graph. Caches that another program has, too, are `settled` in its homes."""
 
-    def __init__(self, graph: KernelGraph, config: ChipConfig) -> None:
+    def __init__(
+        self, graph: KernelGraph, config: ChipConfig, settled: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._graph, self._config = graph, config
         self._planes = config.hemispheres * config.mxm_planes
         self._next_plane = 0
-        self.homes = _homes(graph, self._planes)
+        self.homes = {**_homes(graph, self._planes), **settled}
         """By name of a factor that takes rows, or has them looked up, where an index says: its plane."""
         self.rounds: dict[int, tuple[Round, ...]] = {}
         """Of each product, by its place among the kernels."""
@@ -99,8 +102,7 @@ class Dealing:
         return -(-kernel.target.cols(self._graph.buffer(kernel.output)) // self._config.lanes)
 
     def _at_home(self, kernel: MatMulKernel, plane: int) -> Iterable[Round]:
-        inners = tuple(stacks_of(kernel, self._graph, self._config.lanes))
-        return ((Share(plane, column, inners),) for column in range(self._outputs(kernel)))
+        return ((Share(plane, column, inners),) for column, inners in enumerate(self._used(kernel, 1)))
 
     def _dealt(self, kernel: MatMulKernel) -> tuple[Round, ...]:
         """Planes take turns, from kernel to kernel, too."""

@@ -24,6 +24,8 @@ class Flow:
     """(position of a tile, row group, when that is loaded); equal tiles that follow one another are loaded once."""
     meets: list[int]
     """When the first row meets each tile."""
+    finish: tuple[int, ...] | None = None
+    """When each row meets the last tile; None for one after the other, as fast as can be."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,27 @@ def straight(bases: Sequence[int], rows: int, pace: Pace) -> Flow:
     return Flow([(position, group, at - back) for position, group, at in loads], [meet - back for meet in meets])
 
 
+def even(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flow | None:
+    """Different tiles that are met for longer than they take to load, all loads at equal distances: that is short text.
+    Rows meet the last tile in cycles in which `finish`, of one of them, needs nothing that a `load` needs. None where
+    there are too few such cycles."""
+    wanted = dict(load.claims)
+    taken = [offset - wanted[key] for key, offset in finish.claims if key in wanted]
+    least = -(-rows // pace.groups)
+    for apart in range(least, least + _MOST_GAPS):
+        period = apart * pace.groups
+        free = [at for at in range(period) if all((at + other + pace.ahead) % apart for other in taken)]
+        if len(free) >= rows:
+            meets = [period * (position + 1 - tiles) for position in range(tiles)]
+            loads = [
+                (position, group, meet - pace.ahead - apart * (pace.groups - 1 - group))
+                for position, meet in enumerate(meets)
+                for group in range(pace.groups)
+            ]
+            return Flow(loads, meets, tuple(free[:rows]))
+    return None
+
+
 def with_gaps(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flow | None:
     """Different tiles, loaded in all cycles but those in which `finish`, at time 0 of every column, needs a slice or a
     stream that a `load` needs, too: so many columns overlap, and the next comes as soon as can be. None if too late."""
@@ -71,10 +94,15 @@ def with_gaps(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -
     return None
 
 
-def flows(bases: Sequence[int], rows: int, pace: Pace, load: Flight, finish: Flight) -> Iterator[Flow]:
-    """The ways that are worth trying; see `straight` and `with_gaps`."""
+def flows(bases: Sequence[int], rows: int, pace: Pace, load: Flight, finish: Flight, row: Flight) -> Iterator[Flow]:
+    """The ways that are worth trying; see `straight`, `even` and `with_gaps`. `row` is what the first one does of the
+    rows that `finish`."""
+    different = len({*bases}) == len(bases)
+    evenly = even(len(bases), rows, pace, load, row) if different and rows > pace.groups else None
+    if evenly is not None:
+        yield evenly
+        return
     yield straight(bases, rows, pace)
-    if len({*bases}) == len(bases):
-        gapped = with_gaps(len(bases), rows, pace, load, finish)
-        if gapped is not None:
-            yield gapped
+    gapped = with_gaps(len(bases), rows, pace, load, finish) if different else None
+    if gapped is not None:
+        yield gapped

@@ -52,14 +52,15 @@ class Journey:
 class Choice:
     """What chooses the words that slices write: an index, into windows of 2**`window` words.
 
-    Where rows are dealt out to several slices, `places` are those of the slices that write, in their order. The index
-    is stored in each of these slices, or comes with the result from the slice `front`.
+    Where rows are dealt out to several slices, `places` are those of the slices that write, in their order. The index,
+    row `row` of all `indices`, is stored in each of these slices, or comes with the result from the slice `front`.
     """
 
     indices: str
     window: int
     places: tuple[int, ...] = ()
     front: int | None = None
+    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -316,8 +317,9 @@ class Router:
         else:
             index = Stream(stream.direction, (stream.index + 1) % self.placement.config.streams)
         source = mem_slice if choice.front is None else choice.front
-        read_at = self.read(journey.flight, source, beside.base, index, self.mem_write[mem_slice].hop, arrival, 0)
-        journey.awaits.append((choice.indices, 0, Rows(0, 0), read_at))
+        here, address = self.mem_write[mem_slice].hop, beside.base + choice.row
+        read_at = self.read(journey.flight, source, address, index, here, arrival, 0)
+        journey.awaits.append((choice.indices, 0, Rows(choice.row, 0), read_at))
         window: dict[str, Value] = {"a": base, "n": choice.window, "m": index, "s": stream}
         if not choice.places:
             return instruction("scatter", **window)

@@ -152,7 +152,7 @@ class KernelReference:
         lanes = self._lanes
         if isinstance(term.weights, Factor):
             # A buffer is whole vectors wide, and zeros are below its last row.
-            held, turned = self._held[term.weights.name], term.weights.transposed
+            held, turned = self._held[term.weights.name][: term.weights.rows], term.weights.transposed
             below = ((0, -len(held) % lanes), (0, 0))
 
             def factor() -> npt.NDArray[np.float64]:
@@ -222,11 +222,11 @@ class KernelReference:
     def _store(self, output: Buffer, target: Target) -> Callable[[Words], None]:
         held = self._held[output.name]
         indices = None if target.indices is None else self._held[target.indices]
-        members = target.members(output)
+        members, count = target.members(output), target.count(output)
         planes = held.view(np.int8).reshape(*held.shape, -1)
 
         def store(words: Words) -> None:
-            rows = members if indices is None else _index(indices[:1])
+            rows = members if indices is None else _following(_index(indices[:count]), output.name)
             if target.byte is not None:
                 # As a byte of its own, it leaves the chain as all bytes do.
                 planes[rows, :, target.byte] = numerics.saturate_int8(words)
@@ -242,6 +242,13 @@ def _dtype(buffer: Buffer) -> type[np.int8] | type[np.int32]:
 
 def _rows(first: int, step: int, count: int) -> _Rows:
     return slice(first, first + step * count, step) if step > 0 else first + step * np.arange(count)
+
+
+def _following(rows: npt.NDArray[np.intp], name: str) -> npt.NDArray[np.intp]:
+    """Indices as `Target` promises them: one after the other, from a multiple of their number on."""
+    if not np.array_equal(rows, rows[0] // len(rows) * len(rows) + np.arange(len(rows))):
+        raise ValueError(f"indices {rows.tolist()} of what goes to %{name} do not follow one another")
+    return rows
 
 
 def _index(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.intp]:

@@ -51,6 +51,8 @@ class Factor:
 
     name: str
     transposed: bool = False
+    rows: int | None = None
+    """So many of its rows, from the first on, a multiple of the lanes: the others are not multiplied. None for all."""
     columns: tuple[int, int] | None = None
     """Of the columns of `lanes` that a product with it could have, which it has: the first, and how much further each
     next one is. None for all."""
@@ -136,12 +138,13 @@ class Target:
     """So many columns of a product, if not 0, lie in the one column of the output, each below the one before. The chain
     behind it meets rows of buffers as if they had been there from the beginning."""
     indices: str | None = None
-    """A buffer with an index: the one row that the kernel computes goes to the row of a state that it says."""
+    """A buffer of indices: each row that the kernel computes, one or `rows`, goes to the row of a state that its index
+    says. Several follow one another, from a multiple of `rows` on."""
 
     def count(self, buffer: Buffer) -> int:
         """How many rows a kernel computes."""
         if self.indices is not None:
-            return 1
+            return self.rows or 1
         return buffer.rows // max(self.stacked, 1) if self.rows is None else self.rows
 
     def cols(self, buffer: Buffer) -> int:
@@ -405,7 +408,9 @@ class _Verifier:
                 factor = self.graph.buffer(name)
                 _require(not factor.wide, f"{where} multiplies by a buffer that is not int8")
                 _require(bool(self.there[name].all()), f"{where} reads %{name} before it is there")
-                shapes = {(factor.cols, factor.rows) if part.transposed else (factor.rows, factor.cols)}
+                used = factor.rows if part.rows is None else part.rows
+                _require(used <= factor.rows, f"{where} multiplies by more rows than %{name} has")
+                shapes = {(factor.cols, used) if part.transposed else (used, factor.cols)}
                 if part.columns is not None:
                     # Some of its columns: placement would find none beyond the last.
                     shapes = {(rows, cols) for rows, _ in shapes}
@@ -422,7 +427,9 @@ class _Verifier:
         which = slice(None) if kernel.target.byte is None else kernel.target.byte
         written = self.there[target.name][members, which]
         state = target.name in self.graph.states
-        _require(state or kernel.target.indices is None, f"{where} writes by an index, but %{target.name} is no state")
+        if kernel.target.indices is not None:
+            _require(state, f"{where} writes by an index, but %{target.name} is no state")
+            self.reads(BufferOperand(kernel.target.indices), kernel.target.count(target), where)
         _require(state or not written.any(), f"{where} is computed twice")
         written[:] = True
 
@@ -467,8 +474,8 @@ def _target_text(target: Target) -> str:
 
 def _term_text(term: Term) -> str:
     match term.weights:
-        case Factor(name, transposed):
-            texts = [f"%{name}{' transposed' if transposed else ''}"]
+        case Factor(name, transposed, rows=some):
+            texts = [f"%{name}{'' if some is None else f' rows to {some}'}{' transposed' if transposed else ''}"]
         case matrices:
             texts = [_array_text(weights) for weights in matrices]
     return " + ".join(f"{_view_text(term.rows)} @ {text}" for text in texts)

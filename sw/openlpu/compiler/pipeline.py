@@ -23,6 +23,7 @@ from openlpu.compiler import graph as ir
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.bounds import Bounds, lower_bounds, useful_macs
 from openlpu.compiler.kernels import Buffer, BufferOperand, KernelGraph
+from openlpu.compiler.lasting import Lasting
 from openlpu.compiler.lower import lower
 from openlpu.compiler.meetings import verify_meetings, verify_words
 from openlpu.compiler.onnx_import import import_onnx
@@ -84,7 +85,6 @@ class Ports:
     outputs: tuple[Port, ...]
 
 
-@uncollected()
 def compile_kernels(
     kernels: KernelGraph,
     config: ChipConfig,
@@ -98,9 +98,28 @@ def compile_kernels(
     Raises:
         CompileError: when it does not fit.
     """
+    return compile_beside(Lasting(), kernels, config, ports, bounds, macs, dump)[0]
+
+
+@uncollected()
+def compile_beside(
+    lasting: Lasting,
+    kernels: KernelGraph,
+    config: ChipConfig,
+    ports: Callable[[KernelGraph, Placement], Ports],
+    bounds: Bounds,
+    macs: int,
+    dump: Dump,
+) -> tuple[Program, Lasting]:
+    """As `compile_kernels`, for a program that takes turns with others, over what `lasting` says that they share; and
+    what the next one finds.
+
+    Raises:
+        CompileError: when it does not fit.
+    """
     kernels.verify()
     dump("kernels", kernels.__str__)
-    placement = Placement(kernels, config)
+    placement = Placement(kernels, config, lasting)
     dump("placement", placement.__str__)
     scheduled = schedule(kernels, placement, config)
     dump("schedule", lambda: _schedule_text(scheduled, config))
@@ -124,7 +143,7 @@ def compile_kernels(
     )
     dump("program", lambda: _program_text(program))
     verify_meetings(link(program), scheduled.rides)
-    return program
+    return program, placement.lasting
 
 
 def _port(port: ir.Port, graph: ir.Graph, placement: Placement, view: BufferOperand) -> Port:

@@ -42,6 +42,7 @@ from openlpu.compiler.kernels import (
     views_of,
     window_bits,
 )
+from openlpu.compiler.lasting import Lasting, Stripe, words_of
 from openlpu.compiler.words import Words
 
 
@@ -51,17 +52,6 @@ class _Zone(enum.Enum):
     NEAR = "between the VXM and the slices that feed weight streams"
     FEEDER = "feeds a weight stream"
     FAR = "between those and the MXM"
-
-
-@dataclass(frozen=True)
-class Stripe:
-    """Rows of a factor in one slice: `first`, `first + step`, ..., `count` in all, in consecutive words from `base`."""
-
-    mem_slice: int
-    base: int
-    first: int
-    step: int
-    count: int
 
 
 @dataclass(frozen=True)
@@ -76,17 +66,20 @@ class Plane:
 
 
 class Placement:
-    """Where everything lies in the MEM slices.
+    """Where everything lies in the MEM slices, beside what other programs have there: it is left alone, and what is the
+    same is not placed again.
 
     Raises:
         CompileError: when the SRAM is too small, or the chip has no slices that reach the weight streams together.
     """
 
-    def __init__(self, graph: KernelGraph, config: ChipConfig) -> None:
+    def __init__(self, graph: KernelGraph, config: ChipConfig, beside: Lasting | None = None) -> None:
         self.config = config
         first = (config.hemispheres - 1) * config.mem_slices
         self._slices = range(first, first + config.mem_slices)
         self.words = Words(config.hemispheres * config.mem_slices, config.mem_words)
+        self._beside = beside or Lasting()
+        self.words.occupy(self._beside.image)
         self.before: dict[str, frozenset[str]] = {}
         """By buffer: those whose words it has taken over, when nothing needed them any more."""
         self.image: dict[tuple[int, int], Vector] = {}
@@ -97,7 +90,7 @@ class Placement:
         self._zones = self._zones_of_slices()
         self.buffers: dict[str, tuple[Column, ...]] = {}
         """The columns of each buffer, in the east, with a copy in the west where that is needed."""
-        self.dealing = Dealing(graph, config)
+        self.dealing = Dealing(graph, config, self._beside.homes)
         """Which plane multiplies by which tile."""
         self.weights: dict[tuple[int, int, Inner], int] = {}
         """By place of the kernel, output column and inner tile: the first address in all feeders of the plane."""
@@ -138,6 +131,21 @@ class Placement:
                 if isinstance(step.y, LaneConstants) and (step.y.name, 0) not in self.constants:
                     self._place_constants(step.y, kernel)
 
+    @property
+    def lasting(self) -> Lasting:
+        """All that stays in SRAM for other programs. Of things of one name the first is found again."""
+        graph, beside = self._graph, self._beside
+        names = {*graph.constants, *graph.states}
+        return Lasting(
+            {**self.image, **beside.image},
+            {**{name: columns for name, columns in self.buffers.items() if name in names}, **beside.buffers},
+            {**{key: stripes for key, stripes in self.stripes.items() if key[0] in names}, **beside.stripes},
+            {**self.windows, **beside.windows},
+            {**self.constants, **beside.constants},
+            {**self._stored, **beside.tiles},
+            self.dealing.homes,
+        )
+
     def _reserve_constants(self) -> None:
         """Keep room for the constants of chains, which come last."""
         words = {
@@ -156,7 +164,7 @@ class Placement:
         graph = self._graph
         chosen = {**graph.indexed, **graph.scattered}
         for table in sorted(chosen, key=lambda name: -graph.buffer(name).rows):
-            if table in graph.factors:
+            if table in graph.factors or table in self._beside.homes:
                 self._place_cache(graph.buffer(table))
             else:
                 self._place_table(graph.buffer(table))
@@ -169,6 +177,13 @@ class Placement:
         """All other buffers, what is there from the beginning first, since it needs fresh words."""
         graph, lifetimes = self._graph, _Lifetimes(self._graph)
         lasting = {*graph.constants, *graph.states, *(name for _, name in graph.inputs)}
+        for name, content in {**graph.constants, **graph.states}.items():
+            mirrored = self.config.hemispheres == 2 and name in graph.multiplied
+            found = self._beside.columns(name, content, self.config.lanes, 1 + mirrored)
+            # Columns that several planes finish at once are not all read in the same slices.
+            alone = len(self.planes) == 1 or found == self._beside.buffers.get(name)
+            if found and alone and name not in {*self.buffers, *graph.factors}:
+                self.buffers[name] = found
         for buffer in sorted(graph.buffers, key=lambda buffer: buffer.name not in lasting):
             if buffer.name in self.buffers:
                 continue
@@ -184,12 +199,13 @@ class Placement:
     def _fill_buffers(self) -> None:
         """Put constants and first states where their buffers lie; what lies as weights do is there already."""
         graph = self._graph
+        there = {*graph.factors, *self._beside.homes}
         for name, content in graph.constants.items():
-            if name not in graph.factors:
+            if name not in there:
                 self._fill(self.buffers[name], content)
         constant = {*self.image}
         for name, content in graph.states.items():
-            if name not in graph.factors:
+            if name not in there:
                 self._fill(self.buffers[name], content)
         self.kept |= self.image.keys() - constant
 
@@ -405,17 +421,26 @@ class Placement:
         what = f"the table '{table.name}' ({table.rows} x {table.cols})"
         self.windows[table.name] = window_bits(table.rows)
         window = 1 << self.windows[table.name]
+        content = {**self._graph.constants, **self._graph.states}[table.name]
+        found = self._beside.columns(table.name, content, self.config.lanes, 1)
+        if found and self._beside.windows.get(table.name) == self.windows[table.name]:
+            self.buffers[table.name] = found
+            self._fill_windows(table, window)
+            return
         homes = self._groups(what) if table.wide else [(mem_slice,) for mem_slice in self._slices]
         columns = []
         for column in range(-(-table.cols // self.config.lanes)):
             home = min(homes, key=lambda home: self._rank(table, column, home, home, 2 * window, _Zone.FAR))
-            base = self._allocate(home, window, what, align=window)
-            columns.append(Column(home, base))
-            for mem_slice in home:
-                # The rest of a window must hold something: an index might point there.
-                for address in range(base + table.rows, base + window):
-                    self.image[mem_slice, address] = np.zeros(self.config.lanes, np.int8)
+            columns.append(Column(home, self._allocate(home, window, what, align=window)))
         self.buffers[table.name] = tuple(columns)
+        self._fill_windows(table, window)
+
+    def _fill_windows(self, table: Buffer, window: int) -> None:
+        """The rest of a window must hold something: an index might point there."""
+        for column in self.buffers[table.name]:
+            for mem_slice in column.slices:
+                for address in range(column.base + table.rows, column.base + window):
+                    self.image[mem_slice, address] = np.zeros(self.config.lanes, np.int8)
 
     def _place_indices(self, indices: Buffer, tables: Sequence[str]) -> None:
         """Indices: a copy in every slice of what they choose from, but where all slices reach all streams, one in
@@ -457,7 +482,9 @@ class Placement:
         window = 1 << self.windows[cache.name]
         for across in range(-(-cache.cols // lanes)):
             what = f"'{cache.name}' ({cache.rows} x {cache.cols})"
-            base = self._allocate(plane.feeders, window, what, align=window)
+            there = self._beside.stripes.get((cache.name, across))
+            alike = there is not None and self._beside.windows.get(cache.name) == self.windows[cache.name]
+            base = there[0].base if there and alike else self._allocate(plane.feeders, window, what, align=window)
             part = padded(content.astype(np.int8), lanes)[:, across * lanes : (across + 1) * lanes]
             for place, feeder in enumerate(plane.feeders):
                 for word in range(window):
@@ -481,17 +508,7 @@ class Placement:
 
     def _fill(self, columns: Sequence[Column], content: Content) -> None:
         """Put constants where a buffer lies, and its copies."""
-        lanes = self.config.lanes
-        padded = np.zeros((len(content), len(columns) * lanes), content.dtype)
-        padded[:, : content.shape[1]] = content
-        for number, column in enumerate(columns):
-            part = np.ascontiguousarray(padded[:, number * lanes : (number + 1) * lanes])
-            planes = part.astype(part.dtype.newbyteorder("<"), copy=False).view(np.int8)
-            planes = planes.reshape(len(content), lanes, len(column.slices))
-            for slices in column.places:
-                for plane, mem_slice in enumerate(slices):
-                    for row in range(len(content)):
-                        self.image[mem_slice, column.base + row] = planes[row, :, plane].copy()
+        self.image.update(words_of(columns, content, self.config.lanes))
 
     def _read_along(self, kernel: Kernel, column: int) -> set[int]:
         """The slices that are read with every row of an output column: rows of the last input column of a product, and
@@ -518,6 +535,11 @@ class Placement:
         zones = [_Zone.NEAR, _Zone.FAR, _Zone.FEEDER]
         before: list[tuple[int, ...]] = []
         for i, row in enumerate(padded.reshape(count, lanes)):
+            there = self._beside.constants.get((constants.name, i))
+            if there is not None and self._beside.has(words_of((there,), row[None], lanes)):
+                self.constants[constants.name, i] = there
+                self._fill((there,), row[None])
+                continue
             crowded = self._read_along(kernel, i)
             at_once = before[max(i - len(self.planes) + 1, 0) :]
             slices = min(
@@ -557,7 +579,10 @@ class Placement:
         key = plane.index, tile.tobytes()
         if key not in self._stored:
             width = self.config.weight_streams
-            base = self._stored[key] = self._allocate(plane.feeders, self.config.lanes // width, what)
+            base = self._beside.tiles.get(key)
+            if base is None:
+                base = self._allocate(plane.feeders, self.config.lanes // width, what)
+            self._stored[key] = base
             for row, vector in enumerate(tile):
                 self.image[plane.feeders[row % width], base + row // width] = vector
         return self._stored[key]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,8 @@ from openlpu.compiler.kernels import (
     VectorKernel,
     joining,
 )
-from openlpu.compiler.place import Placement, Plane, Stripe
+from openlpu.compiler.lasting import Stripe
+from openlpu.compiler.place import Placement, Plane
 from openlpu.compiler.tiles import Source, Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run
 from openlpu.compiler.vector_rows import VectorDepartures
@@ -342,9 +343,10 @@ class Scheduler(VectorDepartures):
         for chain, group in itertools.product(chains, range(self.config.streams // GROUP)):
             out = Stream(plane.inward, GROUP * group)
             finish = functools.partial(self.finish, plane=plane, tile=tiles[-1], word=words[-1], out=out, chain=chain)
-            alone = Journey()
+            alone, first = Journey(), Journey()
             finish(alone)
-            for flow in flows(bases, tiles[0].rows, pace, one.flight, alone.flight):
+            finish(first, at=(0,))
+            for flow in flows(bases, tiles[0].rows, pace, one.flight, alone.flight, first.flight):
                 journey = Journey()
                 for position, load, at in flow.loads:
                     self.load_group(journey, plane, tiles[position], bases[position], load, at, step)
@@ -354,7 +356,7 @@ class Scheduler(VectorDepartures):
                         journey.flight.dispatch(plane.acts, meet + row, instruction("abr", a=word + row))
                         at = meet + row + self.acc_offset(plane, mnemonic)
                         journey.flight.dispatch(plane.accs, at, instruction(mnemonic, a=row))
-                finish(journey)
+                finish(journey, at=flow.finish)
                 journey.floor = self.may_flow(plane, journey.flight)
                 yield journey
 
@@ -371,12 +373,20 @@ class Scheduler(VectorDepartures):
         )
 
     def finish(
-        self, journey: Journey, plane: _PlaneState, tile: Tile, word: int, out: Stream, chain: tuple[Placed, ...]
+        self,
+        journey: Journey,
+        plane: _PlaneState,
+        tile: Tile,
+        word: int,
+        out: Stream,
+        chain: tuple[Placed, ...],
+        at: Sequence[int] | None = None,
     ) -> None:
-        """The rows of a column meet its last tile, and leave as fast as the slowest step of the chain can take them."""
+        """The rows of a column meet its last tile, at these times if any are given, or else as fast as the slowest step
+        of the chain can take them."""
         pace = max(self.timing.turns(BY_MNEMONIC[place.step.mnemonic]) for place in chain)
-        for row in range(tile.rows):
-            offset, mine = row * pace, dataclasses.replace(tile, first_row=row)
+        for row, offset in enumerate(range(0, tile.rows * pace, pace) if at is None else at):
+            mine = dataclasses.replace(tile, first_row=row)
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
             self.emit(journey, plane, mine, offset, out, chain, row, next_row=tile.rows, next_acc=0)
 

@@ -75,11 +75,14 @@ class Tiles:
 
     def replays(self, number: int, kernel: MatMulKernel) -> bool:
         """Whether the rows go through the activation buffer: a tile takes longer to load than to use, or not much less
-        and they are for one plane of several. Columns need accumulators of their own, where rows do not all fit."""
+        and they are for one plane of several; or the same rows meet one stacked column after the other, and all fit.
+        Columns need accumulators of their own, where rows do not all fit."""
         rows, rounds = self.rows(kernel), self.placement.dealing.rounds[number]
         # Planes whose rows are not the same wait for those of one another, if they stream.
         factors = {term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)}
         alone = len(self.placement.planes) > 1 and not factors.isdisjoint(self.placement.dealing.homes)
+        if kernel.target.stacked > 1 and len(self.placement.planes) == 1 and rows > self.groups:
+            return rows * len(self.sources(number)[0]) <= self.config.act_depth
         if rows > min(self.groups * (2 if alone else 1), self.config.act_depth // 2):
             return False
         passes = self.passes(number, kernel)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ from openlpu.compiler.chain import Placed
 from openlpu.compiler.departing import Departures
 from openlpu.compiler.journeys import Choice, Journey, Landing, Rows
 from openlpu.compiler.kernels import VectorKernel, views_of
-from openlpu.compiler.place import Stripe
+from openlpu.compiler.lasting import Stripe
 
 _PATIENCE = 2
 """Cycles for which a row waits for those behind it, to go with them: every group of rows takes text of its own."""
@@ -78,31 +79,44 @@ class VectorDepartures(Departures):
         self.ready[kernel.output, column][members] = np.maximum(self.ready[kernel.output, column][members], written)
 
     def scatter(self, kernel: VectorKernel, column: int, indices: str) -> None:
-        """Stream one row through the VXM to wherever an index says: to all slices where that may be, at once where they
-        all hear of it, or else in turn."""
-        window = self.placement.windows[kernel.output]
-        stripes = self.placement.stripes.get((kernel.output, column), ())
-        landings = [
-            Landing(Column((stripe.mem_slice,), stripe.base), Rows(0, 0), Choice(indices, window, (stripe.first,)))
-            for stripe in stripes
-        ]
+        """Stream rows through the VXM to wherever their indices say, one after the other."""
+        for row in range(self.rows(kernel)):
+            for landing in self.choices(kernel, column, indices, row):
+
+                def going(
+                    chains: list[tuple[Placed, ...]], row: int = row, landing: Landing = landing
+                ) -> Iterator[Journey]:
+                    return (self.vector_row(kernel, column, chain, Rows(row, 1), landing) for chain in chains)
+
+                journey = self.best(kernel, 1, len(self.placement.planes), 0, going)
+                start, _ = self.depart_rows(journey, 1, self.vacant(kernel, journey, 0))
+                ready = self.ready[kernel.output, column]
+                np.maximum(ready, start + journey.results[column], out=ready)
+
+    def choices(self, kernel: VectorKernel, column: int, indices: str, row: int) -> list[Landing]:
+        """Where a row goes that an index chooses: to all slices where it may belong, at once where they all hear of it,
+        or else in turn."""
+        window, output = self.placement.windows[kernel.output], kernel.output
+        dealt = self.placement.stripes.get((output, column), ())
+        # Rows that follow one another from a multiple of their number on cannot belong everywhere.
+        known = math.gcd(self.rows(kernel), max(len(dealt), 1))
+        stripes = [stripe for stripe in dealt if stripe.first % known == row % known]
         if not stripes:
-            landings = [Landing(self.placement.buffers[kernel.output][column], Rows(0, 0), Choice(indices, window))]
-        elif kernel.output in self.placement.fronts:
-            first, *others = ((stripe.mem_slice,) for stripe in stripes)
-            choice = Choice(
-                indices, window, tuple(stripe.first for stripe in stripes), self.placement.fronts[kernel.output]
-            )
-            landings = [Landing(Column(first, stripes[0].base, tuple(others)), Rows(0, 0), choice)]
-        for landing in landings:
-
-            def going(chains: list[tuple[Placed, ...]], landing: Landing = landing) -> Iterator[Journey]:
-                return (self.vector_row(kernel, column, chain, Rows(0, 1), landing) for chain in chains)
-
-            journey = self.best(kernel, 1, len(self.placement.planes), 0, going)
-            start, _ = self.depart_rows(journey, 1, self.vacant(kernel, journey, 0))
-            ready = self.ready[kernel.output, column]
-            np.maximum(ready, start + journey.results[column], out=ready)
+            choice = Choice(indices, window, row=row)
+            return [Landing(self.placement.buffers[output][column], Rows(0, 0), choice)]
+        if output not in self.placement.fronts:
+            return [
+                Landing(
+                    Column((stripe.mem_slice,), stripe.base),
+                    Rows(0, 0),
+                    Choice(indices, window, (stripe.first,), row=row),
+                )
+                for stripe in stripes
+            ]
+        first, *others = ((stripe.mem_slice,) for stripe in stripes)
+        places = tuple(stripe.first for stripe in stripes)
+        choice = Choice(indices, window, places, self.placement.fronts[output], row)
+        return [Landing(Column(first, stripes[0].base, tuple(others)), Rows(0, 0), choice)]
 
     def vector_row(
         self, kernel: VectorKernel, column: int, chain: tuple[Placed, ...], rows: Rows, landing: Landing

@@ -8,7 +8,7 @@ they go to others when no fresh ones are left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,11 @@ class Words:
         """Words at the end of every slice that are kept for what comes with `last`."""
         self.shared: set[tuple[int, int]] = set()
         """Words that more than one has had."""
+
+    def occupy(self, places: Iterable[tuple[int, int]]) -> None:
+        """Words, by slice and address, that are somebody else's for good."""
+        for mem_slice, address in places:
+            self._given[mem_slice, address] = self._taken[mem_slice, address] = True
 
     def fullest(self, slices: Sequence[int]) -> int:
         """How many words of the fullest of `slices` have been given away."""

@@ -26,7 +26,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
 from openlpu.compiler.graph import Port
@@ -44,15 +43,12 @@ from openlpu.compiler.kernels import (
     padded,
 )
 from openlpu.llm.choosing import HIDDEN, Keys, choose, choose_by_key, largest_sum
-from openlpu.llm.float_model import rotations
-from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix, QuantisedNorm
-from openlpu.llm.token_writer import FINER, LOGITS, POSITION, TOKEN, WHOLE, TokenWriter
+from openlpu.llm.llama_writer import LlamaWriter
+from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedNorm
+from openlpu.llm.token_writer import FINER, LOGITS, POSITION, TOKEN, WHOLE
 
 BEFORE, BEHIND = "before", "behind"
 """Ports of a layer alone: the hidden vector in front of it, and behind it."""
-
-_TABLE = 16
-"""Rows of the table of small angles; larger ones are multiples of so many positions."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,13 @@ class Decoding:
     parts: tuple[str, ...]
 
 
-def decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> Decoding:
-    """The kernels of one token, for positions 0 to `context` - 1.
+def decoding(model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int = 0) -> Decoding:
+    """The kernels of one token, for positions 0 to `context` - 1, over states for `capacity` positions, or as many.
 
     Raises:
         CompileError: when the network does not suit the chip.
     """
-    decoder = _Decoder(model, context, config)
+    decoder = _Decoder(model, context, config, capacity=capacity)
     graph = decoder.graph()
     return Decoding(graph, tuple(decoder.parts))
 
@@ -86,12 +82,7 @@ def layer_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> D
     return Decoding(graph, tuple(decoder.parts))
 
 
-class _Decoder(TokenWriter):
-    def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig) -> None:
-        super().__init__(model.name, model.shape.hidden, model.shape.vocabulary, context, config)
-        self.model, self.shape = model, model.shape
-        self.head_rows = self.blocks(self.shape.head_size)
-
+class _Decoder(LlamaWriter):
     def graph(self) -> KernelGraph:
         self.begin()
         self.index("token.index", BufferOperand(TOKEN, byte=0))
@@ -156,20 +147,8 @@ class _Decoder(TokenWriter):
         cols = self.head_rows * self.lanes
         here = BufferOperand(POSITION)
         self.index("position.index", self.as_index("position.word", here, 0.0, 1.0))
-        self.index("position.high", self.as_index("position.tables", here, 0.5 - _TABLE / 2, 1 / _TABLE))
-        cosine, sine = rotations(self.shape, self.context)
-        sign = np.where(np.arange(self.shape.head_size) < self.shape.head_size // 2, -1.0, 1.0)
-        multiples = range(0, self.context, _TABLE)
-        tables = {
-            "cosine.high": np.tile(cosine[multiples], 2),
-            "sine.high": np.tile(sine[multiples], 2) * sign,
-            "cosine.low": np.tile(cosine[:_TABLE], 2),
-            "sine.low": np.tile(sine[:_TABLE], 2) * sign,
-        }
-        for name, table in tables.items():
-            whole = np.zeros((len(table), cols))
-            whole[:, : self.shape.head_size] = table
-            self.constant(name, patterns(whole))
+        self.table_index("position.high", "position.tables", here)
+        self.angle_tables()
 
         def angle(name: str) -> BufferOperand:
             index = "position.high" if name.endswith("high") else "position.index"
@@ -244,7 +223,7 @@ class _Decoder(TokenWriter):
             terms = [
                 Term(
                     BufferOperand(f"{name}.queries", first_row=head * group * rows + row, row_step=rows),
-                    Factor(f"{name}.keys{head}.{row}", transposed=True),
+                    self.cached(f"{name}.keys{head}.{row}", transposed=True),
                 )
                 for row in range(rows)
             ]
@@ -270,17 +249,10 @@ class _Decoder(TokenWriter):
             mine = BufferOperand(weights, first_row=head * group)
             by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
             average = [Step("i2f", WHOLE), by_share, Step("f2i", WHOLE)]
-            self.product(attended, [Term(mine, Factor(f"{name}.values{head}.{row}"))], average, members)
+            self.product(attended, [Term(mine, self.cached(f"{name}.values{head}.{row}"))], average, members)
         self.end(f"{name} values")
-        by_row = np.zeros((heads * rows * lanes, shape.hidden), np.int8)
-        by_row.reshape(heads, rows * lanes, -1)[:, :size] = layer.o.codes.T.reshape(heads, size, -1)
-        return self.two_digits(f"{name}.o", BufferOperand(attended), heads * rows, by_row, layer.o.scales * layer.value)
-
-    @property
-    def turned_by_weights(self) -> bool:
-        """Whether halves of a head change places in a product, since neither lanes nor rows can turn them."""
-        size = self.shape.head_size
-        return size != self.lanes and size % (2 * self.lanes) != 0
+        by_row, by_output = self.output_by_heads(layer), layer.o.scales * layer.value
+        return self.two_digits(f"{name}.o", BufferOperand(attended), heads * rows, by_row, by_output)
 
     def rope(self, name: str, source: str, count: int) -> tuple[str, str]:
         """Two addends for each of `count` heads: its rows times cosines, and its halves, changed over, times sines."""
@@ -298,21 +270,6 @@ class _Decoder(TokenWriter):
             self.vector(straight, BufferOperand(source, first_row=row, row_step=rows), [Step("fmul", cosine)], target)
             self.vector(turned, other, [Step("fmul", sine)], target)
         return straight, turned
-
-    def by_heads(
-        self, matrix: QuantisedMatrix, scale: float, heads: int, *, turned: bool = False
-    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-        """Weights (inputs, outputs) and scales with whole rows for every head, in units of `scale`; of turned ones the
-        halves of a head have changed places."""
-        size, width = self.shape.head_size, self.head_rows * self.lanes
-        codes = np.zeros((matrix.codes.shape[1], heads, width), np.int8)
-        codes[..., :size] = matrix.codes.T.reshape(-1, heads, size)
-        scales = np.zeros((heads, width), np.float32)
-        scales[:, :size] = matrix.scales.reshape(heads, size) / scale
-        if turned:
-            half = np.roll(np.arange(size), size // 2)
-            codes[..., :size], scales[:, :size] = codes[..., half], scales[:, half]
-        return codes.reshape(len(codes), -1), scales.reshape(-1)
 
     def feed_forward(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
         inputs = self.normalised(f"{name}.ffn", layer.ffn_norm, self.shape.norm_epsilon, x, y, x)

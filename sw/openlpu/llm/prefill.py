@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""Reading a prompt: by the chip, a token a run, or by the host, with the arithmetic of the chip.
+"""Reading a prompt: by the chip, in blocks or a token a run, or by the host, with the arithmetic of the chip.
 
-A chip reads a prompt as slowly as it writes an answer, and a simulated one far slower than numpy. What the host hands
-over is what the chip would have made of the same tokens, bit by bit. A prompt has at least one token.
+A token a run, a chip reads a prompt as slowly as it writes an answer; in blocks, several tokens meet every weight. A
+simulated chip is far slower than numpy. What blocks leave, or the host hands over, is what the chip would have made of
+the same tokens one by one, bit by bit. A prompt has at least one token, and the last one is always fed, for its logits.
 """
 
 from __future__ import annotations
@@ -20,20 +21,33 @@ from openlpu.compiler.kernels import Content
 from openlpu.llm.decode import decoding
 from openlpu.llm.quantise import QuantisedLlama
 from openlpu.llm.session import Session, inputs_of
+from openlpu.llm.turn_session import TurnSession
 
 
 @dataclass(frozen=True, eq=False)
 class Prefill:
     """A prompt that a session has read: the logits behind its last token, up to whole vectors, the cycles that it took
-    on the chip, and the words of SRAM that the host wrote instead."""
+    on the chip, the words of SRAM that the host wrote instead, and the blocks that the chip read."""
 
     logits: Float32Array
     cycles: int
     words: int
+    blocks: int = 0
 
 
-def by_chip(session: Session, tokens: Sequence[int]) -> Prefill:
-    """Feed a prompt.
+def by_chip(session: TurnSession, tokens: Sequence[int]) -> Prefill:
+    """Have the chip read all tokens of a prompt but the last one in blocks, as far as that pays, and feed the last.
+
+    Raises:
+        InputError: when it does not fit the context.
+    """
+    session.verify_room(len(tokens))
+    before, blocks = session.cycles, session.read(tokens[:-1])
+    return Prefill(session.feed(tokens[-1:])[-1], session.cycles - before, 0, blocks)
+
+
+def by_tokens(session: Session, tokens: Sequence[int]) -> Prefill:
+    """Feed a prompt, a token a run.
 
     Raises:
         InputError: when it does not fit the context.

@@ -77,7 +77,7 @@ class Session:
         self.position = 0
         """Of the next token."""
         ports = {port.name: port for port in (*device.program.inputs, *device.program.outputs)}
-        self._lanes = ports[POSITION].cols
+        self.lanes = ports[POSITION].cols
         self.context = ports[HISTORY].rows
         """Positions that the program is made for."""
         self.cycles = 0
@@ -116,10 +116,21 @@ class Session:
         """
         if self._next is None:
             raise InputError("a session begins with a token that it is fed")
-        first, token = self.position, self._next
-        result = self._run(token, count)
-        chosen = [_token(row) for row in result.outputs[HISTORY][first : first + count]]
-        return Generated([token, *chosen[:-1]], result.cycles)
+        first, token, before = self.position, self._next, self.cycles
+        self.verify_room(count)
+        chosen: list[int] = []
+        while len(chosen) < count:
+            here = min(count - len(chosen), self.until(self.position) - self.position)
+            result = self._run(self._next, here)
+            chosen = [_token(row) for row in result.outputs[HISTORY][first : self.position]]
+        return Generated([token, *chosen[:-1]], self.cycles - before)
+
+    def until(self, position: int) -> int:
+        """The first position that the program for this one does not know."""
+        return self.context
+
+    def make_ready(self) -> None:
+        """See to it that the program for this position is loaded."""
 
     def verify_room(self, count: int) -> None:
         """Raise InputError when so many further tokens do not fit the context."""
@@ -131,7 +142,8 @@ class Session:
 
     def _run(self, token: int, count: int) -> RunResult:
         self.verify_room(count)
-        result = self.device.run(inputs_of(token, self.position, self._lanes), count)
+        self.make_ready()
+        result = self.device.run(inputs_of(token, self.position, self.lanes), count)
         self.position += count
         self.cycles += result.cycles
         self._next = _token(result.outputs[HISTORY][self.position - 1])

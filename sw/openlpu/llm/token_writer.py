@@ -36,7 +36,7 @@ WHOLE = Immediate(0)
 FINER = 128
 """Parts of a step of int8, where a number has two digits."""
 
-_SPLIT = (1 + 2.0**-20) / BYTE
+SPLIT = (1 + 2.0**-20) / BYTE
 """Times a whole number below 2**15: its upper byte, halves rounded up, where the lower byte is the signed one."""
 _SQUARE_ROOM = 1.5
 """How much larger than in calibration an element in front of a norm may be."""
@@ -45,24 +45,28 @@ _LARGEST_SQUARE = 32_500 * BYTE**2
 
 
 class TokenWriter(KernelWriter):
-    """Kernels of a token so far, for a network of vectors of `hidden` elements and positions 0 to `context` - 1.
+    """Kernels of a token so far, for a network of vectors of `hidden` elements and positions 0 to `context` - 1. States
+    have room for `capacity` positions, if that is more: those are for other programs over the same states.
 
     Raises:
         CompileError: when no such network suits the chip.
     """
 
-    def __init__(self, name: str, hidden: int, vocabulary: int, context: int, config: ChipConfig) -> None:
+    def __init__(
+        self, name: str, hidden: int, vocabulary: int, context: int, config: ChipConfig, *, capacity: int = 0
+    ) -> None:
         super().__init__(config)
         self.name, self.hidden, self.vocabulary, self.context = name, hidden, vocabulary, context
+        self.capacity = max(capacity, context)
         chip, what = f"config '{config.name}'", ""
         if not config.mxm_transposes:
             what = f"keys are loaded as columns, which {chip} cannot: set its 'mxm_transposes'"
         elif not config.dealt_windows:
             what = f"caches need weight_streams that are a power of two, and {chip} has {config.weight_streams}"
-        elif max(vocabulary, context) > BYTE**2:
-            what = f"an index has two bytes, and there are {vocabulary} tokens and {context} positions"
-        elif context % self.lanes:
-            what = f"a context of {context} is no multiple of {self.lanes} lanes"
+        elif max(vocabulary, self.capacity) > BYTE**2:
+            what = f"an index has two bytes, and there are {vocabulary} tokens and {self.capacity} positions"
+        elif context % self.lanes or self.capacity % self.lanes:
+            what = f"a context of {context if context % self.lanes else capacity} is no multiple of {self.lanes} lanes"
         if what:
             raise CompileError(f"{name}: {what}")
 
@@ -70,14 +74,14 @@ class TokenWriter(KernelWriter):
         """The states of a whole network: token, position and history."""
         self.state(TOKEN, np.zeros((1, self.lanes), np.int32))
         self.state(POSITION, np.zeros((1, self.lanes), np.int32))
-        self.state(HISTORY, np.zeros((self.context, self.lanes), np.int8))
+        self.state(HISTORY, np.zeros((self.capacity, self.lanes), np.int8))
 
     def token(self, position: Port, index_bytes: int) -> KernelGraph:
         """All kernels since `begin`, with their ports. That of the position is as its network wants it, and tokens in
         the history have so many bytes."""
         self.apart.append(LOGITS)
         outside = (
-            (Port(HISTORY, HISTORY, "int8", (self.context, index_bytes)), BufferOperand(HISTORY)),
+            (Port(HISTORY, HISTORY, "int8", (self.capacity, index_bytes)), BufferOperand(HISTORY)),
             (Port(LOGITS, LOGITS, "float32", (self.blocks(self.vocabulary), self.lanes)), BufferOperand(LOGITS)),
         )
         inside = (
@@ -88,8 +92,8 @@ class TokenWriter(KernelWriter):
 
     # Indices
 
-    def as_index(self, name: str, source: BufferOperand, shift: float, scale: float) -> BufferOperand:
-        """A float, moved and scaled, as an index: its bytes are bytes 0 of lanes 0 and 1."""
+    def as_index(self, name: str, source: BufferOperand, shift: float, scale: float, rows: int = 1) -> BufferOperand:
+        """Floats, one a row, moved and scaled, as indices: their bytes are bytes 0 of lanes 0 and 1."""
         shifts, scales = np.zeros(self.lanes), np.zeros(self.lanes)
         shifts[:2] = shift, shift - (BYTE - 1) / 2 / scale
         scales[:2] = scale, scale / BYTE
@@ -98,17 +102,17 @@ class TokenWriter(KernelWriter):
             Step("fmul", self.per_lane(f"{name}.scale", scales.astype(np.float32))),
             Step("f2i", WHOLE),
         ]
-        self.made(name, source, steps, rows=1)
+        self.made(name, source, steps, rows=rows)
         return BufferOperand(name, byte=0)
 
-    def index(self, name: str, source: BufferOperand) -> None:
-        """Copies of an index beside everything that it chooses from."""
-        self.vector(self.buffer(name, 1, wide=False), source, [])
+    def index(self, name: str, source: BufferOperand, rows: int = 1) -> None:
+        """Copies of indices beside everything that they choose from."""
+        self.vector(self.buffer(name, rows, wide=False), source, [])
 
-    def cache(self, name: str, source: BufferOperand, steps: Sequence[Step]) -> None:
-        """Put a row into a cache, at the position."""
-        self.state(name, np.zeros((self.context, self.lanes), np.int8))
-        self.vector(name, source, steps, Target(indices="position.index"))
+    def cache(self, name: str, source: BufferOperand, steps: Sequence[Step], rows: int | None = None) -> None:
+        """Put a row into a cache, at the position, or so many, at theirs."""
+        self.state(name, np.zeros((self.capacity, self.lanes), np.int8))
+        self.vector(name, source, steps, Target(rows=rows, indices="position.index"))
 
     # Norms
 
@@ -116,15 +120,15 @@ class TokenWriter(KernelWriter):
         """What an element in front of a norm, times itself, is multiplied with, for whole numbers below 0."""
         return -_LARGEST_SQUARE / (norm.largest * _SQUARE_ROOM) ** 2
 
-    def squares(self, name: str, x: BufferOperand, y: BufferOperand) -> None:
+    def squares(self, name: str, x: BufferOperand, y: BufferOperand, rows: int | None = None) -> None:
         """What a norm sums, of a vector x, where y is x by `norm_scale`: bytes 3 and 2 of the products, rounded.
 
         Products are below 0, as -128 is a weight, and 128 is none. What is added, to round them, cannot exceed int32.
         Byte 2 counts from 128 on, so that it is a signed byte, too.
         """
-        blocks, half = self.blocks(self.hidden), BYTE**2 // 2
-        self.made(f"{name}.upper", y, [Step("fmul", x), Step("f2i", Immediate(half))], rows=blocks)
-        self.made(f"{name}.lower", y, [Step("fmul", x), Step("f2i", Immediate(BYTE**3 // 2 + half))], rows=blocks)
+        rows, half = rows or self.blocks(self.hidden), BYTE**2 // 2
+        self.made(f"{name}.upper", y, [Step("fmul", x), Step("f2i", Immediate(half))], rows=rows)
+        self.made(f"{name}.lower", y, [Step("fmul", x), Step("f2i", Immediate(BYTE**3 // 2 + half))], rows=rows)
 
     def norm_factor(self, name: str, norm: QuantisedNorm, epsilon: float) -> BufferOperand:
         """1 / rms in units of the norm's output, in every lane, from the `squares` of this name."""
@@ -134,16 +138,19 @@ class TokenWriter(KernelWriter):
             lower = BufferOperand(f"{name}.lower", first_row=row, row_step=0, byte=2)
             terms.append(Term(lower, (np.full((lanes, lanes), -1, np.int8),)))
             terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0, byte=3), halves))
+        self.product(self.buffer(f"{name}.factor", 1), terms, self.norm_steps(norm, epsilon))
+        return BufferOperand(f"{name}.factor", row_step=0)
+
+    def norm_steps(self, norm: QuantisedNorm, epsilon: float) -> list[Step]:
+        """From what `squares` of a vector come to, to 1 / rms in units of the norm's output."""
         square = -self.norm_scale(norm) / BYTE**2
         # What lower bytes have too much, in every lane, and epsilon.
-        added = round(self.hidden * square * epsilon) - BYTE // 2 * lanes * blocks
-        steps = [
+        added = round(self.hidden * square * epsilon) - BYTE // 2 * self.lanes * self.blocks(self.hidden)
+        return [
             Step("i2f", Immediate(added)),
             Step("rsqrt"),
             Step("fmul", Immediate.of_float(math.sqrt(square * self.hidden) / norm.output)),
         ]
-        self.product(self.buffer(f"{name}.factor", 1), terms, steps)
-        return BufferOperand(f"{name}.factor", row_step=0)
 
     def normalised(
         self,
@@ -155,8 +162,9 @@ class TokenWriter(KernelWriter):
         gained: BufferOperand,
     ) -> list[BufferOperand]:
         """What x has been `gained` to, over rms(x), as int8, where y is x by `norm_scale`."""
+        blocks = self.blocks(self.hidden)
         self.squares(name, x, y)
-        blocks, factor = self.blocks(self.hidden), self.norm_factor(name, norm, epsilon)
+        factor = self.norm_factor(name, norm, epsilon)
         self.made(f"{name}.input", gained, [Step("fmul", factor), Step("f2i", WHOLE)], rows=blocks, wide=False)
         return self.rows(f"{name}.input", blocks)
 
@@ -202,18 +210,23 @@ class TokenWriter(KernelWriter):
     ) -> BufferOperand:
         """The product of whole numbers, `FINER` of them to 1: of their upper bytes, and of their lower ones."""
         digits = self.buffer(f"{name}.digits", 2 * rows, wide=False)
-        upper = [Step("i2f", WHOLE), Step("fmul", Immediate.of_float(_SPLIT)), Step("f2i", WHOLE)]
+        upper = [Step("i2f", WHOLE), Step("fmul", Immediate.of_float(SPLIT)), Step("f2i", WHOLE)]
         self.vector(digits, numbers, upper, Target(rows=rows))
         self.vector(digits, BufferOperand(numbers.name, byte=0), [], Target(first_row=rows, rows=rows))
         wide, blocks = padded(codes, self.lanes), self.blocks(codes.shape[1])
-        factors = np.zeros(wide.shape[1])
-        factors[: len(scales)] = scales / FINER
-        by_digit = np.stack([BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
         views = [BufferOperand(digits, first_row=row, row_step=rows) for row in range(rows)]
         terms = [Term(view, (wide[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(views)]
         both = self.buffer(f"{name}.both", 2 * blocks)
-        steps = [Step("i2f", WHOLE), Step("fmul", self.per_row(f"{name}.scale", by_digit.reshape(-1)))]
+        steps = [Step("i2f", WHOLE), Step("fmul", BufferOperand(self.digit_scales(name, scales)))]
         self.product(both, terms, steps, Target(rows=2, stacked=blocks))
         lower = BufferOperand(both, first_row=1, row_step=2)
         self.gathered += [(digits,), (name,)]
         return self.made(name, BufferOperand(both, row_step=2), [Step("fadd", lower)], rows=blocks)
+
+    def digit_scales(self, name: str, scales: npt.NDArray[np.floating[Any]]) -> str:
+        """Scales of the outputs of a product of whole numbers: of each row that of its upper bytes, then the lower."""
+        blocks = self.blocks(len(scales))
+        factors = np.zeros(blocks * self.lanes)
+        factors[: len(scales)] = scales / FINER
+        by_digit = np.stack([BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
+        return self.per_row(f"{name}.scale", by_digit.reshape(-1)).name

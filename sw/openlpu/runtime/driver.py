@@ -29,9 +29,10 @@ from openlpu.runtime.arrays import from_chip, image_runs, to_chip
 from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.bridged_system import BridgedSystem
 from openlpu.runtime.errors import DeviceError, DeviceFault, InputError
-from openlpu.runtime.loaded import LoadedProgram, write_program
+from openlpu.runtime.loaded import LoadedProgram, write_image, write_program, write_text
 from openlpu.runtime.port import ChipPort, ChipStatus, SystemPort
 from openlpu.runtime.requests import Patience
+from openlpu.runtime.residents import Residents
 from openlpu.runtime.serial_wire import BAUD, BITS_PER_BYTE, SerialWire
 from openlpu.runtime.system import SystemDevice
 
@@ -69,6 +70,7 @@ class Device:
     def __init__(self, port: ChipPort) -> None:
         self.port = port
         self._loaded: LoadedProgram | None = None
+        self._residents = Residents()
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +108,26 @@ class Device:
         loaded = LoadedProgram(self.port, program)
         self._loaded = None
         write_program(self.port, program)
+        self._loaded, self._residents = loaded, Residents()
+        self._residents.take(program, loaded.changed)
+
+    def switch(self, program: Program) -> int:
+        """Put another program in the place of the loaded one, beside which it was compiled. States that both have stay
+        as they are, and so does all that is in SRAM already. How many words of SRAM were written.
+
+        Raises:
+            DeviceError: when no program is loaded, or none beside which this one was compiled.
+            EncodingError: when its text does not fit the chip's queues.
+        """
+        self._required()
+        loaded = LoadedProgram(self.port, program)
+        lacking = self._residents.lacking(program, loaded.changed)
+        self._loaded = None
+        write_text(self.port, program)
+        write_image(self.port, lacking)
         self._loaded = loaded
+        self._residents.take(program, loaded.changed)
+        return len(lacking)
 
     def run(self, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
         """Run the loaded program, `count` times in a row with no host in between; outputs are those of the last run.

@@ -39,11 +39,21 @@ def write_program(port: ChipPort, program: Program) -> None:
     Raises:
         EncodingError: when the text does not fit the chip's queues.
     """
+    write_text(port, program)
+    write_image(port, program.image)
+
+
+def write_text(port: ChipPort, program: Program) -> None:
+    """Write the text of every queue. Raises EncodingError when it does not fit the chip's queues."""
     codec, idle = encoding(port.config), (instruction("halt"),)
     for number, queue in enumerate(geometry(port.config).queues):
         text = program.text.get(queue.name, idle)
         port.write_text(number, [codec.encode(inst, queue) for inst in text])
-    for (number, address), words in image_runs(program.image):
+
+
+def write_image(port: ChipPort, image: Mapping[tuple[int, int], Vector]) -> None:
+    """Write words of SRAM, by slice and address."""
+    for (number, address), words in image_runs(image):
         port.write_memory(number, address, words)
 
 
@@ -63,11 +73,12 @@ class LoadedProgram:
             )
         self.program = program
         self._memory = memory
-        changed = {*_changed(program)}
-        spoilt = sorted((changed - program.kept) & program.image.keys())
+        self.changed = frozenset(_changed(program))
+        """The words of SRAM that it may write."""
+        spoilt = sorted((self.changed - program.kept) & program.image.keys())
         self._stale = {place: program.image[place] for place in spoilt}
         """Image words that the program overwrites: every run begins with them as they were."""
-        self._carried = word_runs(changed & program.kept)
+        self._carried = word_runs(self.changed & program.kept)
         """Those that it leaves changed for its next run."""
 
     def cycles(self, count: int) -> int:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""What the kernels of a Llama share, whether they make a token or read a prompt: its weights as rows of heads, the
+tables of its angles, its caches."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from openlpu.arch.config import ChipConfig
+from openlpu.compiler.kernel_writer import patterns
+from openlpu.compiler.kernels import BufferOperand, Factor
+from openlpu.llm.float_model import rotations
+from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix
+from openlpu.llm.token_writer import TokenWriter
+
+TABLE = 16
+"""Rows of the table of small angles; larger ones are multiples of so many positions."""
+
+
+class LlamaWriter(TokenWriter):
+    """Kernels so far, for positions 0 to `context` - 1, over states for `capacity` positions, or as many.
+
+    Raises:
+        CompileError: when the network does not suit the chip.
+    """
+
+    def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int = 0) -> None:
+        shape = model.shape
+        super().__init__(model.name, shape.hidden, shape.vocabulary, context, config, capacity=capacity)
+        self.model, self.shape = model, shape
+        self.head_rows = self.blocks(shape.head_size)
+
+    @property
+    def turned_by_weights(self) -> bool:
+        """Whether halves of a head change places in a product, since neither lanes nor rows can turn them."""
+        size = self.shape.head_size
+        return size != self.lanes and size % (2 * self.lanes) != 0
+
+    def by_heads(
+        self, matrix: QuantisedMatrix, scale: float, heads: int, *, turned: bool = False
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+        """Weights (inputs, outputs) and scales with whole rows for every head, in units of `scale`; of turned ones the
+        halves of a head have changed places."""
+        size, width = self.shape.head_size, self.head_rows * self.lanes
+        codes = np.zeros((matrix.codes.shape[1], heads, width), np.int8)
+        codes[..., :size] = matrix.codes.T.reshape(-1, heads, size)
+        scales = np.zeros((heads, width), np.float32)
+        scales[:, :size] = matrix.scales.reshape(heads, size) / scale
+        if turned:
+            half = np.roll(np.arange(size), size // 2)
+            codes[..., :size], scales[:, :size] = codes[..., half], scales[:, half]
+        return codes.reshape(len(codes), -1), scales.reshape(-1)
+
+    def output_by_heads(self, layer: QuantisedLayer) -> npt.NDArray[np.int8]:
+        """The weights behind attention (inputs, outputs), with whole rows for every head."""
+        heads, size, width = self.shape.heads, self.shape.head_size, self.head_rows * self.lanes
+        codes = np.zeros((heads * width, self.shape.hidden), np.int8)
+        codes.reshape(heads, width, -1)[:, :size] = layer.o.codes.T.reshape(heads, size, -1)
+        return codes
+
+    def cached(self, name: str, *, transposed: bool = False) -> Factor:
+        """Of a cache the rows of all positions of the context."""
+        return Factor(name, transposed, None if self.capacity == self.context else self.context)
+
+    def angle_tables(self) -> None:
+        """Cosines and sines of small angles, and of multiples of `TABLE` positions. Those of any position are those of
+        the sum of two."""
+        cosine, sine = rotations(self.shape, self.capacity)
+        sign = np.where(np.arange(self.shape.head_size) < self.shape.head_size // 2, -1.0, 1.0)
+        multiples = range(0, self.capacity, TABLE)
+        tables = {
+            "cosine.high": np.tile(cosine[multiples], 2),
+            "sine.high": np.tile(sine[multiples], 2) * sign,
+            "cosine.low": np.tile(cosine[:TABLE], 2),
+            "sine.low": np.tile(sine[:TABLE], 2) * sign,
+        }
+        for name, table in tables.items():
+            whole = np.zeros((len(table), self.head_rows * self.lanes))
+            whole[:, : self.shape.head_size] = table
+            self.constant(name, patterns(whole))
+
+    def table_index(self, name: str, word: str, position: BufferOperand) -> None:
+        """The row of a position in the tables of multiples."""
+        self.index(name, self.as_index(word, position, 0.5 - TABLE / 2, 1 / TABLE))
