@@ -441,6 +441,8 @@ class Placement:
             for mem_slice in column.slices:
                 for address in range(column.base + table.rows, column.base + window):
                     self.image[mem_slice, address] = np.zeros(self.config.lanes, np.int8)
+                    if table.name in self._graph.states:
+                        self.kept.add((mem_slice, address))
 
     def _place_indices(self, indices: Buffer, tables: Sequence[str]) -> None:
         """Indices: a copy in every slice of what they choose from, but where all slices reach all streams, one in

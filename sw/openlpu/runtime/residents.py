@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -23,6 +21,8 @@ class Residents:
     def __init__(self) -> None:
         self._held: dict[Place, Vector] = {}
         """Words of their images, where they still stand."""
+        self._kept: set[Place] = set()
+        """Words of their states."""
         self._states: dict[str, Port] = {}
 
     def lacking(self, program: Program, changed: AbstractSet[Place]) -> dict[Place, Vector]:
@@ -32,32 +32,23 @@ class Residents:
         Raises:
             DeviceError: when it has such states elsewhere, or changes words of others.
         """
-        there = {place for port in self._states.values() for place in _places(port)}
         moved = any(self._states.get(port.name, port).columns != port.columns for port in program.states)
-        if moved or not there.isdisjoint(changed - program.kept):
+        if moved or not self._kept.isdisjoint(changed - program.kept):
             raise DeviceError(
                 f"{program.name} would spoil states that are in the chip: programs that take turns are compiled beside "
                 f"one another"
             )
+        states = program.kept & self._kept
         return {
-            place: word
-            for place, word in program.image.items()
-            if not (place in program.kept and place in there) and not self._holds(place, word)
+            place: word for place, word in program.image.items() if not (place in states or self._holds(place, word))
         }
 
     def take(self, program: Program, changed: AbstractSet[Place]) -> None:
         """A program is there, with all of its image; it may change some words."""
         held = {**self._held, **program.image}
         self._held = {place: word for place, word in held.items() if place not in changed}
+        self._kept |= program.kept
         self._states |= {port.name: port for port in program.states}
 
     def _holds(self, place: Place, word: Vector) -> bool:
         return place in self._held and np.array_equal(self._held[place], word)
-
-
-def _places(port: Port) -> Iterator[Place]:
-    """The words that a port fills."""
-    for column in port.columns:
-        rows = -(-port.rows // len(column.slices)) if column.dealt else port.rows
-        for mem_slice in itertools.chain(*column.places):
-            yield from ((mem_slice, column.base + row) for row in range(rows))
