@@ -38,13 +38,12 @@ def llm_json(command: str, *arguments: object, model: Path = MODEL) -> Any:
 
 def test_the_example_writes_as_fast_as_predicted() -> None:
     chip = find_config(str(CHIP))
-    found = llm_json("run", "--prompt", "Return a new", "--tokens", 12)
+    found = llm_json("run", "--prompt", "Return a new", "--tokens", 12, "--prefill", "tokens")
     assert len(found["tokens"]) == found["count"] == 12
     assert found["cycles"] == timing(chip).series(found["predicted_cycles"], 12)
     assert found["cycles_per_token"] == found["predicted_cycles_per_token"]
     assert found["parameters"] == 162_240
     assert found["tokens_per_second"] == pytest.approx(80e6 / found["cycles_per_token"], rel=1e-4)
-    assert (found["prefill"], found["prefill_blocks"], found["prefill_words"]) == ("chip", 1, 0)
     shown = llm("run", MODEL, "--prompt", "Return a new", "--tokens", 12, "--prefill", "tokens")
     assert shown.stdout.startswith("Return a new" + found["text"])
     assert f"{found['cycles_per_token']:,}" in shown.stdout
@@ -77,13 +76,11 @@ def test_the_host_reads_the_prompt_if_asked() -> None:
 
 def test_contexts_take_turns_in_one_answer() -> None:
     """A prompt in blocks, and the programs of two contexts: every cycle was known before."""
-    asked = ("run", "--prompt", "Return a new", "--tokens", 40)
-    found = llm_json(*asked, model=SMALL)
-    assert (found["contexts"], found["prefill"]) == ([16, 64], "chip")
+    found = llm_json("run", "--prompt", "Return a new", "--tokens", 40, model=SMALL)
+    assert (found["contexts"], found["prefill"], found["prefill_words"]) == ([16, 64], "chip", 0)
+    assert found["prefill_blocks"] >= 1
     assert found["prefill_cycles"] < found["prompt_tokens"] * found["cycles_per_token"] / 2
     assert found["cycles_per_token"] == found["predicted_cycles_per_token"]
-    shown = llm(*asked[:1], SMALL, *asked[1:]).stdout
-    assert f"{found['prefill_cycles']:,} cycles, in {found['prefill_blocks']} blocks" in shown
 
 
 def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
