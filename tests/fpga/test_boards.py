@@ -2,13 +2,15 @@
 # Copyright 2026 The OpenLPU authors
 """Boards: pins, clock and reset around the chip, LEDs."""
 
+import dataclasses
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
 
-from openlpu.arch.presets import PRESETS
+from openlpu.arch.presets import NANO, PRESETS
 from openlpu.fpga.boards import BOARDS, find_board
 from openlpu.fpga.build import nextpnr_options
 from openlpu.fpga.device import find_pll
@@ -39,7 +41,7 @@ OPTIONS = {"ulx3s": "--85k --package CABGA381 --speed 6", "ecpix5": "--um5g-85k 
 @pytest.mark.parametrize("name", BOARDS)
 def test_every_pin_is_placed(name: str) -> None:
     board = BOARDS[name]
-    rtlil, constraints = surroundings(board, find_pll(board.oscillator_hz, 50e6))
+    rtlil, constraints = surroundings(board, find_pll(board.oscillator_hz, 50e6), NANO)
     assert dict(re.findall(r'^LOCATE COMP "(\w+)" SITE "(\w+)";$', constraints, re.MULTILINE)) == PINS[name]
     top = rtlil.partition("module \\board\n")[2].partition("\nend\n\n")[0]
     assert set(re.findall(r"^  wire width 1 (?:in|out)put \d+  \\(\w+)$", top, re.MULTILINE)) == set(PINS[name])
@@ -47,11 +49,62 @@ def test_every_pin_is_placed(name: str) -> None:
     assert f'FREQUENCY PORT "{board.make_platform().default_clk}_0__io" {board.oscillator_hz} HZ;' in constraints
 
 
+LINK_PINS = {
+    # Header J1, whose pairs 0 to 6 are link 0 and 7 to 13 link 1: from the schematic, as above.
+    "c2c_0__tx_clock__io": "A10",
+    "c2c_0__tx_data__io[0]": "B11",
+    "c2c_0__tx_data__io[1]": "C11",
+    "c2c_0__tx_data__io[2]": "A11",
+    "c2c_0__tx_data__io[3]": "A9",
+    "c2c_1__tx_clock__io": "A4",
+    "c2c_1__tx_data__io[0]": "A6",
+    "c2c_1__tx_data__io[1]": "B6",
+    "c2c_1__tx_data__io[2]": "A5",
+    "c2c_1__tx_data__io[3]": "A2",
+    # The same places of header J2.
+    "c2c_0__rx_clock__io": "N17",
+    "c2c_0__rx_data__io[0]": "U18",
+    "c2c_0__rx_data__io[1]": "U17",
+    "c2c_0__rx_data__io[2]": "P16",
+    "c2c_0__rx_data__io[3]": "N16",
+    "c2c_1__rx_clock__io": "B15",
+    "c2c_1__rx_data__io[0]": "C18",
+    "c2c_1__rx_data__io[1]": "D17",
+    "c2c_1__rx_data__io[2]": "C15",
+    "c2c_1__rx_data__io[3]": "B17",
+}
+
+
+def test_links_have_pins_and_a_clock_each() -> None:
+    config = dataclasses.replace(NANO, c2c_links=2, c2c_width=4)
+    board = BOARDS["ulx3s"]
+    rtlil, constraints = surroundings(board, find_pll(board.oscillator_hz, 50e6), config)
+    placed = dict(re.findall(r'^LOCATE COMP "([^"]+)" SITE "(\w+)";$', constraints, re.MULTILINE))
+    assert placed == PINS["ulx3s"] | LINK_PINS
+    assert len(re.findall(r"^FREQUENCY NET .*50000000.0 HZ", constraints, re.MULTILINE)) == 2
+    cells = Counter(re.findall(r"^  cell \\(ODDRX1F|IFS1P3DX) ", rtlil, re.MULTILINE))
+    assert cells == {"ODDRX1F": 2, "IFS1P3DX": 2 * 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "links", "width", "wanted"),
+    [
+        ("ulx3s", 1, 14, "config 'nano' has 1 links of 14 wires, and board ulx3s has pins for 2 of 13"),
+        ("ulx3s", 3, 8, "config 'nano' has 3 links of 8 wires, and board ulx3s has pins for 2 of 13"),
+        ("ecpix5", 1, 8, "config 'nano' has 1 links of 8 wires, and board ecpix5 has pins for 0 of 0"),
+    ],
+)
+def test_links_that_a_board_has_no_pins_for_are_refused(name: str, links: int, width: int, wanted: str) -> None:
+    config = dataclasses.replace(NANO, lanes=16, weight_streams=4, c2c_links=links, c2c_width=width)
+    with pytest.raises(ValueError, match=f"^{wanted}$"):
+        surroundings(BOARDS[name], find_pll(BOARDS[name].oscillator_hz, 50e6), config)
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_pll_has_its_dividers(name: str) -> None:
     board = BOARDS[name]
     pll = find_pll(board.oscillator_hz, 62.5e6)
-    rtlil, _ = surroundings(board, pll)
+    rtlil, _ = surroundings(board, pll, NANO)
     parameters = dict(re.findall(r"^    parameter \\(\w+_DIV) (\d+)$", rtlil, re.MULTILINE))
     wanted = {"CLKI_DIV": pll.input_div, "CLKFB_DIV": pll.feedback_div, "CLKOP_DIV": pll.output_div}
     assert {name: int(value) for name, value in parameters.items()} == wanted
@@ -60,7 +113,7 @@ def test_the_pll_has_its_dividers(name: str) -> None:
 def test_the_same_board_gives_the_same_text() -> None:
     board = BOARDS["ulx3s"]
     pll = find_pll(board.oscillator_hz, 50e6)
-    assert surroundings(board, pll) == surroundings(board, pll)
+    assert surroundings(board, pll, NANO) == surroundings(board, pll, NANO)
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -6,7 +6,6 @@ A failure prints the seed, from which programs and conditions are made again.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from openlpu.arch.links import flit_format
 from openlpu.arch.status import Fault
 from openlpu.arch.system import LinkEnd, SystemConfig, Topology
 from openlpu.model.system import GoldenSystem
+from openlpu.verif.link_campaign import campaign
 from openlpu.verif.odd_configs import LINKED
 from openlpu.verif.random_systems import random_system
 from openlpu.verif.rtl_port import RtlError
@@ -65,39 +65,23 @@ def test_programs_run_again_and_again() -> None:
             assert rtl.run() == golden.run()
 
 
-def disturbed(rtl: RtlSystem, bits: int, count: int) -> Iterator[tuple[int, int, int]]:
-    """Disturb both wires of a pair while a program runs, and go on until all is done: for each end what was disturbed,
-    corrected, and given up."""
-    for end in ENDS:
-        rtl.disturb(end, bits, 2 * BEATS, count)
-    compare_disturbed(rtl, flagged=bits > 1)
-    rtl.wait(2 * BEATS * count + 100)
-    for report in rtl.reports():
-        yield rtl.disturbed(report.end), report.corrected, report.uncorrectable
+ERRORS = 10_000
+"""Beats with wrong bits at each end."""
 
 
-def compare_disturbed(rtl: RtlSystem, flagged: bool) -> None:
-    programs, golden = random_system(rtl.system, 3), GoldenSystem(rtl.system)
-    if not flagged:
-        compare(programs, rtl)
-        return
-    golden.load(programs)
-    rtl.load(programs)
-    assert [status.cycles for status in rtl.run()] == [status.cycles for status in golden.run()]
-    for report in rtl.reports():
-        assert report.fault_cycle is not None
+def test_single_bit_errors_change_nothing() -> None:
+    result = campaign(PAIR, rows=16, bits=1, count=ERRORS, seed=1)
+    assert result.corrected == result.disturbed == dict.fromkeys(ENDS, ERRORS)
+    assert result.uncorrectable == dict.fromkeys(ENDS, 0)
+    assert result.replays == 0
+    assert result.runs > 50
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.regress)])
-def test_single_bit_errors_change_nothing(count: int) -> None:
-    with up(PAIR, 1) as rtl:
-        assert list(disturbed(rtl, 1, count)) == [(count, count, 0)] * 2
-
-
-@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.regress)])
-def test_double_bit_errors_are_flagged_and_change_no_cycle(count: int) -> None:
-    with up(PAIR, 2) as rtl:
-        assert list(disturbed(rtl, 2, count)) == [(count, 0, count)] * 2
+def test_double_bit_errors_are_flagged_and_change_no_cycle_and_runs_are_done_again() -> None:
+    result = campaign(PAIR, rows=16, bits=2, count=ERRORS, seed=2)
+    assert result.uncorrectable == result.disturbed == dict.fromkeys(ENDS, ERRORS)
+    assert result.corrected == dict.fromkeys(ENDS, 0)
+    assert result.replays == result.runs > 40
 
 
 @pytest.mark.parametrize("dead", ENDS)
@@ -173,7 +157,16 @@ def test_many_pairs_run_as_the_golden_model() -> None:
 @pytest.mark.parametrize(("topology", "links"), [(Topology.RING, 2), (Topology.ALL, 3)])
 def test_four_chips_run_as_the_golden_model(topology: Topology, links: int) -> None:
     chip = dataclasses.replace(LINKED, c2c_links=links)
-    system = SystemConfig(name="four", chip=chip, chips=4, topology=topology)
+    run_as_golden(SystemConfig(name="four", chip=chip, chips=4, topology=topology))
+
+
+@pytest.mark.regress
+def test_chips_with_ecc_and_links_on_both_sides_run_as_the_golden_model() -> None:
+    chip = dataclasses.replace(LINKED, ecc=True, hemispheres=2, c2c_links=2)
+    run_as_golden(SystemConfig(name="both_sides", chip=chip, chips=2, topology=Topology.RING))
+
+
+def run_as_golden(system: SystemConfig) -> None:
     for seed in range(50):
         with up(system, seed) as rtl:
             compare(random_system(system, seed), rtl)

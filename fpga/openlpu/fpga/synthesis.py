@@ -16,8 +16,10 @@ from amaranth.lib import wiring
 
 from openlpu.arch.config import ChipConfig, OpClass
 from openlpu.arch.timing import timing
+from openlpu.hdl.clock_gate import CLOCK_GATE
 from openlpu.hdl.mxm import dot_product_columns
 
+from .clock_gate import Ecp5ClockGate
 from .device import Area
 from .ecp5 import Ecp5DotProducts, Ecp5NarrowProduct
 
@@ -43,19 +45,22 @@ UNITS = {
     "board": r"board",
     "bridge": r"hosted_chip(\.bridged)?",
     "queues": r"icu_\w+",
-    "streams": r"chip\.hop\d+|hop_relay\w*",
+    "streams": r"(chip|core)\.hop\d+|hop_relay\w*",
     "MEM": r"mem_\w+",
-    "MXM": r"chip\.mxm_\w+|mxm_relay\w*|column|dot_product\w*",
-    "SXM": r"chip\.sxm_\w+(\.rotator\d+)?|sxm_relay\w*",
-    "VXM": r"chip\.vxm|vxm_\w+|lane_alu_\w+",
+    "MXM": r"(chip|core)\.mxm_\w+|mxm_relay\w*|column|dot_product\w*",
+    "SXM": r"(chip|core)\.sxm_\w+(\.rotator\d+)?|sxm_relay\w*",
+    "VXM": r"(chip|core)\.vxm|vxm_\w+|lane_alu_\w+",
     "ECC": r"encoder_\w+|corrector",
-    "run control": r"chip(\.host)?|errors_\w+",
+    "links": r"chip\.(link|deskew)\d+|chip\.alignment|core\.c2c\d+|c2c_relay\w*",
+    "run control": r"(chip|core)(\.host)?|errors_\w+",
 }
 """What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
 
-_PLANE, _DOT_PRODUCTS = r"chip\.mxm_\w+", "dot_products"
+_PLANE, _DOT_PRODUCTS = r"(chip|core)\.mxm_\w+", "dot_products"
 _NARROW_PRODUCT, _CHAINS = "narrow_product", "narrow_product_chains"
 """The chip's module, and the one that stands in for it."""
+_GATE = f"{CLOCK_GATE}_dcca"
+"""What stands in for the clock gate of a chip with links."""
 
 _MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
 _TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
@@ -97,7 +102,7 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[Share]:
 def substitutes_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
     """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said.
 
-    With them comes the one that stands in for the VXM's narrow products.
+    With them come those that stand in for the VXM's narrow products and for a clock gate.
     """
     tree = timing(config).tree
     substitutes: dict[str, wiring.Component] = {
@@ -105,6 +110,8 @@ def substitutes_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
         for share in sorted(set(in_dsp))
     }
     substitutes[_CHAINS] = Ecp5NarrowProduct()
+    if config.c2c_links:
+        substitutes[_GATE] = Ecp5ClockGate()
     return "".join(
         verilog.convert(substitute, name, emit_src=False, strip_internal_attrs=True)
         for name, substitute in substitutes.items()
@@ -125,6 +132,7 @@ def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: 
         *(f"{read[source.rpartition('.')[2]]} {source}" for source in sources),
         *(f"chtype -set {share.module} {cell}" for cell, share in zip(cells, in_dsp, strict=True)),
         *(f"chtype -set {_CHAINS} t:{module}" for module in modules if module == _NARROW_PRODUCT),
+        *(f"chtype -set {_GATE} t:{module}" for module in modules if module == CLOCK_GATE),
         f"hierarchy -top {top}",
         f"setattr -mod -set keep_hierarchy 1 {' '.join(units)}",
         f"synth_ecp5 -top {top} -nowidelut -run begin:map_luts",

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""What stands around a chip on a board: clock, reset, serial line and three LEDs."""
+"""What stands around a chip on a board: clock, reset, serial line, three LEDs, and the wires of links."""
 
+import dataclasses
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from amaranth.build import Attrs, Pins, Resource, Subsignal
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 from amaranth.vendor import LatticeECP5Platform
 
+from openlpu.arch.config import ChipConfig
 from openlpu.hdl.generate import HOSTED_TOP
 
-from .boards import Board, Pin
+from .boards import Board, LinkPins, Pin
 from .device import Pll
 
 __all__ = ["TOP", "BoardTop", "Indicators", "surroundings"]
@@ -75,9 +79,10 @@ class BoardTop(wiring.Component):
     been locked for a while.
     """
 
-    def __init__(self, *, board: Board, pll: Pll) -> None:
+    def __init__(self, *, board: Board, pll: Pll, links: Sequence[LinkPins]) -> None:
         self._board = board
         self._pll = pll
+        self._links = links
         super().__init__({})
 
     def elaborate(self, platform: LatticeECP5Platform) -> Module:
@@ -96,12 +101,46 @@ class BoardTop(wiring.Component):
             o_tx=tx.o,
             o_running=indicators.running,
             o_fault=indicators.fault,
+            **self._elaborate_links(m, platform),
         )
         for name in ("alive", "running", "fault"):
             led = io.Buffer(io.Direction.Output, _port(platform, getattr(self._board, name)))
             m.submodules[f"{name}_led"] = led
             m.d.comb += led.o.eq(getattr(indicators, f"{name}_led"))
         return m
+
+    def _elaborate_links(self, m: Module, platform: LatticeECP5Platform) -> dict[str, Signal]:
+        """The wires of links, and the ports of the chip that they go to.
+
+        All pass flip-flops of the pins themselves, so that it does not matter how far away the chip was placed.
+        """
+        ports: dict[str, Signal] = {}
+        for number, pins in enumerate(self._links):
+            platform.add_resources([_link_resource(number, pins)])
+            wires: Any = platform.request("c2c", number, dir="-")
+            domain: Any = ClockDomain(f"c2c{number}", local=True, reset_less=True)
+            clock: Any = io.Buffer(io.Direction.Input, wires.rx_clock)
+            comes: Any = io.FFBuffer(io.Direction.Input, wires.rx_data, i_domain=domain.name)
+            forwarded: Any = io.DDRBuffer(io.Direction.Output, wires.tx_clock)
+            leaves: Any = io.FFBuffer(io.Direction.Output, wires.tx_data)
+            m.domains += domain
+            for name, buffer in (("rx_clock", clock), ("rx_data", comes), ("tx_clock", forwarded), ("tx_data", leaves)):
+                m.submodules[f"c2c{number}_{name}"] = buffer
+            arrived = Signal(name=f"c2c{number}_clock")
+            m.d.comb += [
+                arrived.eq(clock.i),
+                domain.clk.eq(arrived),
+                # Its edge is in the middle of a beat.
+                forwarded.o[0].eq(0),
+                forwarded.o[1].eq(1),
+            ]
+            platform.add_clock_constraint(arrived, self._pll.output_hz)
+            ports |= {
+                f"i_c2c{number}_rx__clock": arrived,
+                f"i_c2c{number}_rx__data": comes.i,
+                f"o_c2c{number}_tx__data": leaves.o,
+            }
+        return ports
 
     def _elaborate_clock(self, m: Module, platform: LatticeECP5Platform) -> None:
         m.domains.sync = ClockDomain()
@@ -126,11 +165,44 @@ class BoardTop(wiring.Component):
         m.d.comb += ResetSignal("sync").eq(reset)
 
 
-def surroundings(board: Board, pll: Pll) -> tuple[str, str]:
-    """RTLIL of `BoardTop`, named `TOP`, and the constraints of pins and oscillator (LPF)."""
-    plan = board.make_platform().prepare(BoardTop(board=board, pll=pll), TOP, emit_src=False)
+def surroundings(board: Board, pll: Pll, config: ChipConfig) -> tuple[str, str]:
+    """RTLIL of `BoardTop`, named `TOP`, and the constraints of pins and clocks (LPF).
+
+    Raises ValueError when the board has no pins for the chip's links.
+    """
+    top = BoardTop(board=board, pll=pll, links=_used(board, config))
+    plan = board.make_platform().prepare(top, TOP, emit_src=False)
     rtlil, constraints = (plan.files[f"{TOP}.{kind}"] for kind in ("il", "lpf"))
     return _text(rtlil), _text(constraints)
+
+
+def _used(board: Board, config: ChipConfig) -> Sequence[LinkPins]:
+    """The pins of the links that a chip has. Raises ValueError when there are not as many."""
+    width = min((len(pins.tx_data) for pins in board.links), default=0)
+    if config.c2c_links > len(board.links) or (config.c2c_links and config.c2c_width > width):
+        raise ValueError(
+            f"config '{config.name}' has {config.c2c_links} links of {config.c2c_width} wires, and board {board.name} "
+            f"has pins for {len(board.links)} of {width}"
+        )
+    return [
+        dataclasses.replace(pins, tx_data=pins.tx_data[: config.c2c_width], rx_data=pins.rx_data[: config.c2c_width])
+        for pins in board.links[: config.c2c_links]
+    ]
+
+
+def _link_resource(number: int, pins: LinkPins) -> Resource:
+    def wires(names: Iterable[str], direction: str) -> Pins:
+        return Pins(" ".join(names), dir=direction, conn=pins.connector)
+
+    return Resource(
+        "c2c",
+        number,
+        Subsignal("tx_clock", wires([pins.tx_clock], "o")),
+        Subsignal("tx_data", wires(pins.tx_data, "o")),
+        Subsignal("rx_clock", wires([pins.rx_clock], "i")),
+        Subsignal("rx_data", wires(pins.rx_data, "i")),
+        Attrs(IO_TYPE="LVCMOS33"),
+    )
 
 
 def _text(content: str | bytes) -> str:

@@ -3,9 +3,9 @@
 """The boards that chips are built for, a module each."""
 
 from . import ecpix5, ulx3s
-from .board import Board, Pin
+from .board import Board, LinkPins, Pin
 
-__all__ = ["BOARDS", "Board", "Pin", "find_board"]
+__all__ = ["BOARDS", "Board", "LinkPins", "Pin", "find_board"]
 
 BOARDS = {board.name: board for board in (ulx3s.BOARD, ecpix5.BOARD)}
 """By name."""

@@ -11,10 +11,25 @@ from openlpu.runtime.serial_wire import BAUD
 
 from ..device import DEVICES, Device
 
-__all__ = ["Board", "Pin"]
+__all__ = ["Board", "LinkPins", "Pin"]
 
 Pin = tuple[str, int] | tuple[str, int, str]
 """A resource of a platform, its number, and perhaps one of its parts: ("led", 0), ("rgb_led", 2, "r")."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkPins:
+    """Where a link leaves a board and comes in, by the names that pins have on a connector of its platform.
+
+    What leaves by a pin comes in at the other board by that of the same place: `rx_clock` for `tx_clock`, and so on.
+    """
+
+    connector: tuple[str, int]
+    tx_clock: str
+    tx_data: tuple[str, ...]
+    """As many as there are: a chip with fewer wires takes the first ones."""
+    rx_clock: str
+    rx_data: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +55,8 @@ class Board:
     """The serial line to the host, with parts `rx` and `tx`."""
     baud: int = BAUD
     """Of that line: what the driver expects unless told another rate."""
+    links: tuple[LinkPins, ...] = ()
+    """Of the links that a chip may have, the first one first."""
     loader: tuple[str, ...]
     """Arguments by which openFPGALoader knows the board."""
 
