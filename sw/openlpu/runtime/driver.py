@@ -34,7 +34,7 @@ from openlpu.runtime.port import ChipPort, ChipStatus, SystemPort
 from openlpu.runtime.requests import Patience
 from openlpu.runtime.residents import Residents
 from openlpu.runtime.serial_wire import BAUD, BITS_PER_BYTE, SerialWire
-from openlpu.runtime.system import SystemDevice
+from openlpu.runtime.system import REPLAYS, SystemDevice
 
 __all__ = [
     "BACKENDS",
@@ -171,12 +171,16 @@ class Device:
 @overload
 def open_device(backend: str, config: ChipConfig | None = None) -> Device: ...
 @overload
-def open_device(backend: str, config: SystemConfig) -> SystemDevice: ...
-def open_device(backend: str, config: ChipConfig | SystemConfig | None = None) -> Device | SystemDevice:
+def open_device(backend: str, config: SystemConfig, *, replays: int | None = None) -> SystemDevice: ...
+def open_device(
+    backend: str, config: ChipConfig | SystemConfig | None = None, *, replays: int | None = None
+) -> Device | SystemDevice:
     """A chip, or the linked chips of a system: "golden" (the model) and "rtl" (the Verilated hardware) are fresh ones.
 
     "serial:PORT" is the chip behind a serial port, at `BAUD` or, as "serial:PORT@BAUD", another rate. It may be opened
     without a config when it is one of the presets. "serial:PORT0,PORT1" are the chips of a system, in their order.
+    `replays` is as `SystemDevice` has it: `REPLAYS` on boards, and none where nothing happens to links, unless it is
+    given.
 
     Raises:
         DeviceError: for an unknown backend, one whose packages are not installed, a chip that cannot be reached, or
@@ -188,7 +192,8 @@ def open_device(backend: str, config: ChipConfig | SystemConfig | None = None) -
         raise DeviceError(f"no device '{backend}'; there are: {', '.join(BACKENDS)}, {SERIAL}:PORT")
     match config:
         case SystemConfig():
-            return SystemDevice(_serial_system(place, config) if serial else SYSTEM_BACKENDS[backend](config))
+            port = _serial_system(place, config) if serial else SYSTEM_BACKENDS[backend](config)
+            return SystemDevice(port, replays=(REPLAYS if serial else 0) if replays is None else replays)
         case _ if serial:
             return Device(_serial_chip(place, config))
         case None:
