@@ -21,6 +21,7 @@ from openlpu.cli import figures
 from openlpu.cli.errors import UserError
 from openlpu.cli.running import backend_option, open_backend, running
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
+from openlpu.llm.answering import Answer, predicted, write
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
 from openlpu.llm.float_model import cross_entropy, forward, perplexity
@@ -29,7 +30,7 @@ from openlpu.llm.program import Turns, compile_turns, context_for, contexts_for
 from openlpu.llm.quantise import QuantisedLlama, quantise
 from openlpu.llm.report import breakdown
 from openlpu.llm.sampling import Sampling, sample
-from openlpu.llm.session import Generated, Session
+from openlpu.llm.session import Session
 from openlpu.llm.tokens import encode
 from openlpu.llm.turn_session import TurnSession
 
@@ -115,14 +116,14 @@ def run_llm(
             else:
                 read = (by_chip if reader == "chip" else by_tokens)(session, tokens)
             logits, behind = read.logits[: checkpoint.shape.vocabulary], session.position
+            ends = checkpoint.shape.eos
             if temperature:
-                written = sample(session, logits, count, Sampling(temperature, top_k, seed))
+                written = sample(session, logits, count, Sampling(temperature, top_k, seed), ends)
             else:
-                written = session.generate(count)
+                written = write(session, count, ends)
         seconds = round(time.perf_counter() - start, 3)
     found = {
-        **_found(writer, written, 1 if temperature else count, backend, seconds),
-        "predicted_cycles_per_token": round(session.predicted(behind, count, together=not temperature) / count, 2),
+        **_found(writer, written, predicted(session, behind, written.made, written.together), backend, seconds),
         "prompt_tokens": len(tokens),
         "prefill": "chip" if read.blocks else "host" if reader == "host" else "tokens",
         "prefill_cycles": read.cycles,
@@ -144,6 +145,10 @@ def run_llm(
             (
                 "cycles/token, measured",
                 f"{found['cycles_per_token']:,} on {backend}, {found['tokens_per_run']} tokens in one go",
+            ),
+            (
+                "text",
+                f"{len(written.tokens)} tokens, {'ended' if written.ended else 'goes on'}; {written.made} were made",
             ),
             ("tokens/s", f"{found['tokens_per_second']:,} at {chip.clock_mhz:g} MHz"),
             ("compiled in", f"{writer.seconds} s"),
@@ -238,20 +243,23 @@ def _prompt_text(tokens: int, read: Prefill) -> str:
     return f"{tokens} tokens: {read.cycles:,} cycles, {how}"
 
 
-def _found(writer: _Writer, written: Generated, together: int, backend: str, seconds: float) -> dict[str, Any]:
-    """What writing came to, so many tokens `together` with no host in between, for machines to read."""
-    program, count = writer.turns.first, len(written.tokens)
-    cycles = written.cycles / count
+def _found(writer: _Writer, written: Answer, predicted_cycles: int, backend: str, seconds: float) -> dict[str, Any]:
+    """What writing came to, for machines to read; of a text that ends at once there are no cycles."""
+    program, made = writer.turns.first, max(written.made, 1)
+    rate = written.made / written.cycles if written.cycles else 0.0
     return {
         **figures.summary(program),
         "parameters": writer.checkpoint.parameters,
         "backend": backend,
-        "count": count,
-        "tokens_per_run": together,
+        "count": len(written.tokens),
+        "made": written.made,
+        "ended": written.ended,
+        "tokens_per_run": written.together,
         "cycles": written.cycles,
         "contexts": [context for context, _ in writer.turns.writing],
-        "cycles_per_token": round(cycles, 2),
-        "tokens_per_second": round(1e6 * program.config.clock_mhz / cycles, 1),
+        "predicted_cycles_per_token": round(predicted_cycles / made, 2),
+        "cycles_per_token": round(written.cycles / made, 2),
+        "tokens_per_second": round(1e6 * program.config.clock_mhz * rate, 1),
         "compile_seconds": writer.seconds,
         "wall_seconds": seconds,
     }

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from openlpu.compiler.graph import Float32Array
+from openlpu.llm.answering import Answer
 from openlpu.llm.float_model import softmax
-from openlpu.llm.session import Generated, Session
+from openlpu.llm.session import Session
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,11 @@ class Sampling:
     seed: int = 0
 
 
-def sample(session: Session, logits: Float32Array, count: int, sampling: Sampling) -> Generated:
-    """`count` tokens, the first by `logits`, of the vocabulary, and each further one by what the chip says to the last.
+def sample(
+    session: Session, logits: Float32Array, count: int, sampling: Sampling, ends: Collection[int] = ()
+) -> Answer:
+    """Up to `count` tokens, until one of `ends`: the first by `logits`, of the vocabulary, and each further one by what
+    the chip says to the last.
 
     Raises:
         InputError: when they do not fit the context.
@@ -31,10 +36,13 @@ def sample(session: Session, logits: Float32Array, count: int, sampling: Samplin
     rng = np.random.default_rng(sampling.seed)
     before, vocabulary = session.cycles, len(logits)
     tokens: list[int] = []
-    for _ in range(count):
-        tokens.append(_draw(logits, sampling, rng))
-        logits = session.feed(tokens[-1:])[0, :vocabulary]
-    return Generated(tokens, session.cycles - before)
+    while len(tokens) < count:
+        token = _draw(logits, sampling, rng)
+        if token in ends:
+            return Answer(tokens, len(tokens), 1, session.cycles - before, ended=True)
+        tokens.append(token)
+        logits = session.feed([token])[0, :vocabulary]
+    return Answer(tokens, len(tokens), 1, session.cycles - before, ended=False)
 
 
 def _draw(logits: Float32Array, sampling: Sampling, rng: np.random.Generator) -> int:

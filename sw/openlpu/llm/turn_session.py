@@ -64,11 +64,11 @@ class TurnSession(Session):
         self.position += len(tokens)
         self.cycles += result.cycles
 
-    def predicted(self, position: int, count: int, *, together: bool = True) -> int:
-        """Cycles that it takes to choose so many tokens, from a position on, `together` or each in a run of its own."""
+    def predicted(self, position: int, count: int) -> int:
+        """Cycles that it takes to choose so many tokens in one go, from a position on."""
         cycles, series = 0, timing(self.chip.config).series
         while count:
-            here = min(count, self.until(position) - position) if together else 1
+            here = min(count, self.until(position) - position)
             cycles += series(self._program(position).cycles, here)
             position, count = position + here, count - here
         return cycles
