@@ -14,6 +14,7 @@ from tests.hdl.test_chip import TINY, Bench, assemble, copy, length
 from tests.hdl.test_uart import drawn, framed, received
 
 from openlpu.arch import protocol
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.isa import instruction
@@ -24,6 +25,7 @@ from openlpu.hdl.hosted import BridgedChip, HostedChip
 from openlpu.hdl.uart import MIN_BIT_CYCLES
 from openlpu.verif import elaboration, simulator
 from openlpu.verif.fault_campaign import CONFIG
+from openlpu.verif.odd_configs import LINKED
 
 CLOCK_HZ = 1e8
 VECTOR = b"\x81\x02\x83\x04"
@@ -125,9 +127,10 @@ def test_a_serial_line() -> None:
     assert frames[-1] == b""
 
 
-def test_lint_is_clean() -> None:
-    # The text that the virtual board is made from.
-    verilog = elaboration.hosted_verilog(CONFIG, MIN_BIT_CYCLES)
+@pytest.mark.parametrize("config", [CONFIG, LINKED], ids=lambda config: config.name)
+def test_lint_is_clean(config: ChipConfig) -> None:
+    # The text that virtual boards are made from.
+    verilog = elaboration.hosted_verilog(config, MIN_BIT_CYCLES)
     simulator.lint(verilog, top=generate.HOSTED_TOP, waivers=generate.LINT_WAIVERS)
 
 

@@ -4,6 +4,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from openlpu.arch.links import flit_format
 from openlpu.arch.status import RunStatus
-from openlpu.arch.system import LinkEnd, SystemConfig
+from openlpu.arch.system import LinkEnd, SystemConfig, Topology
 from openlpu.arch.timing import timing
 from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.bridged_system import BridgedSystem
@@ -33,6 +34,11 @@ PAIR = SystemConfig(name="pair", chip=LINKED, chips=2)
 ROWS, BEATS = 16, flit_format(LINKED).beats
 PROGRAMS = exchange(PAIR, ROWS)
 SEED = 20290413
+
+
+RING = SystemConfig(
+    name="ring", chip=dataclasses.replace(LINKED, name="ringed", c2c_links=2), chips=4, topology=Topology.RING
+)
 
 
 @pytest.fixture
@@ -131,6 +137,23 @@ def test_dead_wires_are_named_when_a_system_is_opened(boards: VirtualBoards) -> 
         opened(boards, bring_up_seconds=1.0)
 
 
+@pytest.mark.regress
+def test_a_ring_of_four_boards() -> None:
+    programs = exchange(RING, ROWS)
+    rng = np.random.default_rng(SEED)
+    with VirtualBoards.of_system(RING, SEED) as boards, open_device(f"serial:{','.join(boards.ports)}", RING) as device:
+        device.load(programs)
+        for _ in range(3):
+            inputs = [{"x": rng.integers(-128, 128, (ROWS, LINKED.lanes), np.int8)} for _ in programs]
+            outputs = device.run(inputs).outputs
+            for here, there in RING.peers.items():
+                np.testing.assert_array_equal(outputs[here.chip][f"y{here.link}"], inputs[there.chip]["x"])
+        assert device.replayed == 0
+        boards.cut(LinkEnd(2, 1))
+        with pytest.raises(LinkError, match="chip 2 link 1: nothing comes from chip 1 link 0"):
+            device.run(inputs)
+
+
 def test_the_command_serves_a_system_until_it_is_interrupted(tmp_path: Path) -> None:
     config = tmp_path / "linked.json"
     config.write_text(json.dumps(LINKED.to_dict()))
@@ -145,6 +168,17 @@ def test_the_command_serves_a_system_until_it_is_interrupted(tmp_path: Path) -> 
         with open_device(f"serial:{said['port']}", PAIR) as device:
             device.load(PROGRAMS)
             assert run(device) == 0
+        last = said["port"].split(",")[1]
+        status = subprocess.run(
+            [lpu, "status", "--config", config, "--backend", f"serial:{last}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert re.search(
+            r"^chip 1 link 0 +up, to chip 0 link 0, \d+ cycles, 0 flits corrected, 0 un", status.stdout, re.M
+        )
+        with open_device(f"serial:{said['port']}", PAIR) as device:
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=30) == ("", "")
             assert process.returncode == 0
