@@ -27,6 +27,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import NANO, find_config
 from openlpu.arch.program import Program
 from openlpu.arch.status import Fault, RunStatus
+from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.cli import benching
 from openlpu.cli.main import main
@@ -206,8 +207,12 @@ def test_boards_are_run_on_and_asked(program: Path, product: Program, tmp_path: 
     assert lpu_json("status", "--config", "nano")["running"] is False
 
 
-def test_virtual_boards_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_virtual_boards_that_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     refused(lpu("vboard", "nonesuch"), "nonesuch", "ulx3s")
+    refused(lpu("vboard", "nano", "--chips", "40"), "c2c_links", "39")
+    system = tmp_path / "pair.json"
+    system.write_text(json.dumps(SystemConfig.of(NANO, 2).to_dict()))
+    refused(lpu("vboard", str(system), "--chips", "2"), "pair.json", "leave out --chips")
 
     def missing(name: str) -> None:
         raise ModuleNotFoundError("No module named 'amaranth'", name="amaranth")

@@ -155,11 +155,12 @@ def test_a_ring_of_four_boards() -> None:
 
 
 def test_the_command_serves_a_system_until_it_is_interrupted(tmp_path: Path) -> None:
-    config = tmp_path / "linked.json"
+    config, pair = tmp_path / "linked.json", tmp_path / "pair.json"
     config.write_text(json.dumps(LINKED.to_dict()))
+    pair.write_text(json.dumps(PAIR.to_dict()))
     lpu = Path(sys.executable).parent / "lpu"
     process = subprocess.Popen(
-        [lpu, "vboard", config, "--chips", "2", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [lpu, "vboard", pair, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None

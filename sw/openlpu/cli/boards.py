@@ -8,15 +8,16 @@ import dataclasses
 import importlib
 import json
 import signal
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from openlpu.arch.bring_up import LinkReport
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import ChipConfig, read_fields
 from openlpu.arch.presets import find_config
 from openlpu.arch.status import ChipStatus
-from openlpu.arch.system import SystemConfig, Topology
+from openlpu.arch.system import SystemConfig
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.running import backend_option, open_backend
 from openlpu.cli.terminal import json_option, print_facts, print_json, working
@@ -63,26 +64,18 @@ def _link_fact(link: LinkReport) -> str:
 
 @click.command()
 @click.argument("config")
-@click.option("--chips", type=click.IntRange(min=1), default=1, show_default=True, help="Boards, linked to each other.")
-@click.option(
-    "--topology",
-    type=click.Choice([each.value for each in Topology]),
-    default=Topology.ALL.value,
-    show_default=True,
-    help="Which of them are linked.",
-)
+@click.option("--chips", type=click.IntRange(min=1), help="So many boards, each linked with each.  [default: 1]")
 @json_option
-def vboard(config: str, chips: int, topology: str, as_json: bool) -> None:
+def vboard(config: str, chips: int | None, as_json: bool) -> None:
     """Be a board with the chip CONFIG, simulated, until interrupted; or several, each with a clock of its own.
 
-    Prints the serial port at which it is found, for --backend serial:PORT; of several serial:PORT0,PORT1,...
+    CONFIG may be a .toml or .json file of a system, too. Prints the serial port at which the board is found, for
+    --backend serial:PORT; of several serial:PORT0,PORT1,...
     """
-    chip = find_config(config)
-    system = None
-    if chips > 1:
-        system = SystemConfig(name=f"{chip.name}x{chips}", chip=chip, chips=chips, topology=Topology(topology))
-    with working(f"building a board with {chip.name} (minutes, the first time)", as_json=as_json):
-        board = _virtual_board(chip, system)
+    made = _chip_or_system(config, chips)
+    with working(f"building boards with {made.name} (minutes, the first time)", as_json=as_json):
+        board = _virtual_board(made)
+    chip = made.chip if isinstance(made, SystemConfig) else made
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -101,14 +94,24 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _virtual_board(chip: ChipConfig, system: SystemConfig | None) -> Any:
+def _chip_or_system(config: str, chips: int | None) -> ChipConfig | SystemConfig:
+    path = Path(config)
+    if path.suffix in (".toml", ".json") and "chips" in read_fields(path):
+        if chips is not None:
+            raise UserError(f"{config}: a config of a system says how many chips it has: leave out --chips")
+        return SystemConfig.from_file(path)
+    chip = find_config(config)
+    return chip if chips is None or chips == 1 else SystemConfig.of(chip, chips)
+
+
+def _virtual_board(made: ChipConfig | SystemConfig) -> Any:
     """Running boards, which are looked up by name: no software depends on the hardware tools."""
     try:
         boards = importlib.import_module(_BOARD)
-        return boards.VirtualBoards.of_system(system) if system else boards.VirtualBoard(chip)
+        return boards.VirtualBoards.of_system(made) if isinstance(made, SystemConfig) else boards.VirtualBoard(made)
     except ModuleNotFoundError as error:
         raise UserError(
             f"a virtual board needs the rtl extra ({error.name} is missing): pip install 'openlpu[rtl]'"
         ) from None
     except (RuntimeError, ValueError) as error:  # no C++ compiler, a config without RTL
-        raise UserError(f"a virtual board with {chip.name}: {error}") from None
+        raise UserError(f"virtual boards with {made.name}: {error}") from None
