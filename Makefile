@@ -24,7 +24,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim demo-board demo-llm test check lint format types docs docs-check bench regress formal rtl bitstream area constraints clean
+.PHONY: help setup sim demo-board demo-llm demo-chips test check lint format types docs docs-check bench regress formal rtl bitstream area constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ demo-board: $(SIM) ## run the example network on a virtual board, through a seri
 
 demo-llm: $(SIM) ## let the example Llama write on the RTL and on the golden model, and compare
 	$(BIN)/python examples/llama/demo.py
+
+demo-chips: $(SIM) ## let it write on two linked chips of RTL, each with a clock of its own, and compare with one chip
+	$(BIN)/python examples/llama/chips.py
 
 test: $(DEV) ## run the test-suite
 	$(BIN)/pytest -n $(JOBS)

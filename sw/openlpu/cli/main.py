@@ -25,6 +25,7 @@ from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.llm import llm
 from openlpu.cli.programs import check, disasm, report
 from openlpu.cli.running import run
+from openlpu.cli.systems import system
 from openlpu.compiler.errors import CompileError
 from openlpu.model.violation import CheckError
 from openlpu.runtime.driver import DeviceError, InputError
@@ -72,7 +73,21 @@ def main() -> None:
     """OpenLPU: generate chips, compile models, run programs. Every cycle is known beforehand."""
 
 
-for command in (configs, generate, compile_command, check, disasm, report, run, llm, bench, status, board, vboard):
+for command in (
+    configs,
+    generate,
+    compile_command,
+    check,
+    disasm,
+    report,
+    run,
+    llm,
+    system,
+    bench,
+    status,
+    board,
+    vboard,
+):
     main.add_command(command)
 
 
