@@ -18,7 +18,7 @@ from openlpu.arch.isa import BY_MNEMONIC, instruction
 from openlpu.arch.links import flit_format
 from openlpu.arch.program import Column
 from openlpu.arch.timing import timing
-from openlpu.compiler.journeys import Journey, Router, after
+from openlpu.compiler.journeys import Journey, Router, Rows, after
 
 EAST, WEST = Direction.EAST, Direction.WEST
 _GROUPS_TRIED = 8
@@ -27,12 +27,13 @@ _GROUPS_TRIED = 8
 
 @dataclass(frozen=True)
 class Parcel:
-    """A vector in SRAM: one plane of a row of a buffer's column."""
+    """Vectors in SRAM: one plane of consecutive rows of a buffer's column."""
 
     buffer: str
     column: int
-    row: int
     plane: int
+    row: int
+    count: int
 
 
 class LinkRouter:
@@ -51,7 +52,7 @@ class LinkRouter:
         return [[link for link in links if self.sends[link].hop == hop] for hop in hops]
 
     def leaving(self, column: Column, parcel: Parcel, links: Sequence[int]) -> Iterator[Journey]:
-        """The ways of a vector to links of one side, which take it at the start."""
+        """The ways of vectors to links of one side, which take the first at the start."""
         hop = self.sends[links[0]].hop
         outward = EAST if hop > self._geometry.vxm_hop else WEST
         skew = after(self._timing.latency(BY_MNEMONIC["send"], self.sends[links[0]]).skew)
@@ -59,15 +60,15 @@ class LinkRouter:
             for index in self._streams(column, parcel.plane):
                 stream, journey = Stream(outward, index), Journey()
                 mem_slice, address = slices[parcel.plane], column.base + parcel.row
-                read_at = self._router.read(journey.flight, mem_slice, address, stream, hop, skew, 0)
-                journey.loads = (parcel.buffer, parcel.column, parcel.row, read_at)
+                read_at = self._router.read(journey.flight, mem_slice, address, stream, hop, skew, 1)
+                journey.awaits.append((parcel.buffer, parcel.column, Rows(parcel.row, 1), read_at))
                 for link in links:
                     journey.flight.dispatch(self.sends[link], 0, instruction("send", s=stream))
                     journey.flight.hold(f"{self.sends[link].name} flit", 0, self._beats)
                 yield journey
 
     def arriving(self, column: Column, parcel: Parcel, link: int) -> Iterator[Journey]:
-        """The ways of a vector from a link, which gives it at the start, into all places of a column."""
+        """The ways of vectors from a link, which gives the first at the start, into all places of a column."""
         queue = self.receives[link]
         inward = WEST if queue.hop > self._geometry.vxm_hop else EAST
         leaves = after(self._timing.latency(BY_MNEMONIC["receive"], queue).func)
@@ -90,7 +91,7 @@ class LinkRouter:
         arrival = leaves + self._geometry.hops_between(stream, producer.hop, queue.hop)
         journey.flight.ride(stream, producer, queue.hop, arrival)
         dispatch = arrival - after(latency.skew)
-        journey.flight.dispatch(queue, dispatch, instruction("write", a=address, s=stream))
+        journey.flight.dispatch(queue, dispatch, instruction("write", a=address, s=stream), step=1)
         return dispatch + after(latency.state)
 
     def _streams(self, column: Column, plane: int) -> Iterator[int]:

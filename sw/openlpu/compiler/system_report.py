@@ -110,7 +110,7 @@ def _timeline(busy: list[int], cycles: int, parts: int) -> Timeline:
 def _waits(hops: Iterable[Hop], chips: int) -> Iterable[Wait]:
     gathered: dict[str, list[Hop]] = {}
     for hop in hops:
-        gathered.setdefault(hop.parcel.buffer, []).append(hop)
+        gathered.setdefault(hop.buffer, []).append(hop)
     for name, of_it in gathered.items():
         for chip in range(chips):
             own = max((hop.ready for hop in of_it if hop.sender.chip == chip), default=0)

@@ -12,8 +12,11 @@ Every chip deskews in the same cycles, at equal distances from run to run of the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC, instruction
@@ -30,6 +33,8 @@ from openlpu.compiler.timeline import Flight, Run
 
 _FIRST_DESKEW = 8
 """The cycle of a program in which it deskews first."""
+_PATIENCE = 8
+"""Cycles for which vectors wait for those behind them, to go with them: every group of them takes text of its own."""
 _ENDING = 8
 """Cycles in which a program that ends does not deskew any more."""
 
@@ -44,7 +49,8 @@ class Hop:
     receiver: LinkEnd
     received: int
     """Dispatch of its `receive`."""
-    parcel: Parcel
+    buffer: str
+    """What it is a part of."""
     ready: int
     """When it may be read on the chip that it comes from, and..."""
     arrived: int
@@ -153,35 +159,58 @@ class _SystemScheduler:
 
     def gather(self, kernels: Sequence[AllGatherKernel]) -> None:
         """Bring the rows of a buffer from the chips that have computed them to all others."""
-        name = kernels[0].output
-        here = {kernel.chip: number for number, kernel in enumerate(kernels)}
-        waiting = [
-            (int(self.chips[owner].ready[name, column][row]), row, column, owner)
-            for row, owner in enumerate(kernels[0].owners)
-            for column in range(len(self.chips[owner].placement.buffers[name]))
+        name, owners = kernels[0].output, kernels[0].owners
+        parcels = [
+            (int(self.chips[owner].ready[name, parcel.column][parcel.row]), parcel, owner)
+            for owner in sorted({*owners})
+            for parcel in self.parcels(name, owner, [row for row, other in enumerate(owners) if other == owner])
         ]
-        for _, row, column, owner in sorted(waiting):
+        for _, parcel, owner in sorted(parcels, key=lambda entry: entry[0]):
             self.reserve_pauses()
-            planes = len(self.chips[owner].placement.buffers[name][column].slices)
-            for plane in range(planes):
-                self.send(owner, Parcel(name, column, row, plane), [chip for chip in here if chip != owner])
+            self.send(owner, parcel, [kernel.chip for kernel in kernels if kernel.chip != owner])
+
+    def parcels(self, name: str, owner: int, rows: Sequence[int]) -> Iterator[Parcel]:
+        """What a chip sends of a buffer: rows that are there one soon after the other, for as many links as there are
+        between two chips."""
+        chip = self.chips[owner]
+        for column, place in enumerate(chip.placement.buffers[name]):
+            ready, planes = chip.ready[name, column], len(place.slices)
+            for group in self.together(rows, ready):
+                for part in np.array_split(group, min(max(self.system.parallel // planes, 1), len(group))):
+                    for plane in range(planes):
+                        yield Parcel(name, column, plane, int(part[0]), len(part))
+
+    def together(self, rows: Sequence[int], ready: npt.NDArray[np.int64]) -> Iterator[list[int]]:
+        """Consecutive rows: none is there later than the link is for it."""
+        group: list[int] = []
+        for row in rows:
+            if group and (row > group[-1] + 1 or ready[row] > ready[group[0]] + self.beats * len(group) + _PATIENCE):
+                yield group
+                group = []
+            group.append(row)
+        if group:
+            yield group
 
     def send(self, owner: int, parcel: Parcel, others: Sequence[int]) -> None:
-        """Send a vector to other chips, where it is received at once."""
-        links = [self.link(owner, other) for other in others]
+        """Send vectors to other chips, where they are received at once."""
         chip, router = self.chips[owner], self.routers[owner]
         column = chip.placement.buffers[parcel.buffer][parcel.column]
-        ready = int(chip.ready[parcel.buffer, parcel.column][parcel.row])
-        for side in router.by_side(links):
+        for side in router.by_side([self.link(owner, other) for other in others]):
             ends = [LinkEnd(owner, link) for link in side]
-            earliest = max(self.may_send(end) for end in ends)
-            best = self.best(chip, router.leaving(column, parcel, side), earliest, ready)
-            sent = chip.depart(best.flight, 1, 1, self.start(best, earliest, ready))
-            if best.loads is not None:
-                chip.read_until[parcel.buffer] = max(chip.read_until[parcel.buffer], sent + best.loads[-1])
-            for end in ends:
-                self.next_send[end] = sent + self.beats
-                self.receive(end, sent, parcel, ready)
+            earliest = max(self.next_send.get(end, 0) for end in ends)
+            while True:
+                sent, journey = self.first(chip, router.leaving(column, parcel, side), parcel, earliest)
+                arrivals = [self.arrival(self.system.peers[end], parcel, sent) for end in ends]
+                later = max(
+                    self.too_early(end, sent, start, parcel) for end, (start, _) in zip(ends, arrivals, strict=True)
+                )
+                if not later:
+                    break
+                earliest = sent + later
+            chip.depart_rows(dataclasses.replace(journey, gap=self.beats), parcel.count, sent)
+            for end, (start, arriving) in zip(ends, arrivals, strict=True):
+                self.next_send[end] = sent + self.beats * parcel.count
+                self.receive(end, sent, start, arriving, parcel)
 
     def link(self, chip: int, other: int) -> int:
         """Of the links of a chip to another the one that may send first."""
@@ -190,38 +219,53 @@ class _SystemScheduler:
             raise CompileError(
                 f"system '{self.system.name}': chip {chip} has no link to chip {other}; use the topology 'all_to_all'"
             )
-        return min(links, key=lambda link: (self.may_send(LinkEnd(chip, link)), link))
+        return min(links, key=lambda link: (self.next_send.get(LinkEnd(chip, link), 0), link))
 
-    def may_send(self, end: LinkEnd) -> int:
-        """The first cycle in which an end may send, and there is room for the vector."""
-        received = self.received[self.system.peers[end]]
-        room = received[-DESKEW_DEPTH] - min(self.system.soonest, -1) if len(received) >= DESKEW_DEPTH else 0
-        return max(self.next_send.get(end, 0), room)
+    def first(self, chip: Scheduler, journeys: Iterable[Journey], parcel: Parcel, earliest: int) -> tuple[int, Journey]:
+        """Of some ways of vectors, as fast as a link takes them, the one that begins first, and when it does."""
+        found: tuple[int, Journey] | None = None
+        for journey in journeys:
+            if self.beats in journey.flight.gaps(parcel.count, self.beats):
+                ready = chip.awaited(journey, parcel.count, self.beats, earliest)
+                start = chip.timeline.earliest(journey.flight, parcel.count, self.beats, ready)
+                if found is None or start < found[0]:
+                    found = start, journey
+                if start == earliest:
+                    break
+        assert found is not None, "a vector has no way between SRAM and a link"
+        return found
 
-    @staticmethod
-    def start(journey: Journey, earliest: int, ready: int) -> int:
-        return earliest if journey.loads is None else max(earliest, ready - journey.loads[-1])
-
-    def best(self, chip: Scheduler, journeys: Iterable[Journey], earliest: int, ready: int) -> Journey:
-        """Of some ways the one that begins first."""
-        found = [
-            (chip.timeline.earliest(journey.flight, 1, 1, self.start(journey, earliest, ready)), number, journey)
-            for number, journey in enumerate(journeys)
-            if not journey.flight.clashes
-        ]
-        return min(found, key=lambda entry: entry[:2])[-1]
-
-    def receive(self, sender: LinkEnd, sent: int, parcel: Parcel, ready: int) -> None:
-        """Receive a vector, and put it into SRAM."""
-        end = self.system.peers[sender]
-        chip, router, before = self.chips[end.chip], self.routers[end.chip], self.received[end]
+    def arrival(self, end: LinkEnd, parcel: Parcel, sent: int) -> tuple[int, Journey]:
+        """When vectors are received at an end, the first sent in cycle `sent`, and their way from there."""
+        chip = self.chips[end.chip]
         column = chip.placement.buffers[parcel.buffer][parcel.column]
-        due = max(sent + self.system.latency, *(at + 1 for at in before[-1:]), 0)
+        due = max(sent + self.system.latency, *(at + 1 for at in self.received[end][-1:]), 0)
+        ways = [*self.routers[end.chip].arriving(column, parcel, end.link)]
         kernel = AllGatherKernel(parcel.buffer, (), end.chip)
-        journey = self.best(chip, router.arriving(column, parcel, end.link), due, 0)
-        start = chip.depart(journey.flight, 1, 1, chip.vacant(kernel, journey, due))
-        before.append(start)
-        arrived = start + journey.results[parcel.column]
-        rows = chip.ready[parcel.buffer, parcel.column]
-        rows[parcel.row] = max(int(rows[parcel.row]), arrived)
-        self.hops.append(Hop(sender, sent, end, start, parcel, ready, arrived))
+        return self.first(chip, ways, parcel, max(chip.vacant(kernel, way, due) for way in ways))
+
+    def too_early(self, end: LinkEnd, sent: int, received: int, parcel: Parcel) -> int:
+        """By how many cycles vectors would have to be sent later for the deskew buffer to have room for them, if they
+        were received from cycle `received` on; 0 if it has."""
+        steps = [self.beats * number for number in range(parcel.count)]
+        times = [*self.received[self.system.peers[end]][-DESKEW_DEPTH:], *(received + step for step in steps)]
+        left = times[: max(len(times) - DESKEW_DEPTH, 0)]
+        # The vector that takes the place of the one received is as far behind it as the buffer is deep.
+        late = [
+            at - (sent + step) - min(self.system.soonest, -1) for at, step in zip(left[::-1], steps[::-1], strict=False)
+        ]
+        return max([0, *late])
+
+    def receive(self, sender: LinkEnd, sent: int, start: int, journey: Journey, parcel: Parcel) -> None:
+        """Receive vectors from cycle `start` on, and put them into SRAM."""
+        end = self.system.peers[sender]
+        chip, owner = self.chips[end.chip], self.chips[sender.chip]
+        chip.depart(journey.flight, parcel.count, self.beats, start)
+        key = parcel.buffer, parcel.column
+        for number in range(parcel.count):
+            step, row = self.beats * number, parcel.row + number
+            self.received[end].append(start + step)
+            arrived = start + step + journey.results[parcel.column]
+            chip.ready[key][row] = max(int(chip.ready[key][row]), arrived)
+            hop = Hop(sender, sent + step, end, start + step, parcel.buffer, int(owner.ready[key][row]), arrived)
+            self.hops.append(hop)
