@@ -26,8 +26,7 @@ from openlpu.compiler.kernels import (
     Term,
 )
 from openlpu.compiler.partition import partition
-from openlpu.compiler.pipeline import kernel_ports
-from openlpu.compiler.system_pipeline import compile_system
+from openlpu.compiler.system_pipeline import compile_kernels_system
 from openlpu.runtime.driver import open_device
 from openlpu.runtime.joined import JoinedDevice
 
@@ -85,7 +84,7 @@ def test_every_column_of_a_product_is_computed_once(chips: int) -> None:
                     columns += _columns(kernel)
         (whole,) = (kernel for kernel in graph.kernels if isinstance(kernel, MatMulKernel) and kernel.output == name)
         assert sorted(columns) == sorted(_columns(whole))
-    assert sorted(row for rows in shares.outputs["twice"] for row in rows) == list(range(ROWS))
+    assert sorted(row for part in shares.outputs["twice"] for row in part.rows) == list(range(ROWS))
     gathered = [[k.output for k in share.kernels if isinstance(k, AllGatherKernel)] for share in shares.graphs]
     assert gathered == [gathered[0]] * chips
     assert gathered[0][0] == "middle"
@@ -95,7 +94,7 @@ def test_every_column_of_a_product_is_computed_once(chips: int) -> None:
 def test_chips_compute_what_one_computes_run_after_run(chips: int) -> None:
     system = SystemConfig.of(CHIP, chips)
     graph = two_layers(CHIP)
-    compiled = compile_system(graph, system, kernel_ports, 0)
+    compiled = compile_kernels_system(graph, system, 0)
     reference = KernelReference(graph, CHIP)
     with open_device("golden", system) as chips_of:
         device = JoinedDevice(chips_of)
@@ -112,4 +111,4 @@ def test_chips_that_are_not_connected_are_named() -> None:
     chip = dataclasses.replace(CHIP, c2c_links=2, c2c_width=8)
     system = SystemConfig(name="ring", chip=chip, chips=4, topology=Topology.RING)
     with pytest.raises(CompileError, match="chip 0 has no link to chip 2; use the topology 'all_to_all'"):
-        compile_system(two_layers(chip), system, kernel_ports, 0)
+        compile_kernels_system(two_layers(chip), system, 0)

@@ -13,18 +13,29 @@ from openlpu.arch.system import SystemConfig
 
 
 @dataclass(frozen=True)
+class Part:
+    """Of an output what one chip has: some rows and columns, in order, of the matrix that it is."""
+
+    chip: int
+    port: str
+    """By this name."""
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class SystemProgram:
     """A program for each chip of a system. They are of one length, and run together any number of times in a row.
 
-    Every chip takes all inputs that its program has. Of an output, each has some rows; what several have is the same.
+    Every chip takes all inputs that its program has. Of an output, each has some parts; what several have is the same.
     """
 
     name: str
     system: SystemConfig
     programs: tuple[Program, ...]
     """Of each chip."""
-    rows: Mapping[str, tuple[tuple[int, ...], ...]]
-    """By output, and by chip: which of its rows are those of the chip's port of that name, in order."""
+    parts: Mapping[str, tuple[Part, ...]]
+    """By output: where it is."""
 
     @property
     def cycles(self) -> int:
@@ -38,10 +49,11 @@ class SystemProgram:
 
     @property
     def outputs(self) -> tuple[Port, ...]:
-        """Those of all chips together. Columns are those of the first that has a part of it."""
-        parts = {port.name: port for program in reversed(self.programs) for port in program.outputs}
+        """Those of all chips together. Columns are those of the first part."""
         whole = []
-        for name, of_chips in self.rows.items():
-            count = len({row for of_chip in of_chips for row in of_chip})
-            whole.append(dataclasses.replace(parts[name], rows=count, shape=(count, *parts[name].shape[1:])))
+        for name, parts in self.parts.items():
+            rows = len({row for part in parts for row in part.rows})
+            cols = len({column for part in parts for column in part.columns})
+            port = next(port for port in self.programs[parts[0].chip].outputs if port.name == parts[0].port)
+            whole.append(dataclasses.replace(port, name=name, rows=rows, cols=cols, shape=(rows, cols)))
         return tuple(whole)

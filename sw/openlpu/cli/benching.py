@@ -16,20 +16,24 @@ from numpy.typing import NDArray
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import find_config
 from openlpu.arch.program import Program
+from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.cli import figures
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.programs import print_summary
 from openlpu.cli.running import backend_option, facts, measured, open_backend, run_on
+from openlpu.cli.system_benching import measure_system
+from openlpu.cli.systems import chips_option, find_system
 from openlpu.cli.terminal import json_option, print_json, working
 from openlpu.compiler.graph import Graph, Port
 from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.compiler.pipeline import compile_graph
 from openlpu.compiler.reference import evaluate
+from openlpu.compiler.system_pipeline import compile_graph_system
 from openlpu.compiler.workloads import feed_forward, gemm, lstm_step
 from openlpu.llm.gpt import GptShape, quantise_gpt, random_gpt, random_texts
 from openlpu.llm.gpt_decode import chosen, gpt_decoding, gpt_inputs
-from openlpu.llm.program import compile_gpt, compile_layer
+from openlpu.llm.program import compile_gpt, compile_layer, compile_layer_system
 from openlpu.llm.quantise import quantise
 from openlpu.llm.token_writer import HISTORY
 from openlpu.llm.workloads import layer_inputs, layer_reference, random_layer, random_text
@@ -95,9 +99,16 @@ def lstm_command(hidden: int, batch: int, config: str, seed: int, backend: str, 
 @click.option("--m", type=_SIZE, default=1, show_default=True, help="Rows of the input.")
 @click.option("--hidden", type=_SIZE, default=64, show_default=True, help="Columns of input and output.")
 @click.option("--ffn", type=_SIZE, default=160, show_default=True, help="Columns between them.")
+@chips_option
 @_options
-def ffn_command(m: int, hidden: int, ffn: int, config: str, seed: int, backend: str, as_json: bool) -> None:
+def ffn_command(
+    m: int, hidden: int, ffn: int, chips: int | None, config: str, seed: int, backend: str, as_json: bool
+) -> None:
     """The feed-forward part of a Llama (SwiGLU): int8 products, a scale for each output, the rest in fp32."""
+    if chips is not None:
+        system, graph = find_system(config, chips), feed_forward(m, hidden, ffn, seed)
+        _bench_system(graph, system, find_config(config), seed, backend, as_json)
+        return
     chip = find_config(config)
     _require_room(
         chip, f"a feed-forward part of {m} x {hidden} x {ffn}", 3 * hidden * ffn + m * (5 * hidden + 13 * ffn)
@@ -145,8 +156,9 @@ def gpt_command(config: str, seed: int, backend: str, as_json: bool) -> None:
 @click.option("--head-size", type=_SIZE, default=64, show_default=True, help="Elements of a head.")
 @click.option("--ffn", type=_SIZE, default=1536, show_default=True, help="Elements inside the feed-forward part.")
 @click.option("--context", type=_SIZE, default=128, show_default=True, help="Positions that it attends to.")
+@chips_option
 @_options
-def layer_command(config: str, seed: int, backend: str, as_json: bool, **sizes: int) -> None:
+def layer_command(chips: int | None, config: str, seed: int, backend: str, as_json: bool, **sizes: int) -> None:
     """One token in one layer of a Llama, SmolLM2-135M's unless sizes are given: int8 products, caches in SRAM, the rest
     in fp32. It runs at a few positions, each with what the ones before have left in the caches."""
     chip, context = find_config(config), sizes["context"]
@@ -160,6 +172,11 @@ def layer_command(config: str, seed: int, backend: str, as_json: bool, **sizes: 
     positions = sorted({*range(min(_POSITIONS, context)), context - 1})
     runs = [layer_inputs(checkpoint, position, chip) for position in positions]
     compiled = functools.partial(compile_layer, model, context, chip)
+    if chips is not None:
+        system, reference = find_system(config, chips), layer_reference(model, context, chip)
+        dealt = functools.partial(compile_layer_system, model, context, system)
+        measure_system(checkpoint.name, system, dealt, compiled, runs, reference, backend, as_json)
+        return
     _measure(checkpoint.name, compiled, runs, layer_reference(model, context, chip), seed, backend, as_json)
 
 
@@ -168,6 +185,15 @@ def _bench(graph: Graph, chip: ChipConfig, seed: int, backend: str, as_json: boo
     inputs = {port.name: _noise(port, random) for port in graph.inputs}
     compiled = functools.partial(compile_graph, graph, chip)
     _measure(graph.name, compiled, [inputs], lambda inputs: evaluate(graph, inputs), seed, backend, as_json)
+
+
+def _bench_system(graph: Graph, system: SystemConfig, chip: ChipConfig, seed: int, backend: str, as_json: bool) -> None:
+    """As `_bench`, on several chips; they are compared with one."""
+    random = np.random.default_rng(seed + 1)
+    inputs = {port.name: _noise(port, random) for port in graph.inputs}
+    dealt = functools.partial(compile_graph_system, graph, system)
+    alone = functools.partial(compile_graph, graph, chip)
+    measure_system(graph.name, system, dealt, alone, [inputs], lambda inputs: evaluate(graph, inputs), backend, as_json)
 
 
 def _measure(

@@ -159,7 +159,7 @@ class Dealing:
         rows = kernel.target.count(self._graph.buffer(kernel.output))
         cycles = inners * max(rows, config.lanes // config.weight_streams)
         # A product with fewer columns than planes leaves the others to the next one; but a long sum goes by itself.
-        if 1 < columns < planes:
+        if 1 < columns < planes and not kernel.alone:
             return 1
         most = min(planes // (columns % planes or planes), inners, cycles // _WORTH_JOINING)
         chains = ((ways, (*joining(ways), *kernel.chain)) for ways in range(most, 1, -1))

@@ -186,6 +186,8 @@ class MatMulKernel:
     terms: tuple[Term, ...]
     chain: tuple[Step, ...]
     target: Target = EVERYTHING
+    alone: bool = False
+    """No other product runs beside it: planes share its columns, be they as few as they may."""
 
     @property
     def sources(self) -> tuple[BufferOperand, ...]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from openlpu.arch.system_program import Part
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.graph import Port
 from openlpu.compiler.kernels import (
@@ -48,9 +49,8 @@ class Partition:
     """The graph of every chip, and where the outputs of the network are."""
 
     graphs: tuple[KernelGraph, ...]
-    outputs: Mapping[str, tuple[tuple[int, ...], ...]]
-    """By port, and by chip: which of the rows of the output are those of the chip's port of that name, in order. A chip
-    without such a port has none; several may have a row."""
+    outputs: Mapping[str, tuple[Part, ...]]
+    """By port: on which chips; several may have the same."""
 
 
 def partition(graph: KernelGraph, chips: int, lanes: int) -> Partition:
@@ -58,16 +58,19 @@ def partition(graph: KernelGraph, chips: int, lanes: int) -> Partition:
     owners = {name: _owners(graph, name, chips) for name in _gathered(graph, chips)}
     needs = [_Needs(graph, owners, chip, lanes) for chip in range(chips)]
     _follow_all(needs, [view.name for _, view in graph.outputs if view.name not in graph.sharing.apart])
-    outputs: dict[str, tuple[tuple[int, ...], ...]] = {}
+    outputs: dict[str, tuple[Part, ...]] = {}
     for port, view in graph.outputs:
+        columns = tuple(range(port.shape[-1]))
         if view.name in graph.sharing.apart:
             for need, rows in zip(needs, _where_made(graph, view.name, needs), strict=True):
                 need.wanted[view.name] = need.wanted.get(view.name, rows) | rows
             _follow_all(needs, [])
-            outputs[port.name] = tuple(tuple(np.flatnonzero(need.wanted[view.name]).tolist()) for need in needs)
+            had = [tuple(np.flatnonzero(need.wanted[view.name]).tolist()) for need in needs]
+            parts = (Part(chip, port.name, rows, columns) for chip, rows in enumerate(had) if rows)
+            outputs[port.name] = tuple(parts)
         else:
             every = tuple(range(graph.buffer(view.name).rows - view.first_row))
-            outputs[port.name] = (every, *(() for _ in needs[1:]))
+            outputs[port.name] = (Part(0, port.name, every, columns),)
     graphs = tuple(_Share(graph, need, lanes).graph() for need in needs)
     return Partition(graphs, outputs)
 

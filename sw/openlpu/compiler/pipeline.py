@@ -57,8 +57,8 @@ def compile_graph(graph: ir.Graph, config: ChipConfig, *, dump: Dump | None = No
 
     def ports(kernels: KernelGraph, placement: Placement) -> Ports:
         return Ports(
-            tuple(_port(port, graph, placement, BufferOperand(name)) for port, name in kernels.inputs),
-            tuple(_port(port, graph, placement, view) for port, view in kernels.outputs),
+            tuple(graph_port(port, graph, placement, BufferOperand(name)) for port, name in kernels.inputs),
+            tuple(graph_port(port, graph, placement, view) for port, view in kernels.outputs),
         )
 
     return compile_kernels(lower(graph, config), config, ports, bounds, useful_macs(graph), dump)
@@ -146,7 +146,8 @@ def compile_beside(
     return program, placement.lasting
 
 
-def _port(port: ir.Port, graph: ir.Graph, placement: Placement, view: BufferOperand) -> Port:
+def graph_port(port: ir.Port, graph: ir.Graph, placement: Placement, view: BufferOperand) -> Port:
+    """Where a port of a graph lives: a view of a buffer, in its columns."""
     tensor = graph.tensor(port.tensor)
     tables = [op.table for op in graph.ops if isinstance(op, ir.Lookup) and op.indices == port.tensor]
     return Port(

@@ -8,19 +8,24 @@ have.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from openlpu.arch.program import Program
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.system_program import SystemProgram
+from openlpu.compiler import graph as ir
 from openlpu.compiler.assemble import assemble
+from openlpu.compiler.bounds import useful_macs
+from openlpu.compiler.column_partition import partition_columns
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.kernel_bounds import weight_cycles
-from openlpu.compiler.kernels import KernelGraph
+from openlpu.compiler.kernels import BufferOperand, KernelGraph
+from openlpu.compiler.lower import lower
 from openlpu.compiler.meetings import verify_meetings, verify_words
-from openlpu.compiler.partition import partition
-from openlpu.compiler.pipeline import Ports, states, uncollected
+from openlpu.compiler.partition import Partition, partition
+from openlpu.compiler.pipeline import Ports, graph_port, kernel_ports, states, uncollected
 from openlpu.compiler.place import Placement
 from openlpu.compiler.system_schedule import SystemSchedule, schedule_system
 from openlpu.model.system import link_system
@@ -34,20 +39,50 @@ class CompiledSystem:
     schedule: SystemSchedule
 
 
+def compile_graph_system(graph: ir.Graph, system: SystemConfig) -> CompiledSystem:
+    """Compile a graph for all chips of a system, which then have columns of its outputs each.
+
+    Raises:
+        CompileError: when it does not fit, or has more in it than products with constants and what goes on element by
+            element behind them.
+    """
+    graph.verify()
+    shares = partition_columns(lower(graph, system.chip), system.chips, system.chip)
+
+    def ports(kernels: KernelGraph, placement: Placement) -> Ports:
+        outputs = ((port, graph_port(port, graph, placement, view)) for port, view in kernels.outputs)
+        return Ports(
+            tuple(graph_port(port, graph, placement, BufferOperand(name)) for port, name in kernels.inputs),
+            tuple(dataclasses.replace(whole, shape=port.shape, cols=port.shape[-1]) for port, whole in outputs),
+        )
+
+    return compile_system(graph.name, shares, system, ports, useful_macs(graph))
+
+
+def compile_kernels_system(kernels: KernelGraph, system: SystemConfig, macs: int) -> CompiledSystem:
+    """Compile kernels that say themselves where they may be dealt out (`KernelGraph.sharing`).
+
+    Raises:
+        CompileError: when they do not fit.
+    """
+    shares = partition(kernels, system.chips, system.chip.lanes)
+    return compile_system(kernels.name, shares, system, kernel_ports, macs)
+
+
 @uncollected()
 def compile_system(
-    kernels: KernelGraph,
+    name: str,
+    shares: Partition,
     system: SystemConfig,
     ports: Callable[[KernelGraph, Placement], Ports],
     macs: int,
 ) -> CompiledSystem:
-    """Compile kernels for all chips of a system; `ports` finds inputs and outputs in a placement.
+    """Compile kernels that are dealt out to all chips of a system; `ports` finds inputs and outputs in a placement.
 
     Raises:
         CompileError: when they do not fit.
     """
     config = system.chip
-    shares = partition(kernels, system.chips, config.lanes)
     for graph in shares.graphs:
         graph.verify()
     placements = [Placement(graph, config) for graph in shares.graphs]
@@ -73,7 +108,7 @@ def compile_system(
             )
         )
     _verify(programs, scheduled, system)
-    program = SystemProgram(kernels.name, system, tuple(programs), shares.outputs)
+    program = SystemProgram(name, system, tuple(programs), shares.outputs)
     return CompiledSystem(program, scheduled)
 
 

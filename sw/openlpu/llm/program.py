@@ -20,7 +20,7 @@ from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.compiler.kernels import KernelGraph, MatMulKernel
 from openlpu.compiler.lasting import Lasting
 from openlpu.compiler.pipeline import compile_beside, kernel_ports
-from openlpu.compiler.system_pipeline import CompiledSystem, compile_system
+from openlpu.compiler.system_pipeline import CompiledSystem, compile_kernels_system
 from openlpu.llm.checkpoint import LlamaShape
 from openlpu.llm.decode import decoding, layer_decoding
 from openlpu.llm.gpt import QuantisedGpt
@@ -163,7 +163,7 @@ def compile_llama_system(model: QuantisedLlama, context: int, system: SystemConf
         CompileError: when the network does not suit the chips, or does not fit.
     """
     kernels = decoding(model, context, system.chip).kernels
-    return compile_system(kernels, system, kernel_ports, macs_per_token(model.shape, context))
+    return compile_kernels_system(kernels, system, macs_per_token(model.shape, context))
 
 
 def compile_layer_system(model: QuantisedLlama, context: int, system: SystemConfig) -> CompiledSystem:
@@ -173,7 +173,7 @@ def compile_layer_system(model: QuantisedLlama, context: int, system: SystemConf
         CompileError: when the network does not suit the chips, or does not fit.
     """
     kernels = layer_decoding(model, context, system.chip).kernels
-    return compile_system(kernels, system, kernel_ports, macs_per_layer(model.shape, context))
+    return compile_kernels_system(kernels, system, macs_per_layer(model.shape, context))
 
 
 def _compiled(kernels: KernelGraph, what: str, macs: int, config: ChipConfig, dump: Dump | None) -> Program:

@@ -88,8 +88,8 @@ def _joined(program: SystemProgram, parts: Sequence[Mapping[str, NDArray[Any]]])
     """Outputs from those of the chips."""
     outputs = {}
     for port in program.outputs:
-        outputs[port.name] = np.zeros(port.shape, np.dtype(port.dtype))
-        for part, rows in zip(parts, program.rows[port.name], strict=True):
-            if rows:
-                outputs[port.name][list(rows)] = part[port.name]
+        whole = np.zeros(port.shape, np.dtype(port.dtype))
+        for part in program.parts[port.name]:
+            whole[np.ix_(part.rows, part.columns)] = parts[part.chip][part.port]
+        outputs[port.name] = whole
     return outputs

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Networks of many rows, whose columns are dealt out to chips: byte by byte what the graph means."""
+
+import numpy as np
+import pytest
+
+from openlpu.arch.presets import LAB32
+from openlpu.arch.system import SystemConfig
+from openlpu.compiler.column_partition import partition_columns
+from openlpu.compiler.errors import CompileError
+from openlpu.compiler.kernels import Factor, KernelGraph, MatMulKernel
+from openlpu.compiler.lower import lower
+from openlpu.compiler.reference import evaluate
+from openlpu.compiler.system_pipeline import compile_graph_system
+from openlpu.compiler.workloads import feed_forward, lstm_step
+from openlpu.runtime.driver import open_device
+from openlpu.runtime.joined import JoinedDevice
+
+
+@pytest.mark.parametrize(
+    ("rows", "hidden", "ffn", "chips"),
+    [(6, 96, 160, 2), pytest.param(1, 224, 416, 3, marks=pytest.mark.regress), (40, 64, 256, 4)],
+)
+def test_chips_compute_what_the_graph_means(rows: int, hidden: int, ffn: int, chips: int) -> None:
+    graph, system = feed_forward(rows, hidden, ffn, seed=rows), SystemConfig.of(LAB32, chips)
+    program = compile_graph_system(graph, system).program
+    x = np.random.default_rng(rows).integers(-128, 128, (rows, hidden), dtype=np.int8)
+    with open_device("golden", system) as linked:
+        device = JoinedDevice(linked)
+        device.load(program)
+        for values in (x, x[::-1].copy()):
+            result = device.run({"x": values})
+            assert result.outputs["y"].tobytes() == evaluate(graph, {"x": values})["y"].tobytes()
+            assert result.cycles == program.cycles
+
+
+def test_no_chip_has_the_weights_of_another() -> None:
+    graph, chips = lower(feed_forward(8, 96, 160, seed=1), LAB32), 3
+
+    def weights(graph: KernelGraph) -> int:
+        terms = (term for kernel in graph.kernels if isinstance(kernel, MatMulKernel) for term in kernel.terms)
+        return sum(sum(m.size for m in term.weights) for term in terms if not isinstance(term.weights, Factor))
+
+    shares = partition_columns(graph, chips, LAB32)
+    for share in shares.graphs:
+        share.verify()
+    assert sum(weights(share) for share in shares.graphs) == weights(graph)
+    columns = [column for part in shares.outputs["y"] for column in part.columns]
+    assert columns == list(range(96))
+
+
+def test_what_cannot_be_dealt_out_is_named() -> None:
+    with pytest.raises(CompileError, match=r"compile 'lstm.*' for one"):
+        compile_graph_system(lstm_step(8, 1, 0), SystemConfig.of(LAB32, 2))
