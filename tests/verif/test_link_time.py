@@ -53,6 +53,15 @@ def test_pauses_keep_chips_together_that_drift() -> None:
     assert max(came) <= PAIR.latency
 
 
+def test_the_longest_wires_between_the_worst_clocks_leave_little() -> None:
+    """The latency that the compiler is told is not more than it must be: the rest is roundings that rarely add up."""
+    conditions = Conditions.drawn(PAIR, 0)
+    longest = dict.fromkeys(conditions.delays, PAIR.wire_cycles * PERIOD - conditions.jitter)
+    periods = tuple(round(PERIOD / (1 + sign * PAIR.ppm * 1e-6)) for sign in (1, -1))
+    arrivals = long_exchange(dataclasses.replace(conditions, delays=longest, periods=periods))
+    assert PAIR.latency - 8 < max(arrival.there - arrival.sent for arrival in arrivals) <= PAIR.latency
+
+
 def test_what_is_too_slow_is_seen() -> None:
     conditions = Conditions.drawn(PAIR, 4)
     far = dict.fromkeys(conditions.delays, 3 * PAIR.wire_cycles * PERIOD)
