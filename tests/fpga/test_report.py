@@ -50,12 +50,25 @@ def test_paths() -> None:
     }
 
 
-def test_another_clock_is_noticed() -> None:
-    clocks = {**NEXTPNR["fmax"], "other": {"achieved": 1.0, "constraint": 1.0}}
-    with pytest.raises(
-        ValueError, match=r"^one clock was expected in nextpnr's report, and not \['\$glbnet\$clk', 'oth"
-    ):
-        timing_of({**NEXTPNR, "fmax": clocks})
+def test_of_several_clocks_the_slowest_counts() -> None:
+    clocks = {**NEXTPNR["fmax"], "$glbnet$c2c0_clk": {"achieved": 99.5, "constraint": 50.0}}
+    assert timing_of({**NEXTPNR, "fmax": clocks}).fmax_mhz == 99.5
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("posedge $glbnet$clk", "posedge chip.clock", 80.0),
+        ("posedge chip.clock", "posedge $glbnet$clk", 80.0),
+        ("posedge $glbnet$c2c0_clk", "posedge $glbnet$clk", 172.24),
+        ("posedge $glbnet$clk", "<async>", 172.24),
+    ],
+)
+def test_paths_between_the_clocks_of_a_chip_count(start: str, end: str, expected: float) -> None:
+    (slowest, *_) = NEXTPNR["critical_paths"]
+    path = [{**slowest["path"][0], "delay": 12.5}]
+    paths = [*NEXTPNR["critical_paths"], {"from": start, "to": end, "path": path}]
+    assert timing_of({**NEXTPNR, "critical_paths": paths}).fmax_mhz == expected
 
 
 def test_json_and_back() -> None:
