@@ -8,18 +8,18 @@ import dataclasses
 import importlib
 import json
 import signal
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from openlpu.arch.bring_up import LinkReport
-from openlpu.arch.config import ChipConfig, read_fields
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import find_config
 from openlpu.arch.status import ChipStatus
 from openlpu.arch.system import SystemConfig
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.running import backend_option, open_backend
+from openlpu.cli.systems import chips_option, find_system, names_system
 from openlpu.cli.terminal import json_option, print_facts, print_json, working
 
 _BOARD = "openlpu.verif.virtual_board"
@@ -64,7 +64,7 @@ def _link_fact(link: LinkReport) -> str:
 
 @click.command()
 @click.argument("config")
-@click.option("--chips", type=click.IntRange(min=1), help="So many boards, each linked with each.  [default: 1]")
+@chips_option
 @json_option
 def vboard(config: str, chips: int | None, as_json: bool) -> None:
     """Be a board with the chip CONFIG, simulated, until interrupted; or several, each with a clock of its own.
@@ -72,7 +72,8 @@ def vboard(config: str, chips: int | None, as_json: bool) -> None:
     CONFIG may be a .toml or .json file of a system, too. Prints the serial port at which the board is found, for
     --backend serial:PORT; of several serial:PORT0,PORT1,...
     """
-    made = _chip_or_system(config, chips)
+    alone = chips is None and not names_system(config)
+    made = find_config(config) if alone else find_system(config, chips)
     with working(f"building boards with {made.name} (minutes, the first time)", as_json=as_json):
         board = _virtual_board(made)
     chip = made.chip if isinstance(made, SystemConfig) else made
@@ -92,16 +93,6 @@ def vboard(config: str, chips: int | None, as_json: bool) -> None:
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _chip_or_system(config: str, chips: int | None) -> ChipConfig | SystemConfig:
-    path = Path(config)
-    if path.suffix in (".toml", ".json") and "chips" in read_fields(path):
-        if chips is not None:
-            raise UserError(f"{config}: a config of a system says how many chips it has: leave out --chips")
-        return SystemConfig.from_file(path)
-    chip = find_config(config)
-    return chip if chips is None or chips == 1 else SystemConfig.of(chip, chips)
 
 
 def _virtual_board(made: ChipConfig | SystemConfig) -> Any:

@@ -57,14 +57,19 @@ def find_system(name: str, chips: int | None) -> SystemConfig:
         ConfigError: when there is no such config, or it is invalid.
         UserError: when both say how many chips there are, or none does.
     """
-    path = Path(name)
-    if path.suffix in (".toml", ".json") and "chips" in read_fields(path):
+    if names_system(name):
         if chips is not None:
             raise UserError(f"{name}: a config of a system says how many chips it has: leave out --chips")
-        return SystemConfig.from_file(path)
+        return SystemConfig.from_file(Path(name))
     if chips is None:
         raise UserError(f"{name}: one chip: say how many with --chips, or give a config of a system")
     return SystemConfig.of(find_config(name), chips)
+
+
+def names_system(name: str) -> bool:
+    """Whether a config is one of a system, and not of a chip. Raises ConfigError for a file that cannot be read."""
+    path = Path(name)
+    return path.suffix in (".toml", ".json") and "chips" in read_fields(path)
 
 
 def open_system(backend: str, system: SystemConfig) -> JoinedDevice:
