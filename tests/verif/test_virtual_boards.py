@@ -143,8 +143,8 @@ def test_a_ring_of_four_boards() -> None:
     rng = np.random.default_rng(SEED)
     with VirtualBoards.of_system(RING, SEED) as boards, open_device(f"serial:{','.join(boards.ports)}", RING) as device:
         device.load(programs)
+        inputs = [{"x": rng.integers(-128, 128, (ROWS, LINKED.lanes), np.int8)} for _ in programs]
         for _ in range(3):
-            inputs = [{"x": rng.integers(-128, 128, (ROWS, LINKED.lanes), np.int8)} for _ in programs]
             outputs = device.run(inputs).outputs
             for here, there in RING.peers.items():
                 np.testing.assert_array_equal(outputs[here.chip][f"y{here.link}"], inputs[there.chip]["x"])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""The area of the presets that fit an ECP5, against the figures that are committed, so that growth is seen.
+"""The area of the presets that fit an ECP5, and of a chip with a link, against the figures that are committed, so that
+growth is seen.
 
 `python -m openlpu.fpga.area` synthesises them and rewrites the figures.
 """
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.presets import NANO, ULX3S
 
 from .boards import BOARDS
@@ -24,8 +25,23 @@ __all__ = ["BOARD", "CONFIGS", "FIGURES", "TOLERANCE", "differences", "read_figu
 
 BOARD = BOARDS["ulx3s"]
 """The board that the figures are of."""
-CONFIGS = (NANO, ULX3S)
-"""The presets that fit it."""
+LINKED = dataclasses.replace(
+    NANO,
+    name="linked",
+    streams=4,
+    mem_slices=2,
+    mem_words=32,
+    acc_depth=4,
+    alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),),
+    mxm_transposes=False,
+    sxm_permutes=False,
+    imem_words=128,
+    c2c_links=1,
+    c2c_width=6,
+)
+"""A chip with a link, and little else."""
+CONFIGS = (NANO, ULX3S, LINKED)
+"""The presets that fit it, and what no preset has."""
 FIGURES = Path(__file__).parents[2] / "reports" / "area.json"
 TOLERANCE = 0.03
 """Of a unit's figure: mapping is heuristic, and what changes one unit may change how another is mapped."""
