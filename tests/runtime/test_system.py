@@ -146,10 +146,16 @@ def test_a_spoilt_run_is_done_again_on_what_the_first_one_found(trouble: str) ->
 def test_replays_are_bounded() -> None:
     port = Troubled(*["flit"] * 100)
     with SystemDevice(port) as device:
-        device.load(PROGRAMS)
+        device.load([keeping(program) for program in PROGRAMS])
         with pytest.raises(LinkError, match=rf"spoilt the run and {REPLAYS} replays: chip 0 link 0: a flit .*cycle 17"):
             device.run(rows())
         assert len(port.began) == 1 + REPLAYS == 1 + device.replayed
+        # What is kept is as it was, and the next run begins with new links.
+        assert [port.word(0, row).tolist() for row in range(ROWS)] == [[row] * LINKED.lanes for row in range(ROWS)]
+        assert port.brought_up == 1 + REPLAYS
+        port.troubles.clear()
+        verify(device.run(rows()).outputs, rows())
+        assert port.brought_up == 2 + REPLAYS
 
 
 def test_without_replays_a_spoilt_run_fails_and_nothing_is_read_before() -> None:
@@ -159,7 +165,10 @@ def test_without_replays_a_spoilt_run_fails_and_nothing_is_read_before() -> None
         with pytest.raises(LinkError, match=r"links spoilt the run: chip 0 link 0"):
             device.run(rows())
         assert port.word(0, 2).tolist() == [99] * LINKED.lanes
-        verify(device.run(rows()).outputs, rows())
+        assert port.brought_up == 1
+        for _ in range(2):
+            verify(device.run(rows()).outputs, rows())
+            assert port.brought_up == 2
 
 
 def test_dead_links_are_named_when_a_system_is_opened_and_when_one_dies() -> None:

@@ -45,7 +45,8 @@ class SystemDevice:
     """The chips of a system and the programs loaded into them. A context manager: leaving it closes the chips.
 
     A run that links spoil is done again up to `replays` times; `replayed` counts those since the opening. With 0 it
-    fails, and the words that the programs keep for their next run are as the failed one left them.
+    fails, and the words that the programs keep for their next run are as the failed one left them; otherwise they are
+    as it found them, also where every replay failed.
 
     Raises:
         LinkError: by the constructor, when links are dead, crossed or slow.
@@ -56,6 +57,8 @@ class SystemDevice:
         self.replays = replays
         self.replayed = 0
         self._loaded: tuple[LoadedProgram, ...] = ()
+        self._clean = False
+        """Nothing of a spoilt run is on its way any more, or waits where the next one would find it."""
         try:
             self._bring_up()
         except BaseException:
@@ -126,19 +129,20 @@ class SystemDevice:
         carried = [each.carried() if self.replays else [] for each in self._loaded]
         replays = 0
         while True:
+            if not self._clean:
+                self._bring_up()
             for each, own in zip(self._loaded, prepared, strict=True):
                 each.prepare(own)
             cycles, problems = self._attempt(count)
             if not problems:
                 return SystemResult(tuple(each.outputs() for each in self._loaded), cycles, replays)
+            for each, blocks in zip(self._loaded, carried, strict=True):
+                each.put_back(blocks)
             if replays == self.replays:
                 also = f" and {replays} replays" if replays else ""
                 raise LinkError(f"links spoilt the run{also}: {'; '.join(problems)}")
             replays += 1
             self.replayed += 1
-            self._bring_up()
-            for each, blocks in zip(self._loaded, carried, strict=True):
-                each.put_back(blocks)
 
     def write_state(self, chip: int, name: str, rows: NDArray[Any]) -> int:
         """`LoadedProgram.write_state` of the program of a chip."""
@@ -161,6 +165,7 @@ class SystemDevice:
             problems = [f"chip {chip}: its time is not aligned" for chip, so in enumerate(aligned) if not so]
         if problems:
             raise LinkError(f"links of system '{self.system.name}' are not as they should be: {'; '.join(problems)}")
+        self._clean = True
 
     def _attempt(self, count: int) -> tuple[tuple[int, ...], list[str]]:
         """Run: the cycles of each chip, and what links did to the run, if anything.
@@ -168,6 +173,7 @@ class SystemDevice:
         Raises as `run`, for all that a replay would not mend.
         """
         before = self.port.status()
+        self._clean = False
         try:
             runs = self.port.run(count)
         except LinkError as error:
@@ -184,4 +190,5 @@ class SystemDevice:
                     f"chip {chip}: {each.program.name}: ECC found words with two wrong bits: load the programs and run "
                     "them again"
                 )
+        self._clean = True
         return tuple(run.cycles for run in runs), []
