@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from openlpu.arch.config import GROUP, ChipConfig, Reach
+from openlpu.arch.config import ChipConfig, Reach
 from openlpu.arch.geometry import Direction, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, instruction
 from openlpu.arch.links import flit_format
@@ -21,8 +21,8 @@ from openlpu.arch.timing import timing
 from openlpu.compiler.journeys import Journey, Router, Rows, after
 
 EAST, WEST = Direction.EAST, Direction.WEST
-_GROUPS_TRIED = 8
-"""Of the groups of streams that a vector could ride on, where there is a choice."""
+_STREAMS_TRIED = 8
+"""Of those that a vector could ride on, where there is a choice."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,11 @@ class LinkRouter:
         return dispatch + after(latency.state)
 
     def _streams(self, column: Column, plane: int) -> Iterator[int]:
-        """Streams that a plane of a column may ride on."""
-        own = self._router.placement.streams(column)[plane if len(column.slices) > 1 else 0]
-        yield own
+        """Streams that a plane of a column may ride on. Where there is a choice, all that goes by links takes the same
+        few: vectors come as far apart as flits last, so several share a stream, and rows on their way to the MXM, which
+        follow each other without a gap, have the others."""
         if self._config.mem_reach is Reach.FULL:
             count = self._config.streams
-            step = max(count // GROUP // _GROUPS_TRIED, 1) * GROUP
-            yield from ((own + distance) % count for distance in range(step, count, step))
+            yield from reversed(range(max(count - _STREAMS_TRIED, 0), count))
+        else:
+            yield self._router.placement.streams(column)[plane if len(column.slices) > 1 else 0]

@@ -46,6 +46,7 @@ LINKED = dataclasses.replace(
     streams=4,
     mem_slices=2,
     mem_words=32,
+    weight_streams=2,
     acc_depth=4,
     alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),),
     mxm_transposes=False,
