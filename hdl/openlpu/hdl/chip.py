@@ -35,7 +35,7 @@ from .stream import Hop, drives_name
 from .sxm import Sxm
 from .vxm import Vxm
 
-__all__ = ["MOST_LANES", "Chip", "ChipSignature", "link_name", "refuse_links", "refuse_unsupported", "reset_cycles"]
+__all__ = ["MOST_LANES", "Chip", "ChipSignature", "link_name", "refuse_unsupported", "reset_cycles"]
 
 _Place = tuple[Value, Value, Value]
 """Whether something is wrong in some queue, the queue's number, and whether it is an illegal word."""
@@ -389,14 +389,6 @@ def _ecc_ports(config: ChipConfig) -> dict[str, Member]:
 def _link_ports(config: ChipConfig) -> dict[str, Member]:
     ports: dict[str, Member] = {link_name(link): Out(CoreLinkSignature(config)) for link in range(config.c2c_links)}
     return ports | {"deskew": Out(1), "deskew_pause": Out(PAUSE_BITS)}
-
-
-def refuse_links(config: ChipConfig) -> None:
-    """Raise ValueError, naming the field, for a chip that only runs together with others: it has no bridge yet."""
-    if config.c2c_links:
-        raise ValueError(
-            f"config field 'c2c_links': {config.c2c_links} links, but only chips without any run alone or have a bridge"
-        )
 
 
 def refuse_unsupported(config: ChipConfig) -> None:

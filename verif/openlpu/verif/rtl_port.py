@@ -24,7 +24,6 @@ from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.program import Vector
 from openlpu.arch.status import ChipStatus, Fault, RunStatus, error_places, places_with_errors
 from openlpu.hdl import generate
-from openlpu.hdl.chip import refuse_links
 from openlpu.hdl.stream import lane_parts
 from openlpu.runtime.errors import DeviceError
 from openlpu.verif import elaboration, host, simulator
@@ -47,7 +46,11 @@ class RtlChip:
     """
 
     def __init__(self, config: ChipConfig, *, limit: int = 10_000_000) -> None:
-        refuse_links(config)
+        if config.c2c_links:
+            raise ValueError(
+                f"config field 'c2c_links': {config.c2c_links} links, but only chips without any run alone: open a "
+                "system of them"
+            )
         self._config = config
         self._limit = limit
         """Cycles after which one run counts as hung."""
