@@ -19,10 +19,11 @@ from amaranth.sim import Simulator
 
 from openlpu.arch.presets import ULX3S
 from openlpu.fpga import ecp5
-from openlpu.fpga.ecp5 import Ecp5DotProducts, Ecp5NarrowProduct
+from openlpu.fpga.ecp5 import Ecp5DotProducts, Ecp5GatedSum, Ecp5NarrowProduct
 from openlpu.fpga.toolchain import find_toolchain
 from openlpu.hdl.fp32 import NarrowProduct
 from openlpu.hdl.mxm import DotProducts
+from openlpu.hdl.sums import GatedSum
 
 INT8 = range(-128, 128)
 CORNERS = (-128, -127, -2, -1, 0, 1, 2, 126, 127)
@@ -200,6 +201,19 @@ def prove(generic: wiring.Component, substitute: wiring.Component, options: str,
     (directory / "proof.ys").write_text(script, encoding="utf-8")
     find_toolchain().run("yosys", ["-Q", "-T", "proof.ys"], directory)
     return (directory / "yosys.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [32, 33])
+def test_chains_equal_the_gated_sum(width: int, tmp_path: Path) -> None:
+    """For all operands: a proof by SAT."""
+    said = prove(GatedSum(width=width), Ecp5GatedSum(width=width), "", tmp_path)
+    assert "SAT proof finished - no model found: SUCCESS!" in said
+
+
+def test_cells_of_a_gated_sum() -> None:
+    """One for two places, and half a one that makes the carry: there is no other logic."""
+    text = verilog.convert(Ecp5GatedSum(width=32), "gated_sum")
+    assert text.count("  CCU2C ") == 17
 
 
 @pytest.mark.regress

@@ -84,10 +84,11 @@ def test_multipliers_of_other_depth_are_refused() -> None:
 def test_substitutes_are_named_as_the_script_names_them() -> None:
     config = dataclasses.replace(NANO, mxm_planes=2)
     in_dsp = [Share(2, 1)] * 3 + [Share(2, 0)]
-    text = substitutes_verilog(config, in_dsp)
-    none, one, chains = substitutes = modules_of(text)
     units = ["board", "column", "chip.mxm_e0", "chip.mxm_e1", "chip.vxm"]
-    modules = [*units, "dot_products_2", "narrow_product", "ram_8x8", *substitutes]
+    of_chip = [*units, "dot_products_2", "narrow_product", "gated_sum_33", "ram_8x8"]
+    text = substitutes_verilog(config, of_chip, in_dsp)
+    none, one, chains, sums = substitutes = modules_of(text)
+    modules = [*of_chip, *substitutes]
     commands = script(["a.il", "b.v"], modules, top="board", in_dsp=in_dsp).splitlines()
     assert [line for line in commands if line.startswith(("read", "chtype", "setattr -mod -set"))] == [
         "read_rtlil a.il",
@@ -97,6 +98,7 @@ def test_substitutes_are_named_as_the_script_names_them() -> None:
         f"chtype -set {one} chip.mxm_e1/dot_products0",
         f"chtype -set {none} chip.mxm_e1/dot_products1",
         f"chtype -set {chains} t:narrow_product",
+        f"chtype -set {sums} t:gated_sum_33",
         f"setattr -mod -set keep_hierarchy 1 column chip.mxm_e0 chip.mxm_e1 chip.vxm {none} {one}",
     ]
     assert text.count("MULT18X18D") == 1
@@ -128,11 +130,9 @@ def test_yosys_finds_as_many_multipliers_in_units_that_lanes_share(tmp_path: Pat
 def multipliers_found(component: SharedComponent, config: ChipConfig, directory: Path) -> int:
     """How many multipliers Yosys makes of a component."""
     library = Library()
-    texts = {
-        "top.v": library.verilog(component.body(), ports_of(component), component.module_name),
-        "products.v": substitutes_verilog(config, []),
-    }
+    texts = {"top.v": library.verilog(component.body(), ports_of(component), component.module_name)}
     texts["shared.v"] = library.text
+    texts["substitutes.v"] = substitutes_verilog(config, modules_of(library.text), [])
     modules = [module for text in texts.values() for module in modules_of(text)]
     commands = script([*texts], modules, top=component.module_name, in_dsp=[])
     for name, text in {**texts, "synthesis.ys": commands}.items():

@@ -96,12 +96,22 @@ def products(seed: int) -> tuple[Stimulus, Words]:
         "b": np.concatenate([b, y])[order],
         "integer": np.concatenate([constant(0, a), constant(1, x)])[order],
     }
-    return stimulus, np.concatenate([numerics.fp32_mul(a, b), numerics.int32_mul(x, y)])[order]
+    return with_kept(seed, stimulus, np.concatenate([numerics.fp32_mul(a, b), numerics.int32_mul(x, y)])[order])
+
+
+def with_kept(seed: int, stimulus: Stimulus, expected: Words) -> tuple[Stimulus, Words]:
+    """Among them, some operands `a` beside a `b` of 0 that are to come out as they are."""
+    keeps = np.random.default_rng(seed).integers(0, 4, len(expected)) == 0
+    a = stimulus["a"]
+    kept = {"b": np.where(keeps, 0, stimulus["b"]), "keeps": keeps.astype(np.int32)}
+    if "integer" in stimulus:
+        kept["integer"] = stimulus["integer"] | kept["keeps"]
+    return stimulus | kept, np.where(keeps, a, expected)
 
 
 def float_products(seed: int) -> tuple[Stimulus, Words]:
     a, b = float_pairs(seed)
-    return {"a": a, "b": b}, numerics.fp32_mul(a, b)
+    return with_kept(seed, {"a": a, "b": b}, numerics.fp32_mul(a, b))
 
 
 def integers_to_floats(seed: int) -> tuple[Stimulus, Words]:
@@ -123,7 +133,7 @@ def floats_to_integers(seed: int) -> tuple[Stimulus, Words]:
     b = np.where(rng.integers(0, 3, len(a)) == 0, 0, np.resize(integer_pairs(seed)[1], len(a)))
     nearest, values = numerics.fp32_to_int32(a), a.view(np.float32)
     beyond = (values >= 2.0**31) | (values < -(2.0**31))
-    return {"a": a, "b": b}, np.where(beyond, nearest, numerics.int32_add(nearest, b))
+    return with_kept(seed, {"a": a, "b": b}, np.where(beyond, nearest, numerics.int32_add(nearest, b)))
 
 
 @dataclass(frozen=True)
@@ -174,15 +184,23 @@ def test_impulse_arrives_after_depth_cycles(case: Case, depth: int) -> None:
 # --- what synthesis may replace ---
 
 
-def test_narrow_products_are_a_module_of_their_own() -> None:
+@pytest.mark.parametrize(
+    ("unit", "module", "count", "ports"),
+    [
+        (FpMul, "narrow_product", 1, ["o", "x", "y"]),
+        (FpAdd, "gated_sum_32", 2, ["a", "b", "carry", "inverts_b", "o", "takes_a"]),
+    ],
+)
+def test_what_synthesis_replaces_is_a_module_of_its_own(
+    unit: Callable[..., Datapath], module: str, count: int, ports: list[str]
+) -> None:
     """One for all, whose ports are known: not even a clock is among them."""
     library = Library()
     for depth in (1, 2):
-        unit = FpMul(depth=depth)
-        text = library.verilog(unit, ports_of(unit), f"unit{depth}")
-        assert len(re.findall(r"^  narrow_product ", text, re.MULTILINE)) == 1
+        text = library.verilog(datapath := unit(depth=depth), ports_of(datapath), f"unit{depth}")
+        assert len(re.findall(rf"^  {module} ", text, re.MULTILINE)) == count
     modules = re.findall(r"^module (\w+)\((.*)\);$", library.text, re.MULTILINE)
-    assert [(name, sorted(ports.split(", "))) for name, ports in modules] == [("narrow_product", ["o", "x", "y"])]
+    assert [(name, sorted(given.split(", "))) for name, given in modules] == [(module, ports)]
 
 
 # --- where the registers go ---

@@ -104,7 +104,8 @@ def synthesise(
     pll = find_pll(board.oscillator_hz, clock_mhz * 1e6)
     chip = hosted_verilog(config, clock_hz=pll.output_hz, baud=board.baud)
     around, constraints = surroundings(board, pll, config)
-    sources = {f"{TOP}.il": around, "chip.v": chip, "substitutes.v": synthesis.substitutes_verilog(config, in_dsp)}
+    substitutes = synthesis.substitutes_verilog(config, synthesis.modules_of(chip), in_dsp)
+    sources = {f"{TOP}.il": around, "chip.v": chip, "substitutes.v": substitutes}
     modules = [module for text in (chip, sources["substitutes.v"]) for module in synthesis.modules_of(text)]
     commands = synthesis.script(list(sources), modules, top=TOP, in_dsp=in_dsp)
     for name, text in {**sources, _CONSTRAINTS: constraints, "synthesis.ys": commands}.items():

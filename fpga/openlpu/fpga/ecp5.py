@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""What stands in for multipliers on a Lattice ECP5: DSP blocks, and carry chains besides.
+"""What stands in for multipliers and sums on a Lattice ECP5: DSP blocks, and carry chains.
 
 `openlpu.hdl.mxm.DotProducts` becomes both. Where blocks are few, one makes two products of an activation: the second
 weight stands so high that only four bits of these overlap. Chains make the four of the second product once more, which
@@ -10,7 +10,7 @@ A product that no block makes is not made at all. It is the sum of products of b
 added by what they weigh, whichever product they are of. So chains are few, full, and without bits for a sign.
 
 `openlpu.hdl.fp32.NarrowProduct` becomes chains alone. So a product of significands takes two blocks; with that, too, in
-blocks it would take four.
+blocks it would take four. `openlpu.hdl.sums.GatedSum` becomes one chain, and no table beside it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +21,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from openlpu.hdl.fp32 import NARROW, SIGNIFICAND
+from openlpu.hdl.sums import gated_sum_ports
 
-__all__ = ["Ecp5DotProducts", "Ecp5NarrowProduct"]
+__all__ = ["Ecp5DotProducts", "Ecp5GatedSum", "Ecp5NarrowProduct"]
 
 _BLOCK = 18
 """The width of a block's operands."""
@@ -47,11 +48,18 @@ class _Bit(NamedTuple):
         return self.inverted and not isinstance(self.b, Const)
 
 
+class _Turned(NamedTuple):
+    """The bit `a`, or its complement where `b` is set."""
+
+    a: Value
+    b: Value
+
+
 class _Cell(NamedTuple):
     """Half a CCU2C: adds x, y and the carry; without y, it puts out the carry that comes in, and the next one is x."""
 
     x: _Bit
-    y: _Bit | None
+    y: _Bit | _Turned | None
     into: list[_Bit] | None = None
     """Takes the result, if it is needed."""
 
@@ -205,6 +213,29 @@ class Ecp5NarrowProduct(wiring.Component):
         """Chains, and a gate for the lowest bit."""
         m = Module()
         m.d.comb += self.o.eq(Cat(bit.a & bit.b for bit in _product(m, "product", self.x, self.y)))
+        return m
+
+
+class Ecp5GatedSum(wiring.Component):
+    """The ports of `openlpu.hdl.sums.GatedSum`."""
+
+    a: Signal
+    takes_a: Signal
+    b: Signal
+    inverts_b: Signal
+    carry: Signal
+    o: Signal
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__(gated_sum_ports(width))
+
+    def elaborate(self, platform: object) -> Module:
+        """A cell that makes the carry, and one for every place."""
+        m = Module()
+        places = zip(self.a, self.b, strict=True)
+        cells = [_Cell(_Bit(self.carry), None)]
+        cells += [_Cell(_Bit(a, self.takes_a), _Turned(b, self.inverts_b)) for a, b in places]
+        m.d.comb += self.o.eq(_chain(m, "sum", cells)[1:])
         return m
 
 
@@ -369,7 +400,8 @@ def _table(cell: _Cell) -> int:
     x = 0b0111 if cell.x.inverted else 0b1000
     if cell.y is None:
         return x
-    return (0x1111 * x ^ (0x0FFF if cell.y.inverted else 0xF000)) & 0xFFF0 | x
+    y = 0x0FF0 if isinstance(cell.y, _Turned) else 0x0FFF if cell.y.inverted else 0xF000
+    return (0x1111 * x ^ y) & 0xFFF0 | x
 
 
 def _block(m: Module, name: str, a: Value, b: Value) -> Value:

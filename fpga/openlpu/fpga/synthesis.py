@@ -21,7 +21,7 @@ from openlpu.hdl.mxm import dot_product_columns
 
 from .clock_gate import Ecp5ClockGate
 from .device import Area
-from .ecp5 import Ecp5DotProducts, Ecp5NarrowProduct
+from .ecp5 import Ecp5DotProducts, Ecp5GatedSum, Ecp5NarrowProduct
 
 __all__ = [
     "CELLS_BY_UNIT",
@@ -57,10 +57,8 @@ UNITS = {
 """What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
 
 _PLANE, _DOT_PRODUCTS = r"(chip|core)\.mxm_\w+", "dot_products"
-_NARROW_PRODUCT, _CHAINS = "narrow_product", "narrow_product_chains"
-"""The chip's module, and the one that stands in for it."""
-_GATE = f"{CLOCK_GATE}_dcca"
-"""What stands in for the clock gate of a chip with links."""
+_REPLACED = re.compile(rf"{CLOCK_GATE}|narrow_product|gated_sum_(\d+)")
+"""The chip's modules that others stand in for, besides its dot products."""
 
 _MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
 _TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
@@ -99,19 +97,16 @@ def multipliers_in_dsp(config: ChipConfig, dsp: int) -> Sequence[Share]:
     ]
 
 
-def substitutes_verilog(config: ChipConfig, in_dsp: Sequence[Share]) -> str:
-    """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said.
-
-    With them come those that stand in for the VXM's narrow products and for a clock gate.
+def substitutes_verilog(config: ChipConfig, modules: Sequence[str], in_dsp: Sequence[Share]) -> str:
+    """The modules that stand in for the MXM's dot products, when `in_dsp` is what `multipliers_in_dsp` said, and for
+    those of the chip's `modules` that an ECP5 has something better for.
     """
     tree = timing(config).tree
     substitutes: dict[str, wiring.Component] = {
         share.module: Ecp5DotProducts(lanes=config.lanes, columns=share.columns, tree=tree, blocks=share.blocks)
         for share in sorted(set(in_dsp))
     }
-    substitutes[_CHAINS] = Ecp5NarrowProduct()
-    if config.c2c_links:
-        substitutes[_GATE] = Ecp5ClockGate()
+    substitutes |= {_substitute(module): _on_ecp5(module) for module in modules if _REPLACED.fullmatch(module)}
     return "".join(
         verilog.convert(substitute, name, emit_src=False, strip_internal_attrs=True)
         for name, substitute in substitutes.items()
@@ -131,8 +126,7 @@ def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: 
     lines = [
         *(f"{read[source.rpartition('.')[2]]} {source}" for source in sources),
         *(f"chtype -set {share.module} {cell}" for cell, share in zip(cells, in_dsp, strict=True)),
-        *(f"chtype -set {_CHAINS} t:{module}" for module in modules if module == _NARROW_PRODUCT),
-        *(f"chtype -set {_GATE} t:{module}" for module in modules if module == CLOCK_GATE),
+        *(f"chtype -set {_substitute(module)} t:{module}" for module in modules if _REPLACED.fullmatch(module)),
         f"hierarchy -top {top}",
         f"setattr -mod -set keep_hierarchy 1 {' '.join(units)}",
         f"synth_ecp5 -top {top} -nowidelut -run begin:map_luts",
@@ -175,6 +169,20 @@ def area(cells: Mapping[str, int]) -> Area:
         dsp=cells.get("MULT18X18D", 0),
         bram=cells.get("DP16KD", 0),
     )
+
+
+def _substitute(module: str) -> str:
+    """The module that stands in for a replaced one."""
+    return f"{module}_ecp5"
+
+
+def _on_ecp5(module: str) -> wiring.Component:
+    """What stands in for a module of `_REPLACED`."""
+    found = _REPLACED.fullmatch(module)
+    assert found is not None
+    if module == CLOCK_GATE:
+        return Ecp5ClockGate()
+    return Ecp5GatedSum(width=int(found[1])) if found[1] else Ecp5NarrowProduct()
 
 
 def _inferred(config: ChipConfig, classes: Collection[OpClass]) -> int:

@@ -26,6 +26,7 @@ from .pipeline import Datapath, Step
 from .shared import SharedComponent
 from .signals import delayed, select
 from .special import Special, SpecialOp
+from .sums import gated_sum
 
 __all__ = ["Copy", "IntegerOp", "IntegerUnit", "LaneAlu", "control_layout", "operation"]
 
@@ -105,7 +106,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "or": _Operation("integer", {"op": IntegerOp.OR}),
     "xor": _Operation("integer", {"op": IntegerOp.XOR}),
     "i2f": _Operation("to_float"),
-    "f2i": _Operation("to_integer"),
+    "f2i": _Operation("to_integer", {"keeps": False}),
     "fadd": _Operation("add", {"op": AddOp.ADD}),
     "fsub": _Operation("add", {"op": AddOp.SUB}),
     "fmax": _Operation("add", {"op": AddOp.MAX}),
@@ -113,13 +114,30 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "flt": _Operation("add", {"op": AddOp.LT}),
     "fle": _Operation("add", {"op": AddOp.LE}),
     "feq": _Operation("add", {"op": AddOp.EQ}),
-    "fmul": _Operation("multiply_floats"),
-    "imul": _Operation("multiply", {"integer": True}),
+    "fmul": _Operation("multiply_floats", {"keeps": False}),
+    "imul": _Operation("multiply", {"integer": True, "keeps": False}),
     "exp": _Operation("special", {"op": SpecialOp.EXP}),
     "recip": _Operation("special", {"op": SpecialOp.RECIP}),
     "rsqrt": _Operation("special", {"op": SpecialOp.RSQRT}),
     "tanh": _Operation("special", {"op": SpecialOp.TANH}),
 }
+
+
+# What needs no datapath of its own is done by one that is there.
+_BY_SUMS = {
+    "and": _Operation("add", {"op": AddOp.AND}),
+    "or": _Operation("add", {"op": AddOp.OR}),
+    "i2f": _Operation("add", {"op": AddOp.CONVERT}),
+}
+_PASSES = {
+    OpClass.FADD: _Operation("add", {"op": AddOp.PASS}),
+    OpClass.INT: _OPERATIONS["or"],
+    OpClass.MASK: _OPERATIONS["or"],
+    OpClass.IMUL: _Operation("multiply", {"integer": True, "keeps": True}),
+    OpClass.FMUL: _Operation("multiply_floats", {"keeps": True}),
+    OpClass.F2I: _Operation("to_integer", {"keeps": True}),
+}
+"""Of the first class that an ALU has, or by a datapath of its own."""
 
 
 def control_layout(classes: Sequence[OpClass]) -> data.StructLayout:
@@ -229,27 +247,21 @@ def _width(setting: bool | enum.Enum) -> int:
 def _operations(classes: Sequence[OpClass]) -> dict[str, _Operation]:
     """The operations of an ALU with these classes, by mnemonic."""
     mnemonics = [spec.mnemonic for spec in INSTRUCTIONS if spec.implemented and spec.op_class in classes]
-    # What needs no datapath of its own is done by one that is there: that of sums, or an `or` with nothing.
-    by_sums = {"pass": AddOp.PASS, "and": AddOp.AND, "or": AddOp.OR, "i2f": AddOp.CONVERT}
     found = {mnemonic: _OPERATIONS[mnemonic] for mnemonic in ("pass", *mnemonics)}
     if {OpClass.FMUL, OpClass.IMUL}.issubset(classes):
         # Both share one multiplier.
-        found["fmul"] = _Operation("multiply", {"integer": False})
+        found["fmul"] = _Operation("multiply", {"integer": False, "keeps": False})
     if OpClass.FADD in classes:
-        return found | {
-            mnemonic: _Operation("add", {"op": op}) for mnemonic, op in by_sums.items() if mnemonic in found
-        }
-    if not {OpClass.INT, OpClass.MASK}.isdisjoint(classes):
-        found["pass"] = _OPERATIONS["or"]
+        found |= {mnemonic: operation for mnemonic, operation in _BY_SUMS.items() if mnemonic in found}
+    found["pass"] = next((operation for op_class, operation in _PASSES.items() if op_class in classes), found["pass"])
     return found
 
 
 def _combine(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:
     subtract = op != IntegerOp.ADD
-    # One carry chain, an extra lowest bit feeding its carry; an extra highest one tells which operand is less.
-    augend = Cat(Const(1, 1), a, a[31])
-    addend = Cat(subtract, b ^ subtract.replicate(32), b[31] ^ subtract)
-    total = (augend + addend)[1:34]
+    # An extra highest place tells which operand is less.
+    both = {"a": Cat(a, a[31]), "b": Cat(b, b[31])}
+    total = gated_sum(m, "sum", **both, takes_a=Const(1), inverts_b=subtract, carry=subtract)
     # A maximum or minimum is this or `b`: it takes no wider choice than the operations on bits.
     first = Array([a & b, a | b, a ^ b, a])[Value.cast(op)[:2]]
     return {"total": total[:32], "less": total[32], "same": a == b, "first": first}

@@ -7,8 +7,8 @@ steps are nanoseconds of an ECP5, as placed and routed, less what every stage pa
 special-case flags are slower than its data counts the data, since only those wait for the step before.
 """
 
-from amaranth.hdl import Cat, Const, Instance, Module, Mux, Shape, Signal, Value
-from amaranth.lib import enum, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import enum
 from amaranth.lib.wiring import In, Out
 
 from .floats import (
@@ -26,8 +26,9 @@ from .floats import (
     shifted_right,
 )
 from .pipeline import Datapath, Step
-from .shared import Library
+from .shared import Replaceable
 from .signals import named
+from .sums import gated_sum
 
 __all__ = ["NARROW", "SIGNIFICAND", "AddOp", "FpAdd", "FpMul", "FpToInt", "IntToFp", "Mul", "NarrowProduct"]
 
@@ -58,9 +59,9 @@ class FpAdd(Datapath):
 
     The operand of smaller magnitude is shifted right to the exponent of the larger one and added to it or taken from
     it, so the sum is never negative. Three bits below the significand suffice: the last of them collects everything
-    shifted out. What is no sum is a word known as soon as the operands are compared, which goes around all this, or one
-    of equal bits. Integers are added where floats are compared; their sum then is the smaller operand beside a larger
-    one of 0, and is taken from that if it is negative.
+    shifted out. What is no sum is a word known as soon as the operands are compared, which takes the place of the
+    larger operand and has nothing added to it, or one of equal bits. Integers are added where floats are compared;
+    their sum then is the smaller operand beside a larger one of 0, and is taken from that if it is negative.
     """
 
     a: Signal
@@ -91,22 +92,26 @@ class Mul(Datapath):
     """``a * b`` of floats, or the low word of the product of integers where `integer`: `fp32_mul` and `int32_mul`.
 
     Both share one multiplier. The low 32 bits of a product are the same for signed and unsigned operands, so integers
-    enter as they are; significands enter with their leading one.
+    enter as they are; significands enter with their leading one. With `keeps`, beside `integer` and where `b` is 0, it
+    is `a`: its product with 1.
     """
 
     a: Signal
     b: Signal
     integer: Signal
+    keeps: Signal
 
     def __init__(self, *, depth: int) -> None:
         super().__init__(
-            inputs={"a": 32, "b": 32, "integer": 1},
+            inputs={"a": 32, "b": 32, "integer": 1, "keeps": 1},
             output=32,
             steps=[
                 Step(_factors, delay=1),
                 Step(_multiply, delay=6),
                 Step(_sum_products, delay=5),
-                *_product_to_float(),
+                Step(_normalise_product, delay=2),
+                Step(_round_product, delay=4.5),
+                Step(pack, delay=4),
                 Step(_choose_product, delay=1),
             ],
             depth=depth,
@@ -116,21 +121,25 @@ class Mul(Datapath):
 class FpMul(Datapath):
     """``a * b`` of floats: `numerics.fp32_mul`.
 
-    It takes fewer multipliers than `Mul`, of the 18 bits that those of many devices have.
+    It takes fewer multipliers than `Mul`, of the 18 bits that those of many devices have. With `keeps`, where `b` is 0,
+    it is `a`, whatever word that is: its product with 1.0, of which nothing is rounded, nor any value special.
     """
 
     a: Signal
     b: Signal
+    keeps: Signal
 
     def __init__(self, *, depth: int) -> None:
         super().__init__(
-            inputs={"a": 32, "b": 32},
+            inputs={"a": 32, "b": 32, "keeps": 1},
             output=32,
             steps=[
                 Step(_significands, delay=0),
                 Step(_multiply_significands, delay=8),
                 Step(_sum_significand_products, delay=5),
-                *_product_to_float(),
+                Step(_normalise_product, delay=2),
+                Step(_round_product, delay=4.5),
+                Step(_pack_product, delay=4),
             ],
             depth=depth,
         )
@@ -142,11 +151,10 @@ NARROW = SIGNIFICAND - 18
 """The width of the narrow factor: what a multiplier of 18 bits leaves of a significand."""
 
 
-class NarrowProduct(wiring.Component):
+class NarrowProduct(Replaceable):
     """`o` is the unsigned product of a narrow `x` and a significand `y`, with no register.
 
-    A multiplier is mostly wasted on it. In Verilog it is always the module `narrow_product`, so that synthesis for a
-    device that has few of them can put something else in its place.
+    A multiplier is mostly wasted on it. In Verilog it is always the module `narrow_product`.
     """
 
     x: Signal
@@ -154,18 +162,11 @@ class NarrowProduct(wiring.Component):
     o: Signal
 
     def __init__(self) -> None:
-        super().__init__({"x": In(NARROW), "y": In(SIGNIFICAND), "o": Out(NARROW + SIGNIFICAND)})
+        ports = {"x": In(NARROW), "y": In(SIGNIFICAND), "o": Out(NARROW + SIGNIFICAND)}
+        super().__init__(ports, module_name="narrow_product")
 
-    def elaborate(self, platform: object) -> Module | Instance:
-        """An instance of the library's module where there is a library, else the product."""
-        if not isinstance(platform, Library):
-            return self._body()
-        name = "narrow_product"
-        # The instance that the library offers has a clock, but what has no registers has no port for it.
-        platform.module(self, self._body, key=name, name=name, reset=Const(0))
-        return Instance(name, i_x=self.x, i_y=self.y, o_o=self.o)
-
-    def _body(self) -> Module:
+    def body(self) -> Module:
+        """The product."""
         m = Module()
         m.d.comb += self.o.eq(self.x * self.y)
         return m
@@ -195,15 +196,17 @@ class IntToFp(Datapath):
 class FpToInt(Datapath):
     """The float `a` as the nearest integer, plus `b` modulo 2**32; beyond int32, the limit alone.
 
-    With `b` 0 it is `numerics.fp32_to_int32`; as there, a NaN counts as 0.
+    With `b` 0 it is `numerics.fp32_to_int32`; as there, a NaN counts as 0. With `keeps`, where `b` is 0, it is `a`,
+    which is shifted as little as the largest integer, and not rounded.
     """
 
     a: Signal
     b: Signal
+    keeps: Signal
 
     def __init__(self, *, depth: int) -> None:
         super().__init__(
-            inputs={"a": 32, "b": 32},
+            inputs={"a": 32, "b": 32, "keeps": 1},
             output=32,
             steps=[
                 Step(_distance_to_units, delay=3.5),
@@ -223,10 +226,15 @@ _OF_INTEGERS = BIAS + 30
 
 def _compare_magnitudes(m: Module, a: Value, b: Value, op: Value) -> dict[str, Value]:
     converts = named(m, "converts", op == AddOp.CONVERT)
-    # The extra lowest bit feeds the carry that completes a two's complement. The highest one is a sign, of both.
-    augend = Cat(Const(1, 1), a[:31], a[31] & converts)
-    addend = Cat(~converts, b[:31] ^ (~converts).replicate(31), b[31] | ~converts)
-    total = named(m, "total", (augend + addend)[1:33])
+    total = gated_sum(
+        m,
+        "compared",
+        a=Cat(a[:31], a[31] & converts),
+        takes_a=Const(1),
+        b=Cat(b[:31], b[31] & converts),
+        inverts_b=~converts,
+        carry=~converts,
+    )
     return {"swap": total[31], "alike": ~total[:31].any(), "converts": converts, "integer": Mux(converts, total, 0)}
 
 
@@ -249,33 +257,37 @@ def _swap(
         with m.Case(AddOp.MIN):
             m.d.comb += [takes_a.eq(less), takes_b.eq(~less)]
         with m.Case(AddOp.LT):
-            m.d.comb += holds.eq(less & ~equal)
+            m.d.comb += [takes_a.eq(1), holds.eq(less & ~equal)]
         with m.Case(AddOp.LE):
-            m.d.comb += holds.eq(less | equal)
+            m.d.comb += [takes_a.eq(1), holds.eq(less | equal)]
         with m.Case(AddOp.EQ):
-            m.d.comb += holds.eq(equal)
+            m.d.comb += [takes_a.eq(1), holds.eq(equal)]
+        with m.Case(AddOp.AND):
+            m.d.comb += [takes_a.eq(0), takes_b.eq(0)]
         with m.Case(AddOp.OR):
             m.d.comb += [takes_a.eq(1), takes_b.eq(1)]
+        with m.Default():
+            m.d.comb += [takes_a.eq(~swap), takes_b.eq(swap)]
     bounds, bitwise = op.matches(AddOp.MAX, AddOp.MIN), op.matches(AddOp.AND, AddOp.OR)
     sums = named(m, "sums", op.matches(AddOp.ADD, AddOp.SUB))
-    # Both make ``a | b``, and neither ``a & b``.
-    word = (a & b) | (a & takes_a.replicate(32)) | (b & takes_b.replicate(32))
+    # With neither it is ``a & b``, with both ``a | b``.
+    larger = (a & b) | (a & takes_a.replicate(32)) | (b & takes_b.replicate(32))
+    smaller = Mux(takes_b, a, b)
     # An exact difference of zero is +0.
     cancels = opposite & (alike | zeros)
     sign = Mux(swap, y.sign ^ (op == AddOp.SUB), x.sign) & ~cancels
     return {
-        "larger": Mux(zeros | converts, 0, Cat(Mux(swap, y.fraction, x.fraction), Const(1, 1))),
-        "smaller": Mux(converts, integer[7:31], Cat(Mux(swap, x.fraction, y.fraction), Const(1, 1))),
-        "smaller_zero": Mux(swap, a_zero, b_zero) & ~converts,
-        "exponent": Mux(converts, _OF_INTEGERS, Mux(swap, y.exponent, x.exponent)),
-        "smaller_exponent": Mux(converts, _OF_INTEGERS, Mux(swap, x.exponent, y.exponent)),
+        "larger": Cat(larger[:23], Const(1, 1)),
+        "smaller": Mux(converts, integer[7:31], Cat(smaller[:23], Const(1, 1))),
+        "smaller_zero": Mux(takes_b, a_zero, b_zero) & ~converts,
+        "exponent": Mux(converts, _OF_INTEGERS, larger[23:31]),
+        "smaller_exponent": Mux(converts, _OF_INTEGERS, smaller[23:31]),
         "opposite": Mux(converts, integer[31], opposite),
-        "sums": sums,
+        "sums": sums & ~zeros,
         "bounds": bounds,
-        "word": word[:31],
         "kept": bitwise | (op == AddOp.PASS) | (bounds & ~Mux(takes_b, b_zero, a_zero)),
         "holds": holds,
-        "sign": Mux(sums, sign, Mux(converts, integer[31], word[31] & ~op.matches(AddOp.LT, AddOp.LE, AddOp.EQ))),
+        "sign": Mux(sums, sign, Mux(converts, integer[31], larger[31] & ~op.matches(AddOp.LT, AddOp.LE, AddOp.EQ))),
     }
 
 
@@ -283,6 +295,7 @@ def _classify(
     m: Module,
     larger: Value,
     exponent: Value,
+    smaller: Value,
     smaller_exponent: Value,
     smaller_zero: Value,
     opposite: Value,
@@ -293,14 +306,13 @@ def _classify(
     holds: Value,
 ) -> dict[str, Value]:
     distance = (exponent - smaller_exponent)[:8]
-    unlimited = named(m, "unlimited", exponent.all())
-    # A NaN is larger than all else.
-    unordered = named(m, "unordered", unlimited & larger[:23].any())
-    difference_of_infinities = sums & unlimited & smaller_exponent.all() & opposite
+    unlimited, too = named(m, "unlimited", exponent.all()), named(m, "too", smaller_exponent.all())
+    unordered = named(m, "unordered", (unlimited & larger[:23].any()) | (too & smaller[:23].any()))
+    difference_of_infinities = sums & unlimited & too & opposite
     return {
         "distance": distance[:5],
-        # From there on it does not even round.
-        "negligible": smaller_zero | distance[5:].any(),
+        # From there on it does not even round; nor is anything to be added to what is no sum.
+        "negligible": smaller_zero | distance[5:].any() | ~(sums | converts),
         "nan": (unordered & (sums | bounds)) | difference_of_infinities,
         "infinite": unlimited & sums,
         "finite": (sums & ~unlimited) | converts,
@@ -323,17 +335,24 @@ def _add(
     distance: Value,
     lost: Value,
     opposite: Value,
+    converts: Value,
 ) -> dict[str, Value]:
     # The last level of the shift is not longer for the inversion behind it.
     shifted, more_lost = shifted_right(m, aligned, distance[:1])
     # Of the seven bits below a significand alignment fills three. An integer fills them all, and the one above, too.
     low = integer[:7] | Cat(Const(0, 4), lost | more_lost, shifted[:2])
-    # The extra lowest bit feeds the carry that completes a two's complement into one carry chain.
-    augend = Cat(Const(1, 1), Const(0, 7), larger, Const(0, 1))
-    addend = Cat(opposite, Cat(low, shifted[2:], integer[31]) ^ opposite.replicate(32))
-    return {
+    magnitude = gated_sum(
+        m,
+        "added",
         # The top bit is that of a carry out of the larger operand: its exponent is one more.
-        "magnitude": (augend + addend)[1:33],
+        a=Cat(Const(0, 7), larger, Const(0, 1)),
+        takes_a=~converts,
+        b=Cat(low, shifted[2:], integer[31]),
+        inverts_b=opposite,
+        carry=opposite,
+    )
+    return {
+        "magnitude": magnitude,
         # Yet another, since to take n is to add ~n and one.
         "exponent": Cat(exponent[0], exponent[1:] + 1),
     }
@@ -362,7 +381,6 @@ def _choose_sum(
     m: Module,
     rounded: Value,
     nonzero: Value,
-    word: Value,
     sign: Value,
     kept: Value,
     holds: Value,
@@ -372,43 +390,28 @@ def _choose_sum(
 ) -> dict[str, Value]:
     overflow, underflow = extremes(rounded, nonzero)
     unlimited = named(m, "unlimited", nan | infinite | (overflow & finite))
-    stands = named(m, "stands", finite & ~overflow & ~underflow)
-
-    def chosen(part: slice, name: str, ones: Value) -> Value:
-        # Two bits tell all four that a bit may be: the sum, the word, 0 or 1.
-        low, high = named(m, f"{name}_low", stands | ones), named(m, f"{name}_high", kept | ones)
-        wide = len(word[part])
-        return Mux(high, word[part] | low.replicate(wide), rounded[part] & low.replicate(wide))
-
-    return {
-        "o": Cat(
-            chosen(slice(0, 22), "fraction", holds),
-            chosen(slice(22, 23), "quiet", holds | nan),
-            chosen(slice(23, 31), "exponent", holds | unlimited),
-            holds | (sign & ~nan),
-        )
-    }
+    stands = named(m, "stands", kept | (finite & ~overflow & ~underflow))
+    ones = Cat(holds.replicate(22), holds | nan, (holds | unlimited).replicate(8))
+    return {"o": Cat((rounded[:31] & stands.replicate(31)) | ones, holds | (sign & ~nan))}
 
 
 # --- steps of the multiplier ---
 
 
-def _product_to_float() -> list[Step]:
-    """From an exact product of significands to a float."""
-    return [Step(_normalise_product, delay=2), Step(_round_product, delay=4.5), Step(pack, delay=4)]
-
-
-def _factors(m: Module, a: Value, b: Value, integer: Value) -> dict[str, Value]:
+def _factors(m: Module, a: Value, b: Value, integer: Value, keeps: Value) -> dict[str, Value]:
     def factor(word: Value) -> Value:
         # A zero gets a leading one too, so that nothing but one multiplexer stands before the multiplier.
         return Cat(word[:23], Mux(integer, word[23:], 1))
 
-    return {"x": factor(a), "y": factor(b), **_beside_product(m, a, b)}
+    return {"x": factor(a), "y": factor(b) | keeps, **_beside_product(m, a, b)}
 
 
-def _significands(m: Module, a: Value, b: Value) -> dict[str, Value]:
+def _significands(m: Module, a: Value, b: Value, keeps: Value) -> dict[str, Value]:
+    # Beside a `b` of 0, the exponent of 1.0.
+    beside = _beside_product(m, a, b | Cat(Const(0, 23), keeps.replicate(7), Const(0, 2)))
+    special = {name: beside[name] & ~keeps for name in ("vanishes", "nan", "infinite")}
     # Those of zeros too are as if they had a leading one.
-    return {"x": Cat(a[:23], Const(1, 1)), "y": Cat(b[:23], Const(1, 1)), **_beside_product(m, a, b)}
+    return {"x": Cat(a[:23], Const(1, 1)), "y": Cat(b[:23], Const(1, 1)), **beside, **special}
 
 
 def _beside_product(m: Module, a: Value, b: Value) -> dict[str, Value]:
@@ -462,6 +465,13 @@ def _round_product(m: Module, normalised: Value, exponent: Value, carried: Value
     return rounded_sum(m, normalised[-24:], rounds_up(normalised), exponent, carried)
 
 
+def _pack_product(
+    m: Module, sign: Value, rounded: Value, nonzero: Value, nan: Value, infinite: Value, keeps: Value
+) -> dict[str, Value]:
+    packed = pack(m, sign, rounded, nonzero, nan, infinite)["o"]
+    return {"o": Mux(keeps, Cat(rounded[:31], sign), packed)}
+
+
 def _choose_product(m: Module, o: Value, integer: Value, product: Value) -> dict[str, Value]:
     return {"o": Mux(integer, product[:32], o)}
 
@@ -501,22 +511,24 @@ def _round_integer(m: Module, raised: Value, signs: Value, sign: Value) -> dict[
     return {"o": Cat((Cat(significand[:23], ~Cat(last_sign, signs)) + bias)[:31], sign)}
 
 
-def _distance_to_units(m: Module, a: Value, b: Value) -> dict[str, Value]:
+def _distance_to_units(m: Module, a: Value, keeps: Value) -> dict[str, Value]:
     x = fields(a)
     least = x.sign & ~x.fraction.any()  # -2**31, if the exponent is that of 2**31
-    beyond = named(m, "beyond", Mux(x.exponent == BIAS + 31, ~least, (x.exponent > BIAS + 31) & ~is_nan(a)))
+    beyond = named(m, "beyond", Mux(x.exponent == BIAS + 31, ~least, (x.exponent > BIAS + 31) & ~is_nan(a)) & ~keeps)
+    # Zeros, NaNs and all that lies beyond are shifted out whole.
+    distance = clamped((BIAS + 31 - x.exponent)[:8], 6) | beyond.replicate(6)
+    # 32 bits of integer and one below them. Left at the top, the leading one stands for 2**31.
     return {
-        # Zeros, NaNs and all that lies beyond are shifted out whole.
-        "distance": clamped((BIAS + 31 - x.exponent)[:8], 6) | beyond.replicate(6),
+        "units": Mux(keeps, Cat(Const(0, 1), a), Cat(Const(0, 9), x.fraction, Const(1, 1))),
+        "distance": distance & (~keeps).replicate(6),
         "beyond": beyond,
-        "b": Mux(beyond, 0, b),
+        "negative": x.sign & ~keeps,
     }
 
 
-def _shift_far(m: Module, a: Value, distance: Value) -> dict[str, Value]:
-    # 32 bits of integer and one below them. Left at the top, the leading one stands for 2**31.
-    units, lost = shifted_right(m, Cat(Const(0, 9), fields(a).fraction, Const(1, 1)), distance[3:], unit=8)
-    return {"units": units, "lost": lost}
+def _shift_far(m: Module, units: Value, distance: Value) -> dict[str, Value]:
+    shifted, lost = shifted_right(m, units, distance[3:], unit=8)
+    return {"units": shifted, "lost": lost}
 
 
 def _shift_near(m: Module, units: Value, distance: Value, lost: Value) -> dict[str, Value]:
@@ -525,12 +537,13 @@ def _shift_near(m: Module, units: Value, distance: Value, lost: Value) -> dict[s
 
 
 def _round_to_units(
-    m: Module, a: Value, b: Value, units: Value, distance: Value, lost: Value, beyond: Value
+    m: Module, b: Value, units: Value, distance: Value, lost: Value, beyond: Value, negative: Value
 ) -> dict[str, Value]:
     # The last level of the shift is not longer for the inversion behind it.
     shifted, more_lost = shifted_right(m, units, distance[:1])
     half, whole = shifted[0], Cat(shifted[1:32], shifted[32] | beyond)
     increment = half & (lost | more_lost | shifted[1])
     # -(n + 1) is ~n, and -n is ~n + 1: one carry chain rounds, negates and adds. The limits are 2**31 and ~2**31.
-    inverted = fields(a).sign ^ beyond
-    return {"o": ((whole ^ inverted.replicate(32)) + b + ((increment ^ inverted) & ~beyond))[:32]}
+    inverted = negative ^ beyond
+    carry = (increment ^ inverted) & ~beyond
+    return {"o": gated_sum(m, "rounded", a=b, takes_a=~beyond, b=whole, inverts_b=inverted, carry=carry)}

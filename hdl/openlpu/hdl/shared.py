@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetInserter, ResetSignal, Signal, Value
+from amaranth.hdl import ClockSignal, Const, Elaboratable, Instance, Module, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member
 
@@ -37,6 +37,31 @@ class SharedComponent(wiring.Component):
     def elaborate(self, platform: object) -> Module | Instance:
         """An instance of the library's module where there is a library, else what is inside."""
         return platform.instance(self) if isinstance(platform, Library) else self.body()
+
+    def body(self) -> Module:
+        """What is inside: to be defined in place of `elaborate`."""
+        raise NotImplementedError
+
+
+class Replaceable(wiring.Component):
+    """Logic without registers that synthesis for a device may have something better for.
+
+    In Verilog it is always a module of its own, `module_name`, with its ports and no clock; another one with these can
+    be put in its place.
+    """
+
+    def __init__(self, ports: Mapping[str, Member], *, module_name: str) -> None:
+        super().__init__(ports)
+        self.module_name = module_name
+
+    def elaborate(self, platform: object) -> Module | Instance:
+        """An instance of the library's module where there is a library, else what is inside."""
+        if not isinstance(platform, Library):
+            return self.body()
+        name = self.module_name
+        # The instance that the library offers has a clock, but what has no registers has no port for it.
+        platform.module(self, self.body, key=name, name=name, reset=Const(0))
+        return Instance(name, *_connected(self))
 
     def body(self) -> Module:
         """What is inside: to be defined in place of `elaborate`."""
@@ -105,10 +130,8 @@ class Library:
                 raise ValueError(f"two kinds of shared components are called '{name}'")
             self._names[key] = name
             self._texts[name] = self.verilog(body(), ports, name)
-        flows = {"__".join(map(str, path)): member.flow for path, member, _ in component.signature.flatten(component)}
-        connected = [("i" if flows[port] is In else "o", port, signal) for port, signal in ports.items()]
         domain = [("i", "clk", ClockSignal() if clock is None else clock), ("i", "rst", reset)]
-        return Instance(self._names[key], *domain, *connected)
+        return Instance(self._names[key], *domain, *_connected(component))
 
 
 def ports_of(component: wiring.Component) -> dict[str, Signal]:
@@ -119,3 +142,12 @@ def ports_of(component: wiring.Component) -> dict[str, Signal]:
         assert isinstance(signal, Signal)
         signals["__".join(map(str, path))] = signal
     return signals
+
+
+# --- helpers ---
+
+
+def _connected(component: wiring.Component) -> list[tuple[str, str, Signal]]:
+    """A component's ports as an instance takes them."""
+    flows = {"__".join(map(str, path)): member.flow for path, member, _ in component.signature.flatten(component)}
+    return [("i" if flows[port] is In else "o", port, signal) for port, signal in ports_of(component).items()]
