@@ -13,7 +13,6 @@ next product begins with the blocks that come first, and has but the last ones t
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Iterator
 
@@ -41,6 +40,8 @@ from openlpu.compiler.partition import Partition
 
 Block = range
 """Columns of elements of a buffer, whole vectors of them but for the last."""
+_Blocks = tuple[tuple[Block, ...], ...]
+"""By chip."""
 
 
 def partition_columns(graph: KernelGraph, chips: int, config: ChipConfig) -> Partition:
@@ -55,7 +56,7 @@ def partition_columns(graph: KernelGraph, chips: int, config: ChipConfig) -> Par
     outputs: dict[str, tuple[Part, ...]] = {}
     for port, view in graph.outputs:
         parts = []
-        for chip, blocks in enumerate(deal.finished(view.name)):
+        for chip, blocks in enumerate(deal.finished[view.name]):
             for number, block in enumerate(blocks):
                 name = f"{port.name}.{number}"
                 parts.append(Part(chip, name, tuple(range(graph.buffer(view.name).rows)), tuple(block)))
@@ -88,19 +89,19 @@ class _Deal:
         computed = [kernel.output for kernel in graph.kernels]
         self.gathered = tuple(name for name in computed if name in graph.multiplied)
         """What goes to all chips, in the order in which it is there."""
+        self.travelling = {name: self._travelling(name) for name in self.gathered}
+        """By buffer that goes to all, and by chip: its blocks."""
+        self.finished = {view.name: self._finished(view.name) for _, view in graph.outputs}
+        """By output, and by chip: its blocks."""
 
-    @functools.cache  # noqa: B019 - one object for each compilation
-    def travelling(self, name: str) -> tuple[tuple[Block, ...], ...]:
-        """By chip: the blocks of a buffer that goes to all."""
+    def _travelling(self, name: str) -> _Blocks:
         return tuple(
             tuple(self._block(name, own[i : i + self.planes]) for i in range(0, len(own), self.planes))
             for own in self._own(name)
         )
 
-    @functools.cache  # noqa: B019
-    def finished(self, name: str) -> tuple[tuple[Block, ...], ...]:
-        """By chip: the blocks of an output. The last columns, fewer than planes, come in twos and ones, which planes
-        share."""
+    def _finished(self, name: str) -> _Blocks:
+        """The last columns, fewer than planes, come in twos and ones, which planes share."""
         every = []
         for own in self._own(name):
             whole = len(own) // self.planes * self.planes
@@ -138,7 +139,7 @@ class _Share:
     def graph(self) -> KernelGraph:
         """All of it."""
         for name in self.deal.gathered:
-            every = self.deal.travelling(name)
+            every = self.deal.travelling[name]
             for number in range(max(map(len, every))):
                 if number < len(every[self.chip]):
                     self._compute(name, every[self.chip][number])
@@ -147,7 +148,7 @@ class _Share:
                         self._gather(name, blocks[number], chip)
         outputs: list[tuple[Port, BufferOperand]] = []
         for port, view in self.whole.outputs:
-            for number, block in enumerate(self.deal.finished(view.name)[self.chip]):
+            for number, block in enumerate(self.deal.finished[view.name][self.chip]):
                 part = self._compute(view.name, block)
                 shape = (*port.shape[:-1], len(block))
                 outputs.append((dataclasses.replace(port, name=f"{port.name}.{number}", shape=shape), part))
@@ -214,7 +215,7 @@ class _Share:
             yield Term(term.rows, tuple(columns))
             return
         # What came first is multiplied first.
-        in_turn = itertools.zip_longest(*self.deal.travelling(name))
+        in_turn = itertools.zip_longest(*self.deal.travelling[name])
         for part in (part for blocks in in_turn for part in blocks if part is not None):
             rows = slice(part.start, part.stop)
             yield Term(BufferOperand(_part(name, part)), tuple(np.ascontiguousarray(m[rows]) for m in columns))
