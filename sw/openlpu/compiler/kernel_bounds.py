@@ -159,6 +159,9 @@ class _Chain:
         stream that no other product has."""
         self._streamed: set[object] = set()
         """Tiles of the products so far."""
+        self._parts: dict[tuple[str, str], tuple[set[tuple[int, int]], int]] = {}
+        """By a buffer and one that kernels read to fill it: which vectors of that, so far, and how long the fastest of
+        them takes."""
 
     def length(self) -> int:
         """Cycles until the last row of the last result is in its place."""
@@ -172,10 +175,11 @@ class _Chain:
         stacked = max(target.stacked, 1)
         rows = np.arange(target.count(output) * stacked)
         ways, tail = self._ways(kernel)
-        ready, last, known = self._operands(ways, rows, np.arange(self._columns(output)))
+        ready, last, known, read = self._operands(ways, rows, np.arange(self._columns(output)))
         behind = self._behind(kernel, rows)
         if isinstance(kernel, MatMulKernel):
-            sums, begins, every = self._sums(kernel, rows[: len(rows) // stacked])
+            sums, begins, every, used = self._sums(kernel, rows[: len(rows) // stacked])
+            read += [(name, places, tail) for name, places in used.items()]
             ready = np.maximum(ready, np.tile(sums, stacked)[:, np.newaxis] + tail)
             last = max(last, every + tail, *(self._factor(term)[1] + tail for term in kernel.terms))
             known.append(self._streaming(kernel, begins + tail, ready.size))
@@ -187,6 +191,8 @@ class _Chain:
         known += self._turns(kernel, int(ready.min()))
         row = max(known, key=lambda row: row.last(ready.size))
         last = max(last, int(ready.max()), row.last(ready.size))
+        if target.indices is None:
+            last = max(last, *(self._behind_all(kernel.output, *one) for one in read), 0)
         times = self.times[kernel.output]
         times.last = max(times.last, last)
         members = target.members(output)
@@ -199,8 +205,9 @@ class _Chain:
 
     def _operands(
         self, ways: list[_Way], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], int, list[_Row]]:
-        """When operands let each vector of a kernel be there, and all, and what else is known of any of them."""
+    ) -> tuple[npt.NDArray[np.int64], int, list[_Row], list[tuple[str, set[tuple[int, int]], int]]]:
+        """When operands let each vector of a kernel be there, and all, what else is known of any of them, and what is
+        read, how long before it is of use."""
         ready = np.zeros((len(rows), len(columns)), np.int64)
         read: dict[str, set[tuple[int, int]]] = {}
         latencies: dict[str, int] = {}
@@ -214,7 +221,16 @@ class _Chain:
             read.setdefault(name, set()).update(places)
             latencies[name] = min(latencies.get(name, way.latency), way.latency)
         last = max((self._all_of(name, places) + latencies[name] for name, places in read.items()), default=0)
-        return ready, last, known
+        return ready, last, known, [(name, places, latencies[name]) for name, places in read.items()]
+
+    def _behind_all(self, output: str, name: str, places: set[tuple[int, int]], latency: int) -> int:
+        """When the last vector of a buffer may be there, at the earliest, for what its kernels, up to this one, read of
+        another: where they need all of it together, one of them needs what came last."""
+        before, least = self._parts.get((output, name), (set(), latency))
+        together, fastest = before | places, min(least, latency)
+        self._parts[output, name] = together, fastest
+        whole = len(together) == self.times[name].vectors.size and name not in self._in_bytes
+        return self.times[name].last + fastest if whole else 0
 
     def _all_of(self, name: str, which: set[tuple[int, int]]) -> int:
         """When all vectors of a set may be read."""
@@ -235,8 +251,11 @@ class _Chain:
             return view.indices, (read, np.zeros((1, 1), int))
         return view.name, (read, columns[np.newaxis] if view.column is None else np.array([[view.column]]))
 
-    def _sums(self, kernel: MatMulKernel, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int, int]:
-        """When the inputs of each row of a product are there, when the first of any, and when all."""
+    def _sums(
+        self, kernel: MatMulKernel, rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], int, int, dict[str, set[tuple[int, int]]]]:
+        """When the inputs of each row of a product are there, when the first of any, and when all; and which these
+        are."""
         ready, begins = np.zeros(len(rows), np.int64), []
         together: dict[str, set[tuple[int, int]]] = {}
         used: dict[str, set[tuple[int, int]]] = {}
@@ -252,7 +271,7 @@ class _Chain:
         # These are in every sum.
         every = max((self._all_of(name, which) for name, which in together.items()), default=0)
         ends = max(self._all_of(name, which) for name, which in used.items())
-        return np.maximum(ready, every), min(begins), ends
+        return np.maximum(ready, every), min(begins), ends, used
 
     def _behind(self, kernel: Kernel, rows: npt.NDArray[np.int64]) -> frozenset[int]:
         """The products that must have been computed before all of a kernel is there."""

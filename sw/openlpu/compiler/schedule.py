@@ -303,14 +303,19 @@ class Scheduler(VectorDepartures):
     def flow(self, number: int, kernel: MatMulKernel) -> None:
         """Multiply replayed rows by all tiles of a kernel, every output column as the one before."""
         (plane,) = self.planes
-        columns, rows, tiles = (
-            self.placement.outputs(kernel),
-            self.rows(kernel),
-            self.tiles.of_column(number, kernel),
-        )
-        sources = list(dict.fromkeys((tile.inner.term, tile.inner.input_column) for tile in tiles))
-        base = self.take_words(rows * len(sources))
-        words = [base + rows * sources.index((tile.inner.term, tile.inner.input_column)) for tile in tiles]
+        rows, parts = self.rows(kernel), self.tiles.of_column(number, kernel)
+        sources = [list(dict.fromkeys(tile.source for tile in tiles)) for tiles in parts]
+        for tiles, every in zip(parts, sources, strict=True):
+            base = self.take_words(rows * len(every))
+            words = [base + rows * every.index(tile.source) for tile in tiles]
+            self.flow_part(number, plane, tiles, words)
+            plane.unused[base : base + rows * len(every)] = plane.last_rows + 1
+
+    def flow_part(self, number: int, plane: _PlaneState, tiles: list[Tile], words: list[int]) -> None:
+        """One pass over the rows of a regular kernel: some tiles of every output column, which meet the rows in these
+        words of the activation buffer. Unless it is the last, sums wait in accumulators."""
+        kernel, rows = tiles[0].kernel, tiles[0].rows
+        columns = self.placement.outputs(kernel)
         for word, tile in dict(zip(words, tiles, strict=True)).items():
             self.fill_buffers({0: word}, tile)
         flowing = functools.partial(self.flowing, number, plane, tiles, words)
@@ -319,9 +324,9 @@ class Scheduler(VectorDepartures):
         end = start + gap * (columns - 1)
         plane.installed = end + journey.flight.latest(plane.weights)
         plane.last_rows = end + journey.flight.latest(plane.acts)
-        plane.unused[base : base + rows * len(sources)] = plane.last_rows + 1
-        ready = self.ready[kernel.output, 0][kernel.target.members(self.graph.buffer(kernel.output))]
-        np.maximum(ready, start + journey.results[0] + gap * np.arange(columns).repeat(rows), out=ready)
+        if tiles[-1].last:
+            ready = self.ready[kernel.output, 0][kernel.target.members(self.graph.buffer(kernel.output))]
+            np.maximum(ready, start + journey.results[0] + gap * np.arange(columns).repeat(rows), out=ready)
 
     def flowing(
         self,
@@ -331,18 +336,24 @@ class Scheduler(VectorDepartures):
         words: list[int],
         chains: list[tuple[Placed, ...]],
     ) -> Iterator[Journey]:
-        """An output column: tiles stream into the array, meet the words of their rows, and sums go on to the VXM.
+        """Tiles of an output column stream into the array and meet the words of their rows; if the last one is the last
+        of the column, sums go on to the VXM.
 
         It starts as the first row meets the last tile.
         """
         bases = [self.placement.weights[number, 0, tile.inner] for tile in tiles]
-        step = self.tiles.step(number, tiles[0].kernel)
+        step, kept = self.tiles.step(number, tiles[0].kernel), self.tiles.accumulators(number, tiles[0].kernel)
         ahead = after(self.router.latency(plane.weights, "lw_iw").state) - self.timing.weights_used
         pace, one = Pace(self.tiles.groups, ahead), Journey()
         self.load_group(one, plane, tiles[0], bases[0], 0, 0, 0)
-        for chain, group in itertools.product(chains, range(self.config.streams // GROUP)):
+        ends = [*itertools.product(chains, range(self.config.streams // GROUP))] if tiles[-1].last else [(chains[0], 0)]
+        for chain, group in ends:
             out = Stream(plane.inward, GROUP * group)
-            finish = functools.partial(self.finish, plane=plane, tile=tiles[-1], word=words[-1], out=out, chain=chain)
+            finish = functools.partial(
+                self.finish, plane=plane, tile=tiles[-1], word=words[-1], out=out, chain=chain, next_acc=kept
+            )
+            if not tiles[-1].last:
+                finish = functools.partial(self.accumulate, plane=plane, tile=tiles[-1], word=words[-1], next_acc=kept)
             alone, first = Journey(), Journey()
             finish(alone)
             finish(first, at=(0,))
@@ -351,14 +362,27 @@ class Scheduler(VectorDepartures):
                 for position, load, at in flow.loads:
                     self.load_group(journey, plane, tiles[position], bases[position], load, at, step)
                 for tile, word, meet in zip(tiles[:-1], words, flow.meets, strict=False):
-                    mnemonic = "acc_set" if tile.first else "acc_add"
-                    for row in range(tile.rows):
-                        journey.flight.dispatch(plane.acts, meet + row, instruction("abr", a=word + row))
-                        at = meet + row + self.acc_offset(plane, mnemonic)
-                        journey.flight.dispatch(plane.accs, at, instruction(mnemonic, a=row))
+                    met = range(meet, meet + tile.rows)
+                    self.accumulate(journey, plane=plane, tile=tile, word=word, next_acc=kept, at=met)
                 finish(journey, at=flow.finish)
                 journey.floor = self.may_flow(plane, journey.flight)
                 yield journey
+
+    def accumulate(
+        self,
+        journey: Journey,
+        plane: _PlaneState,
+        tile: Tile,
+        word: int,
+        next_acc: int,
+        at: Sequence[int] | None = None,
+    ) -> None:
+        """The rows of a column meet a tile, at these times or one after the other, and their sums stay."""
+        mnemonic = "acc_set" if tile.first else "acc_add"
+        for row, met in enumerate(range(tile.rows) if at is None else at):
+            journey.flight.dispatch(plane.acts, met, instruction("abr", a=word + row))
+            leaves = met + self.acc_offset(plane, mnemonic)
+            journey.flight.dispatch(plane.accs, leaves, instruction(mnemonic, a=row), step=next_acc)
 
     def may_flow(self, plane: _PlaneState, flight: Flight) -> int:
         """The first start of a flow at which the tile before has been used by the time the first one of it stands, and
@@ -380,6 +404,7 @@ class Scheduler(VectorDepartures):
         word: int,
         out: Stream,
         chain: tuple[Placed, ...],
+        next_acc: int,
         at: Sequence[int] | None = None,
     ) -> None:
         """The rows of a column meet its last tile, at these times if any are given, or else as fast as the slowest step
@@ -388,7 +413,7 @@ class Scheduler(VectorDepartures):
         for row, offset in enumerate(range(0, tile.rows * pace, pace) if at is None else at):
             mine = dataclasses.replace(tile, first_row=row)
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
-            self.emit(journey, plane, mine, offset, out, chain, row, next_row=tile.rows, next_acc=0)
+            self.emit(journey, plane, mine, offset, out, chain, row, next_row=tile.rows, next_acc=next_acc)
 
     def load_group(
         self, journey: Journey, plane: _PlaneState, tile: Tile, base: int, group: int, offset: int, step: int

@@ -16,7 +16,9 @@ from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, 
 from openlpu.compiler.place import Placement
 
 _PARTS = 2
-"""In which the rows of a product come whose columns all planes share."""
+"""In which the rows of a product come whose columns all planes share, or are stacked and long sums."""
+_LONG = 8
+"""Terms of a long sum."""
 
 Source = tuple[int, int]
 """Rows that a product multiplies: a term, and a column of its buffer."""
@@ -99,7 +101,7 @@ class Tiles:
         most = max(len(every) for every in self.sources(number).values())
         if most * rows > self.config.act_depth:
             at_once = self.config.act_depth // 2 // rows
-        elif self._all_share(number):
+        elif self._all_share(number) or (kernel.target.stacked > 1 and len(sources) >= _LONG):
             # Rows that come late are needed late, and not by the first column.
             at_once = -(-len(sources) // _PARTS)
         else:
@@ -199,7 +201,9 @@ class Tiles:
         return frozenset(i for i, kernel in products if one and self._fits(i, kernel) and self._alike(i, kernel))
 
     def _fits(self, number: int, kernel: MatMulKernel) -> bool:
-        return self.replays(number, kernel) and len(self.passes(number, kernel)) == 1
+        if not self.replays(number, kernel):
+            return False
+        return len(self.passes(number, kernel)) == 1 or kernel.target.stacked > 1
 
     def _alike(self, number: int, kernel: MatMulKernel) -> bool:
         columns = self.placement.outputs(kernel)
@@ -216,6 +220,10 @@ class Tiles:
             for inner in inners
         )
 
+    def accumulators(self, number: int, kernel: MatMulKernel) -> int:
+        """How many a column of a regular kernel has for itself."""
+        return 0 if len(self.passes(number, kernel)) == 1 else self.rows(kernel)
+
     def step(self, number: int, kernel: MatMulKernel) -> int:
         """How many words the tiles of an output column lie behind those of the one before, in the first two columns."""
         if self.placement.outputs(kernel) == 1:
@@ -223,13 +231,17 @@ class Tiles:
         first, weights = self.placement.dealing.rounds[number][0][0].inners[0], self.placement.weights
         return weights[number, 1, first] - weights[number, 0, first]
 
-    def of_column(self, number: int, kernel: MatMulKernel) -> list[Tile]:
-        """The tiles of the first output column of a regular kernel, equal ones next to each other."""
-        every = (tile for step in self.steps(number, kernel) for _, tile in step)
-        tiles = [tile for tile in every if tile.output_column == 0]
-        tiles.sort(key=lambda tile: self.placement.weights[number, 0, tile.inner])
-        last = len(tiles) - 1
-        return [dataclasses.replace(tile, first=i == 0, last=i == last) for i, tile in enumerate(tiles)]
+    def of_column(self, number: int, kernel: MatMulKernel) -> list[list[Tile]]:
+        """The tiles of the first output column of a regular kernel, pass by pass, equal ones next to each other."""
+        every = [tile for step in self.steps(number, kernel) for _, tile in step]
+        column = [tile for tile in every if tile.output_column == 0]
+        passes = [[tile for tile in column if tile.source in sources] for sources in self.passes(number, kernel)]
+        for tiles in passes:
+            tiles.sort(key=lambda tile: self.placement.weights[number, 0, tile.inner])
+        first, last = passes[0][0], passes[-1][-1]
+        return [
+            [dataclasses.replace(tile, first=tile is first, last=tile is last) for tile in tiles] for tiles in passes
+        ]
 
     def of_plane(self, plane: int) -> Iterator[Tile]:
         """The tiles that one plane loads, over all kernels but the regular ones."""
