@@ -84,7 +84,8 @@ class Tiles:
         factors = {term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)}
         alone = len(self.placement.planes) > 1 and not factors.isdisjoint(self.placement.dealing.homes)
         if kernel.target.stacked > 1 and len(self.placement.planes) == 1 and rows > self.groups:
-            return rows * len(self.sources(number)[0]) <= self.config.act_depth
+            waiting = rows * len(rounds) <= self.config.acc_depth
+            return waiting or rows * len(self.sources(number)[0]) <= self.config.act_depth
         if rows > min(self.groups * (2 if alone else 1), self.config.act_depth // 2):
             return False
         passes = self.passes(number, kernel)
@@ -101,7 +102,7 @@ class Tiles:
         most = max(len(every) for every in self.sources(number).values())
         if most * rows > self.config.act_depth:
             at_once = self.config.act_depth // 2 // rows
-        elif self._all_share(number) or (kernel.target.stacked > 1 and len(sources) >= _LONG):
+        elif self._all_share(number) or self._long(kernel, len(sources)):
             # Rows that come late are needed late, and not by the first column.
             at_once = -(-len(sources) // _PARTS)
         else:
@@ -112,6 +113,10 @@ class Tiles:
         """Whether all planes have a part of every one of several columns."""
         rounds = self.placement.dealing.rounds[number]
         return len(rounds) > 1 and all(len({share.column for share in every}) == 1 < len(every) for every in rounds)
+
+    def _long(self, kernel: MatMulKernel, sources: int) -> bool:
+        """Whether one plane has long sums of stacked columns, which wait side by side."""
+        return len(self.placement.planes) == 1 and kernel.target.stacked > 1 and sources >= _LONG
 
     def sources(self, number: int) -> dict[int, list[Source]]:
         """By plane that takes part in a product: whose rows pass its tiles."""

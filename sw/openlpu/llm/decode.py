@@ -239,17 +239,21 @@ class _Decoder(LlamaWriter):
         attended = self.buffer(f"{name}.attended", heads * rows)
         # The tile that norms have, too.
         ones = np.full((self.context, lanes), -1, np.int8)
-        for head in range(kv_heads):
-            members = Target(first_row=head * group, rows=group)
-            mine = BufferOperand(weights, first_row=head * group)
-            share = [Step("i2f", WHOLE), Step("recip"), Step("fmul", Immediate.of_float(-FINER))]
-            self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
-        for head, row in itertools.product(range(kv_heads), range(rows)):
-            members = Target(first_row=head * group * rows + row, row_step=rows, rows=group)
-            mine = BufferOperand(weights, first_row=head * group)
-            by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
-            average = [Step("i2f", WHOLE), by_share, Step("f2i", WHOLE)]
-            self.product(attended, [Term(mine, self.cached(f"{name}.values{head}.{row}"))], average, members)
+        # Weights of so many heads are in the activation buffer at once, for both products with them.
+        at_once = max(self.config.act_depth // (group * self.context // lanes), 1)
+        for first in range(0, kv_heads, at_once):
+            chosen = range(first, min(first + at_once, kv_heads))
+            for head in chosen:
+                members = Target(first_row=head * group, rows=group)
+                mine = BufferOperand(weights, first_row=head * group)
+                share = [Step("i2f", WHOLE), Step("recip"), Step("fmul", Immediate.of_float(-FINER))]
+                self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
+            for head, row in itertools.product(chosen, range(rows)):
+                members = Target(first_row=head * group * rows + row, row_step=rows, rows=group)
+                mine = BufferOperand(weights, first_row=head * group)
+                by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
+                average = [Step("i2f", WHOLE), by_share, Step("f2i", WHOLE)]
+                self.product(attended, [Term(mine, self.cached(f"{name}.values{head}.{row}"))], average, members)
         self.end(f"{name} values")
         by_row, by_output = self.output_by_heads(layer), layer.o.scales * layer.value
         return self.two_digits(f"{name}.o", BufferOperand(attended), heads * rows, by_row, by_output)

@@ -114,7 +114,7 @@ class _Reader(LlamaWriter):
         terms = [Term(view, (wide[i * lanes : (i + 1) * lanes],)) for i, view in enumerate(parts)]
         columns = wide.shape[1] // lanes
         at_once = max(self.config.act_depth // self.tokens, 1)
-        if largest_sum(codes.T) > _EXACT:
+        if columns * self.tokens <= self.config.acc_depth or largest_sum(codes.T) > _EXACT:
             at_once = len(terms)
         sums = []
         for number, first in enumerate(range(0, len(terms), at_once)):
