@@ -90,6 +90,26 @@ def test_a_sum_over_all_rows_waits_for_the_last() -> None:
     assert many >= few + 3
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_parts_that_read_all_rows_wait_for_the_last(parts: int) -> None:
+    """Powers come one after the other; whichever part of them is first, another one has the last."""
+    rows = 32
+    writer = KernelWriter(CHIP)
+    x = BufferOperand(writer.buffer("x", rows))
+    writer.made("powers", x, [Step("exp")], rows=rows)
+    y = writer.buffer("y", rows)
+    for first in range(0, rows, rows // parts):
+        part = BufferOperand("powers", first_row=first)
+        writer.vector(y, part, [Step("fmul", Immediate.of_float(2.0))], Target(first_row=first, rows=rows // parts))
+    port = Port("x", "x", "float32", (rows, CHIP.lanes))
+    graph = writer.written("parts", [(port, "x")], [(Port("y", "y", "float32", port.shape), BufferOperand(y))])
+    powers, *ends = chain_ends(graph, CHIP)
+    alone = kernel_bounds(through((Step("fmul", Immediate.of_float(2.0)),), rows=1), CHIP).chain
+    assert ends[-1] == powers + alone
+    assert ends == sorted(ends)
+    assert ends[-1] <= cycles(graph)
+
+
 def test_a_product_streams_its_weights() -> None:
     bounds = kernel_bounds(product(4, 20), CHIP)
     tiles = 4 * 20 * CHIP.lanes // CHIP.weight_streams

@@ -6,7 +6,8 @@ As `openlpu.compiler.bounds` for networks that come as kernels, and with none of
 followed through the kernels is when each vector of a buffer can be read at the earliest, and how close to one another
 any of them can be: a product streams its weights, and every vector of a kernel passes the VXM. Products that a kernel
 comes behind, however far, have streamed their weights one after the other, none before its first row is there: what is
-known of one machine and jobs with release times. Kernels that need nothing of one another compete for nothing.
+known of one machine and jobs with release times. Kernels that fill one buffer, and together read all of another, are
+not all done before what comes last of that is through. Kernels that need nothing of one another compete for nothing.
 """
 
 from __future__ import annotations

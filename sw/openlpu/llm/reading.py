@@ -11,7 +11,8 @@ there are no logits.
 
 A product leaves whole numbers, and they are scaled in a pass of their own: so the rows of its columns come from the
 activation buffers and wait for no word of SRAM, which is busy with weights. Where the rows of a vector are too many
-for the buffers, the product is a sum of several; float32 adds whole numbers up to 2**24 without an error.
+for the buffers, sums wait in accumulators; and where columns are too many for those, the product is a sum of several:
+float32 adds whole numbers up to 2**24 without an error.
 """
 
 from __future__ import annotations
