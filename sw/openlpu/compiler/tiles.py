@@ -16,9 +16,7 @@ from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, 
 from openlpu.compiler.place import Placement
 
 _PARTS = 2
-"""In which the rows of a product come whose columns all planes share, or are stacked and long sums."""
-_LONG = 8
-"""Terms of a long sum."""
+"""In which the rows of a product come whose columns all planes share."""
 
 Source = tuple[int, int]
 """Rows that a product multiplies: a term, and a column of its buffer."""
@@ -102,7 +100,7 @@ class Tiles:
         most = max(len(every) for every in self.sources(number).values())
         if most * rows > self.config.act_depth:
             at_once = self.config.act_depth // 2 // rows
-        elif self._all_share(number) or self._long(kernel, len(sources)):
+        elif self._all_share(number):
             # Rows that come late are needed late, and not by the first column.
             at_once = -(-len(sources) // _PARTS)
         else:
@@ -113,10 +111,6 @@ class Tiles:
         """Whether all planes have a part of every one of several columns."""
         rounds = self.placement.dealing.rounds[number]
         return len(rounds) > 1 and all(len({share.column for share in every}) == 1 < len(every) for every in rounds)
-
-    def _long(self, kernel: MatMulKernel, sources: int) -> bool:
-        """Whether one plane has long sums of stacked columns, which wait side by side."""
-        return len(self.placement.planes) == 1 and kernel.target.stacked > 1 and sources >= _LONG
 
     def sources(self, number: int) -> dict[int, list[Source]]:
         """By plane that takes part in a product: whose rows pass its tiles."""
