@@ -197,13 +197,7 @@ class _Decoder(LlamaWriter):
     def attention(self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand]) -> BufferOperand:
         shape, lanes, size, rows = self.shape, self.lanes, self.shape.head_size, self.head_rows
         heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
-        parts = [(layer.q, layer.query, heads), (layer.k, layer.key, kv_heads)]
-        blocks = [self.by_heads(matrix, scale, count) for matrix, scale, count in parts]
-        if self.turned_by_weights:
-            blocks += [self.by_heads(matrix, scale, count, turned=True) for matrix, scale, count in parts]
-        blocks.append(self.by_heads(layer.v, layer.value, kv_heads))
-        codes = np.concatenate([codes for codes, _ in blocks], axis=1)
-        scales = np.concatenate([scales for _, scales in blocks]) * layer.attention_norm.output
+        codes, scales = self.projections(layer)
         steps = [Step("i2f", WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
         qkv = self.stacked(f"{name}.qkv", inputs, padded(codes, lanes), steps).name
         self.end(f"{name} q, k, v")

@@ -53,6 +53,21 @@ class LlamaWriter(TokenWriter):
             codes[..., :size], scales[:, :size] = codes[..., half], scales[:, half]
         return codes.reshape(len(codes), -1), scales.reshape(-1)
 
+    def projections(
+        self, layer: QuantisedLayer, *, queries: bool = True
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+        """Weights (inputs, outputs) and scales by heads: queries, if they are wanted, keys, these turned if weights do
+        that, and values."""
+        kv_heads = self.shape.kv_heads
+        rotated = [(layer.q, layer.query, self.shape.heads)] if queries else []
+        rotated.append((layer.k, layer.key, kv_heads))
+        blocks = [self.by_heads(*part) for part in rotated]
+        if self.turned_by_weights:
+            blocks += [self.by_heads(*part, turned=True) for part in rotated]
+        blocks.append(self.by_heads(layer.v, layer.value, kv_heads))
+        codes, scales = zip(*blocks, strict=True)
+        return np.concatenate(codes, axis=1), np.concatenate(scales) * layer.attention_norm.output
+
     def output_by_heads(self, layer: QuantisedLayer) -> npt.NDArray[np.int8]:
         """The weights behind attention (inputs, outputs), with whole rows for every head."""
         heads, size, width = self.shape.heads, self.shape.head_size, self.head_rows * self.lanes

@@ -227,15 +227,8 @@ class _Reader(LlamaWriter):
     def project(self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand], *, queries: bool) -> None:
         """Keys and values into their caches, and queries, if they are wanted."""
         rows, kv_heads = self.head_rows, self.shape.kv_heads
-        parts = [(layer.q, layer.query, self.shape.heads)] if queries else []
-        parts.append((layer.k, layer.key, kv_heads))
-        heads = sum(count for *_, count in parts)
-        blocks = [self.by_heads(matrix, scale, count) for matrix, scale, count in parts]
-        if self.turned_by_weights:
-            blocks += [self.by_heads(matrix, scale, count, turned=True) for matrix, scale, count in parts]
-        blocks.append(self.by_heads(layer.v, layer.value, kv_heads))
-        codes = np.concatenate([codes for codes, _ in blocks], axis=1)
-        scales = np.concatenate([scales for _, scales in blocks]) * layer.attention_norm.output
+        heads = kv_heads + (self.shape.heads if queries else 0)
+        codes, scales = self.projections(layer, queries=queries)
         sums, scale = self.summed(f"{name}.qkv", inputs, codes), self.per_row(f"{name}.qkv.scale", scales)
         qkv = self.scaled_sums(f"{name}.qkv", sums, len(scales), scale)
         self.end(f"{name} q, k, v")
