@@ -55,7 +55,7 @@ class LlamaWriter(TokenWriter):
 
     def projections(
         self, layer: QuantisedLayer, *, queries: bool = True
-    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.floating]]:
         """Weights (inputs, outputs) and scales by heads: queries, if they are wanted, keys, these turned if weights do
         that, and values."""
         kv_heads = self.shape.kv_heads
