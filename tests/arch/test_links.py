@@ -101,6 +101,9 @@ def test_systems_survive_files(tmp_path: Path) -> None:
     path.write_text("chips=")
     with pytest.raises(ConfigError, match="config file"):
         SystemConfig.from_file(path)
+    path.write_text("chips=2")
+    with pytest.raises(ConfigError, match=r"pair\.toml: config field 'chip' is missing$"):
+        SystemConfig.from_file(path)
 
 
 @pytest.mark.parametrize(

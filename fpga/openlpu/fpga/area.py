@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from openlpu.arch.config import AluConfig, ChipConfig, OpClass
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import NANO, ULX3S
+from openlpu.verif.odd_configs import LINKED
 
 from .boards import BOARDS
 from .build import synthesise
@@ -25,21 +26,6 @@ __all__ = ["BOARD", "CONFIGS", "FIGURES", "TOLERANCE", "differences", "read_figu
 
 BOARD = BOARDS["ulx3s"]
 """The board that the figures are of."""
-LINKED = dataclasses.replace(
-    NANO,
-    name="linked",
-    streams=4,
-    mem_slices=2,
-    mem_words=32,
-    acc_depth=4,
-    alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),),
-    mxm_transposes=False,
-    sxm_permutes=False,
-    imem_words=128,
-    c2c_links=1,
-    c2c_width=6,
-)
-"""A chip with a link, and little else."""
 CONFIGS = (NANO, ULX3S, LINKED)
 """The presets that fit it, and what no preset has."""
 FIGURES = Path(__file__).parents[2] / "reports" / "area.json"

@@ -20,8 +20,8 @@ from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Valu
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from openlpu.hdl.fp32 import NARROW, SIGNIFICAND
-from openlpu.hdl.sums import gated_sum_ports
+from openlpu.hdl.fp32 import NarrowProduct
+from openlpu.hdl.sums import GatedSum
 
 __all__ = ["Ecp5DotProducts", "Ecp5GatedSum", "Ecp5NarrowProduct"]
 
@@ -199,37 +199,20 @@ class Ecp5DotProducts(wiring.Component):
         return m
 
 
-class Ecp5NarrowProduct(wiring.Component):
-    """The ports of `openlpu.hdl.fp32.NarrowProduct`, and no register either: three levels of chains."""
+class Ecp5NarrowProduct(NarrowProduct):
+    """What stands in for a `NarrowProduct`: three levels of chains."""
 
-    x: Signal
-    y: Signal
-    o: Signal
-
-    def __init__(self) -> None:
-        super().__init__({"x": In(NARROW), "y": In(SIGNIFICAND), "o": Out(NARROW + SIGNIFICAND)})
-
-    def elaborate(self, platform: object) -> Module:
+    def body(self) -> Module:
         """Chains, and a gate for the lowest bit."""
         m = Module()
         m.d.comb += self.o.eq(Cat(bit.a & bit.b for bit in _product(m, "product", self.x, self.y)))
         return m
 
 
-class Ecp5GatedSum(wiring.Component):
-    """The ports of `openlpu.hdl.sums.GatedSum`."""
+class Ecp5GatedSum(GatedSum):
+    """What stands in for a `GatedSum`."""
 
-    a: Signal
-    takes_a: Signal
-    b: Signal
-    inverts_b: Signal
-    carry: Signal
-    o: Signal
-
-    def __init__(self, *, width: int) -> None:
-        super().__init__(gated_sum_ports(width))
-
-    def elaborate(self, platform: object) -> Module:
+    def body(self) -> Module:
         """A cell that makes the carry, and one for every place."""
         m = Module()
         places = zip(self.a, self.b, strict=True)

@@ -6,16 +6,11 @@ A carry chain of most devices has a table in front of every bit, which a plain s
 """
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib.wiring import In, Member, Out
+from amaranth.lib.wiring import In, Out
 
 from .shared import Replaceable
 
-__all__ = ["GatedSum", "gated_sum", "gated_sum_ports"]
-
-
-def gated_sum_ports(width: int) -> dict[str, Member]:
-    """The ports of a `GatedSum`, and of what stands in for it."""
-    return {"a": In(width), "takes_a": In(1), "b": In(width), "inverts_b": In(1), "carry": In(1), "o": Out(width)}
+__all__ = ["GatedSum", "gated_sum"]
 
 
 class GatedSum(Replaceable):
@@ -32,7 +27,8 @@ class GatedSum(Replaceable):
     o: Signal
 
     def __init__(self, *, width: int) -> None:
-        super().__init__(gated_sum_ports(width), module_name=f"gated_sum_{width}")
+        ports = {"a": In(width), "takes_a": In(1), "b": In(width), "inverts_b": In(1), "carry": In(1), "o": Out(width)}
+        super().__init__(ports, module_name=f"gated_sum_{width}")
 
     def body(self) -> Module:
         """One carry chain: an extra lowest place makes the carry."""

@@ -120,8 +120,19 @@ def fields_by_name(of: type) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (TypeError, ValueError, KeyError) as error:
+    except KeyError as error:
+        raise ConfigError(f"config field {error} is missing") from None
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"config: {str(error).replace(f'{of.__name__}.__init__()', 'it')}") from None
+
+
+@contextlib.contextmanager
+def read_from(path: Path) -> Iterator[None]:
+    """Have ConfigErrors say which file the config is from."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,7 +418,9 @@ class ChipConfig:
         Raises:
             ConfigError: when the file is missing, malformed or invalid.
         """
-        return cls.from_dict(read_fields(path))
+        fields = read_fields(path)
+        with read_from(path):
+            return cls.from_dict(fields)
 
 
 _ALU_FIELDS: Mapping[str, type] = {"classes": OpClass, "x": Source, "y": Source, "chain": int}

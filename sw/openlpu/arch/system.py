@@ -27,6 +27,7 @@ from openlpu.arch.config import (
     ConfigError,
     fields_by_name,
     read_fields,
+    read_from,
     require_whole,
 )
 from openlpu.arch.encoding import PAUSE_BITS
@@ -228,7 +229,8 @@ class SystemConfig:
             base = str(chip["base"])
             known = find_config(base if base in PRESETS else str(path.parent / base))
             fields["chip"] = {**known.to_dict(), **{name: value for name, value in chip.items() if name != "base"}}
-        return cls.from_dict(fields)
+        with read_from(path):
+            return cls.from_dict(fields)
 
     @classmethod
     def of(cls, chip: ChipConfig, chips: int) -> SystemConfig:

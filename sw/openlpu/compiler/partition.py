@@ -104,28 +104,20 @@ def _owners(graph: KernelGraph, name: str, chips: int) -> Rows:
 
 def _where_made(graph: KernelGraph, name: str, needs: Sequence[_Needs]) -> list[_Mask]:
     """For each chip the rows of an output that it computes: those of whose first source it has the rows anyway."""
-    buffer = graph.buffer(name)
-    left, found = np.ones(buffer.rows, np.bool_), []
-    for need in needs:
-        mine = np.zeros(buffer.rows, np.bool_)
-        if need is needs[-1]:
-            mine = left.copy()
-        for kernel in graph.kernels:
-            if kernel.output == name and need is not needs[-1]:
-                rows, view = _rows_of(kernel, graph), kernel.sources[0]
-                has = need.wanted.get(name, np.zeros(buffer.rows, np.bool_))[_target_rows(kernel, rows)]
-                if isinstance(kernel, VectorKernel):
-                    has = (
-                        has
-                        | need.wanted.get(view.name, np.zeros(graph.buffer(view.name).rows, np.bool_))[
-                            _read(view, rows)
-                        ]
-                    )
-                mine[_target_rows(kernel, rows[has])] = True
-        mine &= left
+    makers = [kernel for kernel in graph.kernels if kernel.output == name]
+    left, found = np.ones(graph.buffer(name).rows, np.bool_), []
+    for need in needs[:-1]:
+        mine = np.zeros_like(left)
+        for kernel in makers:
+            rows, view = _rows_of(kernel, graph), kernel.sources[0]
+            has = need.has(name)[_target_rows(kernel, rows)]
+            if isinstance(kernel, VectorKernel):
+                has = has | need.has(view.name)[_read(view, rows)]
+            mine[_target_rows(kernel, rows[has])] = True
+        found.append(mine & left)
         left &= ~mine
-        found.append(mine)
-    return found
+    # What nobody has is for the last one.
+    return [*found, left]
 
 
 def _rows_of(kernel: Kernel, graph: KernelGraph) -> Rows:
@@ -156,6 +148,11 @@ class _Needs:
         while before != (before := sum(int(mask.sum()) for mask in self.wanted.values())):
             for kernel in reversed(self.graph.kernels):
                 self._behind(kernel, self.computed(kernel))
+
+    def has(self, name: str) -> _Mask:
+        """Which rows of a buffer these are."""
+        found = self.wanted.get(name)
+        return np.zeros(self.graph.buffer(name).rows, np.bool_) if found is None else found
 
     def computed(self, kernel: Kernel) -> Rows:
         """The rows of a kernel that this chip computes; of stacked columns all or none."""

@@ -14,8 +14,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, overload
 
 from numpy.typing import NDArray
 
@@ -28,6 +27,7 @@ from openlpu.model.system import GoldenSystem
 from openlpu.runtime.arrays import from_chip, image_runs, to_chip
 from openlpu.runtime.bridged_chip import BridgedChip
 from openlpu.runtime.bridged_system import BridgedSystem
+from openlpu.runtime.closing import Closing
 from openlpu.runtime.errors import DeviceError, DeviceFault, InputError
 from openlpu.runtime.loaded import LoadedProgram, write_image, write_program, write_text
 from openlpu.runtime.port import ChipPort, ChipStatus, SystemPort
@@ -64,21 +64,13 @@ class RunResult:
     cycles: int
 
 
-class Device:
+class Device(Closing):
     """A chip and the program loaded into it. A context manager: leaving it closes the chip."""
 
     def __init__(self, port: ChipPort) -> None:
         self.port = port
         self._loaded: LoadedProgram | None = None
         self._residents = Residents()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def config(self) -> ChipConfig:

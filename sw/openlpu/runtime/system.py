@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from openlpu.arch.bring_up import link_problems
 from openlpu.arch.program import Program
 from openlpu.arch.status import SystemStatus
 from openlpu.arch.system import SystemConfig
+from openlpu.runtime.closing import Closing
 from openlpu.runtime.errors import DeviceError, InputError, LinkError
 from openlpu.runtime.loaded import LoadedProgram
 from openlpu.runtime.port import SystemPort
@@ -41,7 +41,7 @@ class SystemResult:
     """Runs before this one that links spoilt."""
 
 
-class SystemDevice:
+class SystemDevice(Closing):
     """The chips of a system and the programs loaded into them. A context manager: leaving it closes the chips.
 
     A run that links spoil is done again up to `replays` times; `replayed` counts those since the opening. With 0 it
@@ -64,14 +64,6 @@ class SystemDevice:
         except BaseException:
             port.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def system(self) -> SystemConfig:

@@ -4,8 +4,7 @@
 
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
@@ -16,6 +15,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.hdl import generate
 from openlpu.hdl.hosted import BridgedChip
 from openlpu.hdl.shared import Library, ports_of
+from openlpu.runtime.closing import Closing
 from openlpu.verif import simulator
 
 _MAIN = Path(__file__).with_name("byte_pipe.cpp")
@@ -24,7 +24,7 @@ _QUIET_CYCLES = 8 * protocol.max_request_bytes()
 """More than the bridge takes for its longest request, which it reads twice, or to stuff its longest reply."""
 
 
-class BytePipe:
+class BytePipe(Closing):
     """A running chip with its bridge; a context manager.
 
     Raises ValueError when the config has no RTL, SimulationError and ToolchainError as `simulator.compile_model`.
@@ -42,12 +42,8 @@ class BytePipe:
             [executable, str(_QUIET_CYCLES)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End the simulation."""
         self._process.communicate()
 
     def exchange(self, data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from openlpu.arch.links import flit_format
 from openlpu.arch.program import Column, Port, Program
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
+from openlpu.compiler.journeys import after
 from openlpu.compiler.shortest_text import shortest_text
 from openlpu.compiler.timeline import Run
 from openlpu.model.link import cycles
@@ -42,17 +43,16 @@ def _program(system: SystemConfig, chip: int, rows: int) -> Program:
     out = Stream(Direction.EAST, 0)
     runs: dict[str, list[Run]] = {reader.name: [_run(0, "read", rows, beats, a=0, d=out)]}
     # Where a value meets a queue: what it takes from there on, and until there.
-    leaves = times.latency(BY_MNEMONIC["read"], reader).func
+    leaves = after(times.latency(BY_MNEMONIC["read"], reader).func)
     for link in used:
         sender, receiver = (places.of_kind(kind)[link] for kind in (QueueKind.C2C_SEND, QueueKind.C2C_RECEIVE))
         writer = places.of_kind(QueueKind.MEM_WRITE)[link]
-        takes = times.latency(BY_MNEMONIC["send"], sender).skew
-        comes = times.latency(BY_MNEMONIC["receive"], receiver).func
-        stores = times.latency(BY_MNEMONIC["write"], writer).skew
-        assert None not in (leaves, takes, comes, stores)
-        sent = leaves + sender.hop - reader.hop - takes  # type: ignore[operator]
+        takes = after(times.latency(BY_MNEMONIC["send"], sender).skew)
+        comes = after(times.latency(BY_MNEMONIC["receive"], receiver).func)
+        stores = after(times.latency(BY_MNEMONIC["write"], writer).skew)
+        sent = leaves + sender.hop - reader.hop - takes
         received = sent + system.latency
-        written = received + comes + receiver.hop - writer.hop - stores  # type: ignore[operator]
+        written = received + comes + receiver.hop - writer.hop - stores
         back = Stream(Direction.WEST, link)
         runs[sender.name] = [_run(sent, "send", rows, beats, s=out)]
         runs[receiver.name] = [_run(received, "receive", rows, beats, d=back)]

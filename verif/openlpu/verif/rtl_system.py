@@ -28,6 +28,7 @@ from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.hdl import generate
 from openlpu.hdl.chip import reset_cycles
+from openlpu.runtime.closing import Closing
 from openlpu.verif import elaboration, simulator
 from openlpu.verif.host import Snapshot
 from openlpu.verif.rtl_port import RtlError
@@ -142,7 +143,7 @@ def _taps(system: SystemConfig) -> list[_Tap]:
     return [_Tap("alignment.cycle", 32), *registers]
 
 
-class RtlSystem:
+class RtlSystem(Closing):
     """Chips under some conditions, from their reset on: a `SystemPort`, and what else there is to do with a simulation.
 
     Building the simulation takes a minute the first time.
@@ -190,12 +191,6 @@ class RtlSystem:
         self.memories = tuple(_ChipMemory(self, chip) for chip in range(system.chips))
         """The SRAM of each chip, in blocks."""
         self._reset()
-
-    def __enter__(self) -> "RtlSystem":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the simulation."""

@@ -7,13 +7,11 @@ system have clocks of their own, and wires between their links.
 """
 
 import os
-import random
 import subprocess
 import tty
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from openlpu.arch import protocol
@@ -21,6 +19,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.hdl import generate
 from openlpu.hdl.uart import MIN_BIT_CYCLES
+from openlpu.runtime.closing import Closing
 from openlpu.runtime.serial_wire import BITS_PER_BYTE
 from openlpu.verif import elaboration, simulator
 from openlpu.verif.rtl_system import PERIOD, WIRES, Conditions
@@ -47,7 +46,7 @@ class Traffic:
         return self.cycles / MIN_BIT_CYCLES
 
 
-class VirtualBoards:
+class VirtualBoards(Closing):
     """Running boards with chips of a config; a context manager, at whose end the ports are gone.
 
     `ports` are the paths of their serial ports. Clients may come and go; one at a time, as on any port. A line is as
@@ -94,23 +93,14 @@ class VirtualBoards:
             os.close(end)
 
     @classmethod
-    def of_system(cls, system: SystemConfig, seed: int | None = None) -> Self:
+    def of_system(cls, system: SystemConfig, seed: int = 0) -> Self:
         """The boards of a system, under conditions that are drawn from a seed."""
-        seed = random.randrange(1 << 32) if seed is None else seed
         conditions = Conditions.drawn(system, seed)
         wires = [
             f"wire {here.chip} {here.link} {there.chip} {there.link} {conditions.delays[there]} {conditions.jitter}"
             for here, there in system.peers.items()
         ]
         return cls(system.chip, [*zip(conditions.periods, conditions.phases, strict=True)], wires, seed)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def traffic(self, board: int = 0) -> Traffic:
         """What happened on a board so far."""
