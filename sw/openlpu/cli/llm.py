@@ -36,6 +36,13 @@ from openlpu.llm.turn_session import TurnSession
 
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 config_option = click.option("--config", required=True, help="The chip: a preset, or a .toml or .json file.")
+context_option = click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Positions of the program, if the network knows as many, or else all that it knows.",
+)
 
 
 @click.group()
@@ -95,11 +102,7 @@ def run_llm(
     tokens = encode(checkpoint, prompt)
     if not temperature < math.inf:
         raise UserError(f"--temperature {temperature}: a number is needed")
-    if len(tokens) + count > checkpoint.shape.context:
-        raise UserError(
-            f"{directory}: {len(tokens)} tokens of prompt and {count} to write are more than its context of "
-            f"{checkpoint.shape.context}: ask for fewer"
-        )
+    require_room(directory, checkpoint, len(tokens) + count, f"{len(tokens)} tokens of prompt and {count} to write")
     whole, waiting = len(tokens) + count, len(tokens) - 1
     contexts = contexts_for(checkpoint.shape, 0 if reader == "tokens" else waiting, whole, chip)
     prompt_context = context_for(checkpoint.shape, waiting, chip) if reader == "chip" and waiting else 0
@@ -158,7 +161,7 @@ def run_llm(
 
 @llm.command("report")
 @directory_argument
-@click.option("--context", type=click.IntRange(min=1), default=64, show_default=True, help="Positions of the program.")
+@context_option
 @config_option
 @json_option
 def report_llm(directory: Path, context: int, config: str, as_json: bool) -> None:
@@ -220,6 +223,12 @@ def evaluate(directory: Path, path: Path, windows: int, length: int, config: str
         print_json(result)
     else:
         print_facts([(name.replace("_", " "), value) for name, value in result.items()])
+
+
+def require_room(directory: Path, checkpoint: Checkpoint, positions: int, what: str) -> None:
+    """Raise UserError when a network does not know as many positions as `what` takes."""
+    if positions > checkpoint.shape.context:
+        raise UserError(f"{directory}: {what} are more than its context of {checkpoint.shape.context}: ask for fewer")
 
 
 def encode_all(checkpoint: Checkpoint, text: str) -> list[int]:

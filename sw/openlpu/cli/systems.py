@@ -19,7 +19,7 @@ from openlpu.arch.system_program import SystemProgram
 from openlpu.arch.timing import timing
 from openlpu.cli import figures
 from openlpu.cli.errors import UserError
-from openlpu.cli.llm import directory_argument
+from openlpu.cli.llm import context_option, directory_argument, require_room
 from openlpu.cli.running import backend_option, running
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
 from openlpu.compiler.system_pipeline import CompiledSystem
@@ -117,11 +117,7 @@ def run_system(
     """Let the Llama in DIRECTORY go on from a prompt, on several chips, with no host in between."""
     target, checkpoint = find_system(config, chips), load_checkpoint(directory)
     tokens = encode(checkpoint, prompt)
-    if len(tokens) + count > checkpoint.shape.context:
-        raise UserError(
-            f"{directory}: {len(tokens)} tokens of prompt and {count} to write are more than its context of "
-            f"{checkpoint.shape.context}: ask for fewer"
-        )
+    require_room(directory, checkpoint, len(tokens) + count, f"{len(tokens)} tokens of prompt and {count} to write")
     program = _compiled(checkpoint, len(tokens) + count, target, as_json).program
     with working(f"preparing {backend} for {target.name}", as_json=as_json):
         device = open_system(backend, target)
@@ -166,7 +162,7 @@ def run_system(
 
 @system.command("report")
 @directory_argument
-@click.option("--context", type=click.IntRange(min=1), default=64, show_default=True, help="Positions of the program.")
+@context_option
 @chips_option
 @config_option
 @json_option
