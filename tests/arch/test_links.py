@@ -102,7 +102,7 @@ def test_systems_survive_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="config file"):
         SystemConfig.from_file(path)
     path.write_text("chips=2")
-    with pytest.raises(ConfigError, match=r"pair\.toml: config field 'chip' is missing$"):
+    with pytest.raises(ConfigError, match=r"pair\.toml: config fields are missing: 'name', 'chip'$"):
         SystemConfig.from_file(path)
 
 

@@ -19,12 +19,17 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 GROUP = 4
 """Streams that together carry one 32-bit element per lane, byte-planar, least significant byte first."""
 MAX_LINKS, MAX_LINK_WIDTH = 16, 64
 """Chip-to-chip links of a chip, and data wires of one in either direction, at most."""
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Config = TypeVar("_Config", bound="DataclassInstance")
 
 
 class ConfigError(ValueError):
@@ -114,16 +119,32 @@ def read_fields(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def fields_by_name(of: type) -> Iterator[None]:
-    """Turn what goes wrong while a config of this type is made from plain values into ConfigErrors."""
+def plain_values() -> Iterator[None]:
+    """Turn what goes wrong while a config is made from plain values, of kinds it cannot take, into ConfigErrors."""
     try:
         yield
     except ConfigError:
         raise
-    except KeyError as error:
-        raise ConfigError(f"config field {error} is missing") from None
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"config: {str(error).replace(f'{of.__name__}.__init__()', 'it')}") from None
+        raise ConfigError(f"config: {error}") from None
+
+
+def from_fields(of: type[_Config], fields: Mapping[str, Any], within: str = "") -> _Config:
+    """A config of this type from its fields by name; `within` comes before a name, and says where the fields are.
+
+    Raises:
+        ConfigError: for a name that is none of its fields, and for fields without a default that are missing.
+    """
+    known = {field.name: field for field in dataclasses.fields(of)}
+    for name in fields:
+        if name not in known:
+            raise ConfigError(f"config field '{within}{name}': there is none of this name, only {', '.join(known)}")
+    no_default = dataclasses.MISSING
+    needed = (name for name, field in known.items() if field.default is field.default_factory is no_default)
+    missing = [f"'{within}{name}'" for name in needed if name not in fields]
+    if missing:
+        raise ConfigError(f"config fields are missing: {', '.join(missing)}")
+    return of(**fields)
 
 
 @contextlib.contextmanager
@@ -399,17 +420,17 @@ class ChipConfig:
             ConfigError: for unknown, missing or invalid fields, by name.
         """
         fields = dict(values)
-        with fields_by_name(cls):
+        with plain_values():
             if "alus" in fields:
                 fields["alus"] = tuple(_alu(alu) for alu in fields["alus"])
             if "pipeline" in fields:
-                fields["pipeline"] = PipelineConfig(**fields["pipeline"])
+                fields["pipeline"] = from_fields(PipelineConfig, dict(fields["pipeline"]), "pipeline.")
             if "sxm_reach" in fields:
                 fields["sxm_reach"] = SxmReach(fields["sxm_reach"])
             if "mem_reach" in fields:
                 reach = fields["mem_reach"]
                 fields["mem_reach"] = Reach(reach) if isinstance(reach, str) else tuple(tuple(row) for row in reach)
-            return cls(**fields)
+            return from_fields(cls, fields)
 
     @classmethod
     def from_file(cls, path: Path) -> ChipConfig:
@@ -430,4 +451,4 @@ _ALU_FIELDS: Mapping[str, type] = {"classes": OpClass, "x": Source, "y": Source,
 def _alu(values: Mapping[str, Any]) -> AluConfig:
     """An ALU from plain values."""
     lists = {name: tuple(map(kind, values[name])) for name, kind in _ALU_FIELDS.items() if name in values}
-    return AluConfig(**{**values, **lists})
+    return from_fields(AluConfig, {**values, **lists}, "alus.")

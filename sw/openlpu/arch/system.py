@@ -25,7 +25,8 @@ from openlpu.arch.config import (
     MAX_LINKS,
     ChipConfig,
     ConfigError,
-    fields_by_name,
+    from_fields,
+    plain_values,
     read_fields,
     read_from,
     require_whole,
@@ -208,11 +209,12 @@ class SystemConfig:
             ConfigError: for unknown, missing or invalid fields, by name.
         """
         fields = dict(values)
-        with fields_by_name(cls):
-            fields["chip"] = ChipConfig.from_dict(fields["chip"])
+        with plain_values():
+            if "chip" in fields:
+                fields["chip"] = ChipConfig.from_dict(fields["chip"])
             if "topology" in fields:
                 fields["topology"] = Topology(fields["topology"])
-            return cls(**fields)
+            return from_fields(cls, fields)
 
     @classmethod
     def from_file(cls, path: Path) -> SystemConfig:
