@@ -23,6 +23,7 @@ from openlpu.cli.chips import configs, generate
 from openlpu.cli.compiling import compile_command
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.llm import llm
+from openlpu.cli.planning import plan_command
 from openlpu.cli.programs import check, disasm, report
 from openlpu.cli.running import run
 from openlpu.cli.systems import system
@@ -83,6 +84,7 @@ for command in (
     run,
     llm,
     system,
+    plan_command,
     bench,
     status,
     board,

@@ -55,24 +55,60 @@ class Partition:
 
 def partition(graph: KernelGraph, chips: int, lanes: int) -> Partition:
     """Deal a graph out to so many chips of `lanes` lanes."""
-    owners = {name: _owners(graph, name, chips) for name in _gathered(graph, chips)}
-    needs = [_Needs(graph, owners, chip, lanes) for chip in range(chips)]
-    _follow_all(needs, [view.name for _, view in graph.outputs if view.name not in graph.sharing.apart])
-    outputs: dict[str, tuple[Part, ...]] = {}
-    for port, view in graph.outputs:
-        columns = tuple(range(port.shape[-1]))
-        if view.name in graph.sharing.apart:
-            for need, rows in zip(needs, _where_made(graph, view.name, needs), strict=True):
-                need.wanted[view.name] = need.wanted.get(view.name, rows) | rows
-            _follow_all(needs, [])
-            had = [tuple(np.flatnonzero(need.wanted[view.name]).tolist()) for need in needs]
-            parts = (Part(chip, port.name, rows, columns) for chip, rows in enumerate(had) if rows)
-            outputs[port.name] = tuple(parts)
-        else:
-            every = tuple(range(graph.buffer(view.name).rows - view.first_row))
-            outputs[port.name] = (Part(0, port.name, every, columns),)
-    graphs = tuple(_Share(graph, need, lanes).graph() for need in needs)
-    return Partition(graphs, outputs)
+    deal = Deal(graph, chips, lanes)
+    return Partition(tuple(deal.share(chip) for chip in range(chips)), deal.outputs)
+
+
+class Deal:
+    """Which chip has what of a graph; the graphs of chips are made when they are asked for."""
+
+    def __init__(self, graph: KernelGraph, chips: int, lanes: int) -> None:
+        self._graph, self._lanes = graph, lanes
+        self.owners = {name: _owners(graph, name, chips) for name in _gathered(graph, chips)}
+        """By buffer that is gathered, and by row: the chip that computes it."""
+        self._needs = [_Needs(graph, self.owners, chip, lanes) for chip in range(chips)]
+        self.outputs = self._dealt_outputs()
+        """As in `Partition`."""
+
+    def share(self, chip: int) -> KernelGraph:
+        """The graph of a chip."""
+        return _Share(self._graph, self._needs[chip], self._lanes).graph()
+
+    def tiles(self, chip: int) -> int:
+        """How many tiles of constant weights a chip multiplies by, equal ones counted as often as they come."""
+        count = 0
+        for kernel in self._graph.kernels:
+            rows = len(self._needs[chip].computed(kernel))
+            if rows and isinstance(kernel, MatMulKernel):
+                output = self._graph.buffer(kernel.output)
+                columns = -(-output.cols // self._lanes)
+                if kernel.target.stacked:
+                    columns = rows // kernel.target.count(output)
+                constant = (term for term in kernel.terms if not isinstance(term.weights, Factor))
+                inputs = (
+                    -(-self._graph.buffer(term.rows.name).cols // self._lanes) * term.matrices for term in constant
+                )
+                count += columns * sum(inputs)
+        return count
+
+    def _dealt_outputs(self) -> dict[str, tuple[Part, ...]]:
+        """By output where it is; what chips have to have for it is noted."""
+        graph, needs = self._graph, self._needs
+        _follow_all(needs, [view.name for _, view in graph.outputs if view.name not in graph.sharing.apart])
+        outputs: dict[str, tuple[Part, ...]] = {}
+        for port, view in graph.outputs:
+            columns = tuple(range(port.shape[-1]))
+            if view.name in graph.sharing.apart:
+                for need, rows in zip(needs, _where_made(graph, view.name, needs), strict=True):
+                    need.wanted[view.name] = need.wanted.get(view.name, rows) | rows
+                _follow_all(needs, [])
+                had = [tuple(np.flatnonzero(need.wanted[view.name]).tolist()) for need in needs]
+                parts = (Part(chip, port.name, rows, columns) for chip, rows in enumerate(had) if rows)
+                outputs[port.name] = tuple(parts)
+            else:
+                every = tuple(range(graph.buffer(view.name).rows - view.first_row))
+                outputs[port.name] = (Part(0, port.name, every, columns),)
+        return outputs
 
 
 def _follow_all(needs: Sequence[_Needs], outputs: list[str]) -> None:

@@ -12,7 +12,7 @@ Every chip deskews in the same cycles, at equal distances from run to run of the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,16 +75,28 @@ def schedule_system(
     Raises:
         CompileError: when a chip has too few streams or ALU paths for a kernel, or two chips have no link.
     """
-    return _SystemScheduler(graphs, placements, system).run()
+    return SystemScheduler(dict(enumerate(graphs)), dict(enumerate(placements)), system).run()
 
 
-class _SystemScheduler:
-    def __init__(self, graphs: Sequence[KernelGraph], placements: Sequence[Placement], system: SystemConfig) -> None:
+@dataclass(frozen=True)
+class Delivery:
+    """A parcel that comes over a link, and by row when it may be read where it comes from."""
+
+    sender: LinkEnd
+    receiver: LinkEnd
+    parcel: Parcel
+    ready: tuple[int, ...]
+
+
+class SystemScheduler:
+    """Departures of all chips, by their numbers."""
+
+    def __init__(
+        self, graphs: Mapping[int, KernelGraph], placements: Mapping[int, Placement], system: SystemConfig
+    ) -> None:
         self.system, self.graphs = system, graphs
-        self.chips = [
-            Scheduler(graph, placement, system.chip) for graph, placement in zip(graphs, placements, strict=True)
-        ]
-        self.routers = [LinkRouter(chip.router, system.chip) for chip in self.chips]
+        self.chips = {number: Scheduler(graph, placements[number], system.chip) for number, graph in graphs.items()}
+        self.routers = {number: LinkRouter(chip.router, system.chip) for number, chip in self.chips.items()}
         self.beats = flit_format(system.chip).beats
         self.next_send: dict[LinkEnd, int] = {}
         """By end: the first cycle in which it may send again."""
@@ -101,12 +113,13 @@ class _SystemScheduler:
             )
 
     def run(self) -> SystemSchedule:
-        next_kernel = [0] * len(self.chips)
+        """Schedule everything."""
+        next_kernel = dict.fromkeys(self.chips, 0)
         self.reserve_pauses()
-        for chip in self.chips:
+        for chip in self.chips.values():
             chip.begin()
         while True:
-            for number, chip in enumerate(self.chips):
+            for number, chip in self.chips.items():
                 kernels = self.graphs[number].kernels
                 while next_kernel[number] < len(kernels):
                     if isinstance(kernels[next_kernel[number]], AllGatherKernel):
@@ -114,30 +127,33 @@ class _SystemScheduler:
                     chip.follow(next_kernel[number])
                     next_kernel[number] += 1
             gathered = [
-                kernels.kernels[number]
-                for kernels, number in zip(self.graphs, next_kernel, strict=True)
-                if number < len(kernels.kernels)
+                graph.kernels[next_kernel[number]]
+                for number, graph in self.graphs.items()
+                if next_kernel[number] < len(graph.kernels)
             ]
             if not gathered:
                 break
             self.gather([kernel for kernel in gathered if isinstance(kernel, AllGatherKernel)])
-            for number, chip in enumerate(self.chips):
+            for number, chip in self.chips.items():
                 chip.follow(next_kernel[number])
                 next_kernel[number] += 1
-        cycles = max(chip.end for chip in self.chips)
+        cycles = max(chip.end for chip in self.chips.values())
         return SystemSchedule(
-            tuple(self.with_pauses(chip.scheduled(), cycles) for chip in self.chips), tuple(self.hops), cycles
+            tuple(self.with_pauses(chip.scheduled(), cycles) for chip in self.chips.values()),
+            tuple(self.hops),
+            cycles,
         )
 
     # Pauses
 
     def reserve_pauses(self) -> None:
         """Keep the cycles free in which chips deskew, well beyond the end of what is scheduled."""
-        queue, needed = geometry(self.system.chip).of_kind(QueueKind.C2C_SEND)[0], max(chip.end for chip in self.chips)
+        queue = geometry(self.system.chip).of_kind(QueueKind.C2C_SEND)[0]
+        needed = max(chip.end for chip in self.chips.values())
         while self.pause(self.deskewed) < needed + 4 * self.period:
             flight = Flight()
             flight.dispatch(queue, 0, instruction("deskew", n=self.system.pause))
-            for chip in self.chips:
+            for chip in self.chips.values():
                 chip.timeline.reserve(flight, 1, 1, self.pause(self.deskewed))
             self.deskewed += 1
 
@@ -146,6 +162,7 @@ class _SystemScheduler:
         return _FIRST_DESKEW + number * self.period
 
     def with_pauses(self, schedule: Schedule, cycles: int) -> Schedule:
+        """A chip's schedule and its pauses, for a program that ends after `cycles`."""
         queue = geometry(self.system.chip).of_kind(QueueKind.C2C_SEND)[0]
         inst = instruction("deskew", n=self.system.pause)
         retire = timing(self.system.chip).latency(BY_MNEMONIC["deskew"], queue).retire
@@ -197,20 +214,31 @@ class _SystemScheduler:
         column = chip.placement.buffers[parcel.buffer][parcel.column]
         for side in router.by_side([self.link(owner, other) for other in others]):
             ends = [LinkEnd(owner, link) for link in side]
+            deliveries = [delivery for end in ends for delivery in self.deliveries(end, parcel)]
             earliest = max(self.next_send.get(end, 0) for end in ends)
             while True:
                 sent, journey = self.first(chip, router.leaving(column, parcel, side), parcel, earliest)
-                arrivals = [self.arrival(self.system.peers[end], parcel, sent) for end in ends]
+                arrivals = [self.arrival(delivery, sent) for delivery in deliveries]
                 later = max(
-                    self.too_early(end, sent, start, parcel) for end, (start, _) in zip(ends, arrivals, strict=True)
+                    (
+                        self.too_early(delivery, sent, start)
+                        for delivery, (start, _) in zip(deliveries, arrivals, strict=True)
+                    ),
+                    default=0,
                 )
                 if not later:
                     break
                 earliest = sent + later
             chip.depart_rows(dataclasses.replace(journey, gap=self.beats), parcel.count, sent)
-            for end, (start, arriving) in zip(ends, arrivals, strict=True):
+            for end in ends:
                 self.next_send[end] = sent + self.beats * parcel.count
-                self.receive(end, sent, start, arriving, parcel)
+            for delivery, (start, arriving) in zip(deliveries, arrivals, strict=True):
+                self.receive(delivery, sent, start, arriving)
+
+    def deliveries(self, end: LinkEnd, parcel: Parcel) -> Iterator[Delivery]:
+        """What is received when a parcel is sent at an end: itself, at the other one."""
+        ready = self.chips[end.chip].ready[parcel.buffer, parcel.column][parcel.row : parcel.row + parcel.count]
+        yield Delivery(end, self.system.peers[end], parcel, tuple(ready.tolist()))
 
     def link(self, chip: int, other: int) -> int:
         """Of the links of a chip to another the one that may send first."""
@@ -235,8 +263,9 @@ class _SystemScheduler:
         assert found is not None, "a vector has no way between SRAM and a link"
         return found
 
-    def arrival(self, end: LinkEnd, parcel: Parcel, sent: int) -> tuple[int, Journey]:
-        """When vectors are received at an end, the first sent in cycle `sent`, and their way from there."""
+    def arrival(self, delivery: Delivery, sent: int) -> tuple[int, Journey]:
+        """When vectors are received, the first sent in cycle `sent`, and their way from there."""
+        end, parcel = delivery.receiver, delivery.parcel
         chip = self.chips[end.chip]
         column = chip.placement.buffers[parcel.buffer][parcel.column]
         due = max(sent + self.system.latency, *(at + 1 for at in self.received[end][-1:]), 0)
@@ -244,11 +273,11 @@ class _SystemScheduler:
         kernel = AllGatherKernel(parcel.buffer, (), end.chip)
         return self.first(chip, ways, parcel, max(chip.vacant(kernel, way, due) for way in ways))
 
-    def too_early(self, end: LinkEnd, sent: int, received: int, parcel: Parcel) -> int:
+    def too_early(self, delivery: Delivery, sent: int, received: int) -> int:
         """By how many cycles vectors would have to be sent later for the deskew buffer to have room for them, if they
         were received from cycle `received` on; 0 if it has."""
-        steps = [self.beats * number for number in range(parcel.count)]
-        times = [*self.received[self.system.peers[end]][-DESKEW_DEPTH:], *(received + step for step in steps)]
+        steps = [self.beats * number for number in range(delivery.parcel.count)]
+        times = [*self.received[delivery.receiver][-DESKEW_DEPTH:], *(received + step for step in steps)]
         left = times[: max(len(times) - DESKEW_DEPTH, 0)]
         # The vector that takes the place of the one received is as far behind it as the buffer is deep.
         late = [
@@ -256,16 +285,16 @@ class _SystemScheduler:
         ]
         return max([0, *late])
 
-    def receive(self, sender: LinkEnd, sent: int, start: int, journey: Journey, parcel: Parcel) -> None:
+    def receive(self, delivery: Delivery, sent: int, start: int, journey: Journey) -> None:
         """Receive vectors from cycle `start` on, and put them into SRAM."""
-        end = self.system.peers[sender]
-        chip, owner = self.chips[end.chip], self.chips[sender.chip]
+        end, parcel = delivery.receiver, delivery.parcel
+        chip = self.chips[end.chip]
         chip.depart(journey.flight, parcel.count, self.beats, start)
-        key = parcel.buffer, parcel.column
         for number in range(parcel.count):
             step, row = self.beats * number, parcel.row + number
             self.received[end].append(start + step)
             arrived = start + step + journey.results[parcel.column]
-            chip.ready[key][row] = max(int(chip.ready[key][row]), arrived)
-            hop = Hop(sender, sent + step, end, start + step, parcel.buffer, int(owner.ready[key][row]), arrived)
+            ready = chip.ready[parcel.buffer, parcel.column]
+            ready[row] = max(int(ready[row]), arrived)
+            hop = Hop(delivery.sender, sent + step, end, start + step, parcel.buffer, delivery.ready[number], arrived)
             self.hops.append(hop)

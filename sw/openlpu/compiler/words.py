@@ -39,6 +39,11 @@ class Words:
         """How many words of the fullest of `slices` have been given away."""
         return int(self._given[list(slices)].sum(axis=1).max())
 
+    @property
+    def given(self) -> int:
+        """How many words of all slices have been given away."""
+        return int(self._given.sum())
+
     def fresh(self, slices: Sequence[int], count: int, align: int = 1, *, last: bool = False) -> int | None:
         """The first address, a multiple of `align`, of `count` fresh words in all of `slices`; None where there is
         none."""

@@ -136,7 +136,25 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     )
 
 
+def read_shape(directory: Path) -> LlamaShape:
+    """The sizes of a Llama, as its `config.json` alone tells them. How angles are scaled makes no difference to them.
+
+    Raises:
+        CheckpointError: when the file is missing or damaged, or the network is another than Llama.
+    """
+    problems: list[str] = []
+    config = _json_object(directory / "config.json", problems) or {}
+    sizes = {field: value for field, value in config.items() if field not in _ROPE}
+    shape = None if problems else _shape(sizes, problems)
+    if problems or shape is None:
+        raise CheckpointError(directory, problems)
+    return shape
+
+
 # --- config.json ---
+
+_ROPE = ("rope_scaling", "rope_parameters")
+"""Objects of a config that say all of rotary embedding: one thing has had two names."""
 
 _FIXED: Mapping[str, Any] = {
     "model_type": "llama",
@@ -233,9 +251,9 @@ def _shape(config: Mapping[str, Any], problems: list[str]) -> LlamaShape | None:
 
 
 def _rope(config: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """All that a config says of rotary embedding: at its top, or in an object of its own, which has had two names."""
+    """All that a config says of rotary embedding: at its top, or in an object of its own."""
     rope = {"rope_theta": config.get("rope_theta")}
-    for field in ("rope_scaling", "rope_parameters"):
+    for field in _ROPE:
         found = config.get(field) or {}
         if not isinstance(found, dict):
             problems.append(f"config.json has {_what(field, found)}, but it must be an object")

@@ -82,6 +82,17 @@ def layer_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> D
     return Decoding(graph, tuple(decoder.parts))
 
 
+def output_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> Decoding:
+    """The kernels of what is behind the last layer alone: from the hidden vector to the logits and the next token.
+
+    Raises:
+        CompileError: when the network does not suit the chip.
+    """
+    decoder = _Decoder(model, context, config)
+    graph = decoder.output_graph()
+    return Decoding(graph, tuple(decoder.parts))
+
+
 class _Decoder(LlamaWriter):
     def graph(self) -> KernelGraph:
         self.begin()
@@ -115,6 +126,17 @@ class _Decoder(LlamaWriter):
         )
         outside = ((Port(BEHIND, x.name, "float32", (blocks, self.lanes)), x),)
         return self.written(f"{self.model.name}, a layer of {self.context}", inside, outside)
+
+    def output_graph(self) -> KernelGraph:
+        """What is behind the last layer."""
+        self.begin()
+        blocks = self.blocks(self.shape.hidden)
+        x, y = self.with_normal(self.buffer(BEFORE, blocks), self.model.final_norm)
+        self.index("position.index", self.as_index("position.word", BufferOperand(POSITION), 0.0, 1.0))
+        self.end("hidden vector")
+        self.choose(x, y)
+        hidden = Port(BEFORE, BEFORE, "float32", (blocks, self.lanes))
+        return self.token(Port(POSITION, POSITION, "float32", (1, self.lanes)), 2, (hidden, BEFORE))
 
     # Parts of the network
 

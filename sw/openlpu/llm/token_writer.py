@@ -76,9 +76,9 @@ class TokenWriter(KernelWriter):
         self.state(POSITION, np.zeros((1, self.lanes), np.int32))
         self.state(HISTORY, np.zeros((self.capacity, self.lanes), np.int8))
 
-    def token(self, position: Port, index_bytes: int) -> KernelGraph:
-        """All kernels since `begin`, with their ports. That of the position is as its network wants it, and tokens in
-        the history have so many bytes."""
+    def token(self, position: Port, index_bytes: int, *more: tuple[Port, str]) -> KernelGraph:
+        """All kernels since `begin`, with their ports, `more` inputs among them. That of the position is as its network
+        wants it, and tokens in the history have so many bytes."""
         self.apart.append(LOGITS)
         outside = (
             (Port(HISTORY, HISTORY, "int8", (self.capacity, index_bytes)), BufferOperand(HISTORY)),
@@ -87,6 +87,7 @@ class TokenWriter(KernelWriter):
         inside = (
             (Port(TOKEN, TOKEN, "int32", (1, 2)), TOKEN),
             (position, POSITION),
+            *more,
         )
         return self.written(f"{self.name}, a token of {self.context}", inside, outside)
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""One chip that stands for all, against the schedule of all of them."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from openlpu.arch.links import DESKEW_DEPTH
+from openlpu.arch.presets import LAB32, find_config
+from openlpu.arch.system import LinkEnd, SystemConfig
+from openlpu.compiler.kernels import KernelGraph
+from openlpu.compiler.partition import Deal
+from openlpu.compiler.place import Placement
+from openlpu.compiler.representative import fullest, schedule_representative
+from openlpu.compiler.system_schedule import SystemSchedule, schedule_system
+from openlpu.llm.decode import layer_decoding
+from openlpu.llm.quantise import quantise
+from openlpu.llm.workloads import random_layer, random_text
+
+CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
+SMALL = {"hidden": 48, "heads": 5, "kv_heads": 5, "head_size": 16, "ffn": 112, "context": 16}
+SMOLLM2 = {"hidden": 576, "heads": 9, "kv_heads": 3, "head_size": 64, "ffn": 1536, "context": 128}
+NEAR = 0.05
+"""By what part of all cycles the two may differ."""
+
+
+def layer(sizes: dict[str, int], system: SystemConfig) -> KernelGraph:
+    checkpoint = random_layer(**sizes, seed=3)
+    model = quantise(checkpoint, [random_text(checkpoint, 4)])
+    return layer_decoding(model, sizes["context"], system.chip).kernels
+
+
+def both(sizes: dict[str, int], system: SystemConfig) -> tuple[int, SystemSchedule, SystemSchedule]:
+    """The chip that stands for all, its schedule, and that of all."""
+    deal = Deal(layer(sizes, system), system.chips, system.chip.lanes)
+    chip, graphs = fullest(deal, system.chips), [deal.share(chip) for chip in range(system.chips)]
+    placements = [Placement(graph, system.chip) for graph in graphs]
+    alone = schedule_representative(graphs[chip], Placement(graphs[chip], system.chip), chip, system)
+    return chip, alone, schedule_system(graphs, placements, system)
+
+
+@pytest.mark.parametrize("chips", [2, 3])
+def test_it_takes_as_long_as_all(chips: int) -> None:
+    chip, alone, together = both(SMALL, SystemConfig.of(CHIP, chips))
+    assert abs(alone.cycles - together.cycles) <= NEAR * together.cycles
+    # Whatever the others have comes to it, and nothing else.
+    come = Counter((hop.sender.chip, hop.buffer) for hop in alone.hops)
+    assert come == Counter((hop.sender.chip, hop.buffer) for hop in together.hops if hop.receiver.chip == chip)
+    assert {hop.receiver.chip for hop in alone.hops} == {chip}
+
+
+def test_links_are_what_they_are_for_all() -> None:
+    system = SystemConfig.of(CHIP, 3)
+    _, alone, _ = both(SMALL, system)
+    assert all(hop.received >= hop.sent + system.latency for hop in alone.hops)
+    by_link: dict[LinkEnd, list[tuple[int, int]]] = {}
+    for hop in alone.hops:
+        by_link.setdefault(hop.receiver, []).append((hop.sent, hop.received))
+    for hops in by_link.values():
+        assert hops == sorted(hops)
+        freed = zip(hops[DESKEW_DEPTH:], hops, strict=False)
+        assert all(sent + system.soonest > received for (sent, _), (_, received) in freed)
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("chips", [2, 4, 8])
+def test_it_takes_as_long_as_all_in_a_layer_of_smollm2(chips: int) -> None:
+    _, alone, together = both(SMOLLM2, SystemConfig.of(LAB32, chips))
+    print(f"{chips} chips: {alone.cycles} cycles by one, {together.cycles} by all")
+    assert abs(alone.cycles - together.cycles) <= NEAR * together.cycles
