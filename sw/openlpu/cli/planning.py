@@ -157,10 +157,10 @@ def _compared(plan: Plan) -> str:
 
 def _print_partition(plan: Plan) -> None:
     layout = plan.layout
-    each = f"{layout.layers_each} each" if layout.stages > 1 else str(layout.layers)
+    layers = f"{layout.layers_each} each" if layout.stages > 1 else str(layout.layers)
     last = "a group of its own" if layout.output_apart else "the last group, beside its layers"
     print_facts(
-        [("layers", f"{layout.stages} group{'s' * (layout.stages > 1)}, {each}"), ("output", last)], "what lies where"
+        [("layers", f"{layout.stages} group{'s' * (layout.stages > 1)}, {layers}"), ("output", last)], "what lies where"
     )
     if plan.dealt:
         rows = []

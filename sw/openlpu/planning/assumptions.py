@@ -24,6 +24,8 @@ def _of_the_model(plan: Plan) -> Iterator[str]:
     )
     yield "weights and caches are int8, the hidden vector is float32; every chip of a group has the norms to itself"
     yield "the host looks up the embedding and writes the hidden vector: neither time nor SRAM for that is counted"
+    if shape.tied:
+        yield "the output matrix, which is the embedding, is dealt out as one of its own"
     if plan.output_tokens < shape.vocabulary:
         yield (
             f"of {shape.vocabulary:,} tokens {plan.output_tokens:,} are scheduled, as many as an index tells apart; "
