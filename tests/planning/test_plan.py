@@ -98,6 +98,8 @@ def test_no_layout_has_fewer_chips_than_the_smallest(least: Plan) -> None:
     assert best.chips == min(others)
     assert len({*others}) > 1
     assert best.groups > 1
+    parts = 6 * least.layer.cycles + (best.groups - 1) * least.hop + least.output.cycles + timing(TIGHT).rerun
+    assert (least.cycles, least.hop > 0) == (parts, True)
     placed = [*itertools.chain(*(best.layers_of(number) for number in range(best.groups)))]
     assert placed == list(range(6))
 
