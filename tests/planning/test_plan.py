@@ -129,6 +129,8 @@ def test_more_tokens_than_an_index_tells_apart_are_extrapolated() -> None:
     plan = make_plan(model(layers=1), 16, CHIP)
     twice = dataclasses.replace(plan, model=model(layers=1, vocabulary=128))
     assert twice.output_cycles == 2 * plan.output.cycles
+    assert twice.of_all_tokens(plan.output_room.fullest) == 2 * plan.output_room.fullest
+    assert twice.weight_cycles - plan.weight_cycles == plan.output.weight_cycles
     assert any("extrapolated" in sentence for sentence in assumptions(twice))
     assert not any("extrapolated" in sentence for sentence in assumptions(plan))
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -187,21 +187,16 @@ def _print_time(plan: Plan) -> None:
 def _print_use(plan: Plan) -> None:
     config, layers = plan.config, plan.layout.layers_each
     unit, scale = ("kB", 1e3) if _bytes(_words(config), config) < _LARGE else ("MB", 1e6)
+    parts: list[tuple[str, Cost, Room, Callable[[int], int]]] = [
+        (f"{layers} layer{'s' * (layers > 1)}", plan.layer, plan.layer_room, lambda amount: layers * amount),
+        ("output", plan.output, plan.output_room, plan.of_all_tokens),
+    ]
     rows = []
-    for name, cost, room, count in (
-        (f"{layers} layer{'s' * (layers > 1)}", plan.layer, plan.layer_room, layers),
-        ("output", plan.output, plan.output_room, 1),
-    ):
-        busy = f"{cost.vectors * count:,}, {100 * cost.link_cycles / cost.cycles:.1f} %"
-        rows.append(
-            [
-                name,
-                *(f"{_bytes(count * words, config) / scale:,.1f}" for words in (room.weights, room.caches, room.all)),
-                f"{100 * count * room.fullest / config.mem_words:.0f} %",
-                f"{count * cost.text:,}",
-                busy,
-            ]
-        )
+    for name, cost, room, all_of in parts:
+        sizes = (_bytes(all_of(words), config) / scale for words in (room.weights, room.caches, room.all))
+        fullest = f"{100 * all_of(room.fullest) / config.mem_words:.0f} %"
+        busy = f"{all_of(cost.vectors):,}, {100 * cost.link_cycles / cost.cycles:.1f} %"
+        rows.append([name, *(f"{size:,.1f}" for size in sizes), fullest, f"{all_of(cost.text):,}", busy])
     sram = (
         f"{_bytes(_words(config), config) / scale:,.1f} {unit} of SRAM, {config.imem_words:,} words of text in a queue"
     )

@@ -91,7 +91,11 @@ class Plan:
     @property
     def output_cycles(self) -> int:
         """From the hidden vector behind the last layer to the next token."""
-        return -(-self.output.cycles * self.model.shape.vocabulary // self.output_tokens)
+        return self.of_all_tokens(self.output.cycles)
+
+    def of_all_tokens(self, amount: int) -> int:
+        """What so much of the output that is scheduled becomes for the whole vocabulary."""
+        return -(-amount * self.model.shape.vocabulary // self.output_tokens)
 
     @property
     def rerun(self) -> int:
@@ -107,8 +111,7 @@ class Plan:
     @property
     def weight_cycles(self) -> int:
         """Of a token: those in which planes do nothing but load weights, if nothing ever waits."""
-        output = -(-self.output.weight_cycles * self.model.shape.vocabulary // self.output_tokens)
-        return self.layout.layers * self.layer.weight_cycles + output
+        return self.layout.layers * self.layer.weight_cycles + self.of_all_tokens(self.output.weight_cycles)
 
     @property
     def tokens_per_second(self) -> float:
