@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.config import ChipConfig, OpClass
+from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.presets import LAB32, ULX3S, find_config
 from openlpu.compiler.graph import Port
 from openlpu.compiler.kernel_bounds import chain_ends, kernel_bounds
@@ -155,3 +156,25 @@ def test_products_that_meet_stream_one_after_the_other(alike: bool) -> None:
     tiles = 0 if alike else inputs * outputs * CHIP.lanes // CHIP.weight_streams
     assert tiles <= both - one <= tiles + 30
     assert both <= cycles(graph)
+
+
+def test_what_comes_from_the_vxm_has_the_whole_way_to_the_mxm_before_it() -> None:
+    """An input may lie next to the MXM; what a pass makes of it has to cross all slices, wherever it is kept."""
+    chip = geometry(LAB32)
+    way = chip.of_kind(QueueKind.MXM_ACTS)[-1].hop - chip.vxm_hop
+    made, read = product(1, 1, LAB32), through((Step("f2i", WHOLE),), rows=1, config=LAB32)
+    passes, both = kernel_bounds(read, LAB32).chain, kernel_bounds(made, LAB32).chain
+    assert both - passes > 2 * way - 2
+    assert 0.75 * cycles(made, LAB32) <= both <= cycles(made, LAB32)
+
+
+def test_turned_rows_go_to_the_sxm_and_back() -> None:
+    writer, lanes = KernelWriter(LAB32), LAB32.lanes
+    first = writer.made("first", BufferOperand(writer.buffer("x", 3)), [Step("fmul", Immediate.of_float(2.0))], rows=3)
+    largest = writer.largest_lane("largest", first, 3)
+    ports = [Port(name, name, "float32", (3, lanes)) for name in ("x", "y")]
+    graph = writer.written("turns", [(ports[0], "x")], [(ports[1], largest)])
+    chip, turns = geometry(LAB32), lanes.bit_length() - 1
+    way = chip.of_kind(QueueKind.SXM_SHIFT)[-1].hop - chip.vxm_hop
+    bound = kernel_bounds(graph, LAB32).chain
+    assert turns * 2 * way < bound <= cycles(graph, LAB32) <= 1.1 * bound

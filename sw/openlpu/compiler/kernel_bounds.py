@@ -148,6 +148,8 @@ class _Chain:
         self._in_bytes = {kernel.output for kernel in graph.kernels if kernel.target.byte is not None}
         """Buffers whose elements are written byte by byte, and may be read so."""
         there = {name for _, name in graph.inputs} | {*graph.constants, *graph.states}
+        # What a state holds at first may lie anywhere.
+        self._computed = {kernel.output for kernel in graph.kernels} - ({*graph.states} - {*graph.scattered})
         self.times = {
             buffer.name: _Times(
                 np.full((buffer.rows, self._columns(buffer)), 0 if buffer.name in there else _NEVER),
@@ -209,7 +211,7 @@ class _Chain:
     ) -> tuple[npt.NDArray[np.int64], int, list[_Row], list[tuple[str, set[tuple[int, int]], int]]]:
         """When operands let each vector of a kernel be there, and all, what else is known of any of them, and what is
         read, how long before it is of use."""
-        ready = np.zeros((len(rows), len(columns)), np.int64)
+        ready, last = np.zeros((len(rows), len(columns)), np.int64), 0
         read: dict[str, set[tuple[int, int]]] = {}
         latencies: dict[str, int] = {}
         known = []
@@ -217,11 +219,12 @@ class _Chain:
             name, which = self._places(way.view, rows, columns)
             places, row = _pairs(which), self.times[name].row
             ready = np.maximum(ready, self.times[name].vectors[which] + way.latency)
+            last = max(last, self._all_of(name, places) + way.latency)
             if len(places) == ready.size:
                 known.append(_Row(row.first + way.latency, row.pace))
             read.setdefault(name, set()).update(places)
             latencies[name] = min(latencies.get(name, way.latency), way.latency)
-        last = max((self._all_of(name, places) + latencies[name] for name, places in read.items()), default=0)
+        last = max(last, *(self._all_of(name, places) + latencies[name] for name, places in read.items()), 0)
         return ready, last, known, [(name, places, latencies[name]) for name, places in read.items()]
 
     def _behind_all(self, output: str, name: str, places: set[tuple[int, int]], latency: int) -> int:
@@ -262,7 +265,7 @@ class _Chain:
         used: dict[str, set[tuple[int, int]]] = {}
         for term in kernel.terms:
             name, which = self._places(term.rows, rows, np.arange(self._columns(self.graph.buffer(term.rows.name))))
-            seen = self.times[name].vectors[which]
+            seen = self.times[name].vectors[which] + self._further(name)
             factor, _ = self._factor(term)
             ready = np.maximum(ready, np.maximum(seen.max(axis=1), factor))
             begins.append(max(int(seen.min()), factor))
@@ -270,8 +273,8 @@ class _Chain:
             if term.rows.row_step == 0 or len(rows) == 1:
                 together.setdefault(name, set()).update(_pairs(which))
         # These are in every sum.
-        every = max((self._all_of(name, which) for name, which in together.items()), default=0)
-        ends = max(self._all_of(name, which) for name, which in used.items())
+        every = max((self._all_of(name, which) + self._further(name) for name, which in together.items()), default=0)
+        ends = max(self._all_of(name, which) + self._further(name) for name, which in used.items())
         return np.maximum(ready, every), min(begins), ends, used
 
     def _behind(self, kernel: Kernel, rows: npt.NDArray[np.int64]) -> frozenset[int]:
@@ -303,9 +306,10 @@ class _Chain:
         written, that may be any of it."""
         if not isinstance(term.weights, Factor):
             return 0, 0
-        times = self.times[term.weights.name]
-        anywhere = term.weights.name in self.graph.scattered
-        return times.last if anywhere else int(times.vectors.min()), times.last
+        name = term.weights.name
+        times, further = self.times[name], self._further(name)
+        first = times.last if name in self.graph.scattered else int(times.vectors.min())
+        return first + further, times.last + further
 
     def _turns(self, kernel: Kernel, first: int) -> list[_Row]:
         """The vectors of a kernel, the first of which is through at `first`, as the units of a step take turns."""
@@ -366,22 +370,35 @@ class _Chain:
         read = self.timing.latency(BY_MNEMONIC["read"], self._read[0])
         out = _after(read.func) - _after(read.skew)
         out += out if view.indices is not None else 0
-        return out + self._hops(self._read) + (self._turn() if view.rotate else 0)
+        return out + (self._turn(view.name) if view.rotate else self._hops(self._read))
 
     def _through_array(self) -> int:
         """From rows in SRAM to their sums at an ALU."""
         read = self.timing.latency(BY_MNEMONIC["read"], self._read[0])
         array = self.timing.latency(BY_MNEMONIC["abc"], self._acts)
         sums = self.timing.latency(BY_MNEMONIC["acc_set_out"], self._accs)
-        there = min(abs(self._acts.hop - queue.hop) for queue in self._read)
+        there = self._nearest(self._acts)
         back = abs(self._accs.hop - self._chip.vxm_hop)
         through = _after(array.state) - _after(array.skew) + _after(sums.func) - _after(sums.skew)
         return _after(read.func) - _after(read.skew) + there + through + back
 
-    def _turn(self) -> int:
+    def _turn(self, name: str) -> int:
+        """From rows of a buffer in SRAM to the VXM by way of the SXM."""
         queue = self._chip.of_kind(QueueKind.SXM_SHIFT)[-1]
         turn = self.timing.latency(BY_MNEMONIC["rotate"], queue)
-        return _after(turn.func) - _after(turn.skew) + 2 * min(abs(queue.hop - read.hop) for read in self._read)
+        back = abs(queue.hop - self._chip.vxm_hop)
+        out = max(back - self._hops(self._write), 0) if name in self._computed else self._nearest(queue)
+        return _after(turn.func) - _after(turn.skew) + out + back
+
+    def _further(self, name: str) -> int:
+        """What comes from the VXM has the whole way to the MXM before it, whichever slice on it keeps it: by so many
+        hops more than from the nearest slice to the VXM and, once more, to the MXM."""
+        whole = abs(self._acts.hop - self._chip.vxm_hop)
+        return max(whole - self._hops(self._write) - self._nearest(self._acts), 0) if name in self._computed else 0
+
+    def _nearest(self, queue: Queue) -> int:
+        """Hops from a queue to the slice that is nearest to it."""
+        return min(abs(queue.hop - read.hop) for read in self._read)
 
     def _hops(self, queues: tuple[Queue, ...]) -> int:
         return min(abs(queue.hop - self._chip.vxm_hop) for queue in queues)
