@@ -113,6 +113,12 @@ class Departures:
             self.read_until[buffer] = max(self.read_until[buffer], start + offset + gap * (rows - 1))
         return start, gap
 
+    def start_of_rows(self, journey: Journey, rows: int, earliest: int) -> int:
+        """When the first of `rows` rows would depart."""
+        gap = journey.flight.gap(rows)
+        assert gap is not None, "a row meets the next one"
+        return self.timeline.earliest(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest))
+
     def vacant(self, kernel: Kernel, journey: Journey, earliest: int) -> int:
         """The first start, not before `earliest`, at which nothing that reads what the output held before is behind its
         first result, nor in the cycle before, in which a word is neither what it was nor what it will be."""

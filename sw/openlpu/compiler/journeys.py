@@ -172,6 +172,10 @@ class Router:
             # What is turned is read from the last of its places, what is not from the first.
             elsewhere = Column(source.places[-1], source.base)
             stream, read_at = self.turn(journey.flight, elsewhere, read, view.rotate, sample)
+        elif view.column is not None:
+            # Columns that meet the same one are not all read from one place.
+            elsewhere = Column(source.places[column % len(source.places)], source.base)
+            stream, read_at = self.to_vxm(journey.flight, elsewhere, read, sample)
         else:
             stream, read_at = self.to_vxm(journey.flight, source, read, sample)
         journey.awaits.append((awaited, place, read, read_at))

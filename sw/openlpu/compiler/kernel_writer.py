@@ -69,9 +69,9 @@ class KernelWriter:
 
     # Buffers
 
-    def buffer(self, name: str, rows: int, *, wide: bool = True, cols: int | None = None) -> str:
+    def buffer(self, name: str, rows: int, *, wide: bool = True, cols: int | None = None, turned: bool = False) -> str:
         """A buffer one vector wide, unless said otherwise; its name."""
-        self.buffers.append(Buffer(name, rows, self.lanes if cols is None else cols, wide))
+        self.buffers.append(Buffer(name, rows, self.lanes if cols is None else cols, wide, turned))
         return name
 
     def constant(self, name: str, content: Content) -> str:
@@ -206,6 +206,7 @@ class KernelWriter:
         distance = 1
         while distance < self.lanes:
             turned = BufferOperand(view.name, column=view.column, rotate=distance)
-            view = self.made(f"{name}.lanes{distance}", view, [Step(mnemonic, turned)], rows=rows)
+            both = self.buffer(f"{name}.lanes{distance}", rows, turned=True)
+            view = self.vector(both, view, [Step(mnemonic, turned)])
             distance *= 2
         return view

@@ -249,7 +249,7 @@ class _Share:
         for number, kernel in enumerate(self.whole.kernels):
             kernels += self._kernels(kernel)
             owners = self.need.owners.get(kernel.output)
-            if owners is not None and last[kernel.output] == number:
+            if owners is not None and kernel.output in self.had and last[kernel.output] == number:
                 kernels.append(AllGatherKernel(kernel.output, tuple(owners.tolist()), self.need.chip))
         return dataclasses.replace(
             self.whole,

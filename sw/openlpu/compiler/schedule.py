@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, Format, Operand, instruction
 from openlpu.arch.program import Column
@@ -444,18 +444,33 @@ class Scheduler(VectorDepartures):
         for hemisphere in sorted({self.planes[index].plane.hemisphere for index in words}):
             here = {index: word for index, word in words.items() if self.planes[index].plane.hemisphere == hemisphere}
             planes = [(self.planes[index], word) for index, word in here.items()]
-            journey, (one, _) = Journey(), planes[0]
+            (one, _), *_ = planes
             load, replay = (self.router.latency(one.acts, mnemonic) for mnemonic in ("abl", "abr"))
-            stream = self.activations(journey, one, tile, after(load.skew))
-            for plane, word in planes:
-                journey.flight.dispatch(plane.acts, 0, instruction("abl", a=word, s=stream), step=1)
             earliest = max(int(plane.unused[word : word + tile.rows].max()) for plane, word in planes)
+            ways = [self.filling(planes, tile, after(load.skew), across) for across in self.streams_across]
+            journey = min(ways, key=lambda way: self.start_of_rows(way, tile.rows, earliest))
             start, gap = self.depart_rows(journey, tile.rows, earliest)
             view = tile.term.rows
             there = start + after(load.state) - after(replay.skew) + gap * np.arange(tile.rows)
             for plane, word in planes:
                 plane.buffered[word : word + tile.rows] = there
                 plane.hold(tile, word, lasting=self.graph.states.keys().isdisjoint((view.name, view.indices)))
+
+    def filling(self, planes: list[tuple[_PlaneState, int]], tile: Tile, arrival: int, across: int) -> Journey:
+        """A row of a tile goes to the activation buffers of planes of a hemisphere, on a stream so much further."""
+        journey = Journey()
+        stream = self.activations(journey, planes[0][0], tile, arrival, across)
+        for plane, word in planes:
+            journey.flight.dispatch(plane.acts, 0, instruction("abl", a=word, s=stream), step=1)
+        return journey
+
+    @property
+    def streams_across(self) -> range:
+        """How much further a stream may be that brings rows to activation buffers. A row takes a cycle from the weights
+        of the plane whose they are that ride on its stream; where slices reach all streams, it may be any plane's."""
+        config = self.config
+        full = config.mem_reach is Reach.FULL
+        return range(0, config.streams if full else config.weight_streams, config.weight_streams)
 
     # Rows
 
@@ -567,8 +582,9 @@ class Scheduler(VectorDepartures):
         stream = self.activations(journey, plane, tile, sampled)
         journey.flight.dispatch(plane.acts, offset, instruction("abc", s=stream))
 
-    def activations(self, journey: Journey, plane: _PlaneState, tile: Tile, arrival: int) -> Stream:
-        """Bring the rows of a tile to a plane, from the copy in its hemisphere; return the stream that they ride."""
+    def activations(self, journey: Journey, plane: _PlaneState, tile: Tile, arrival: int, across: int = 0) -> Stream:
+        """Bring the rows of a tile to a plane, from the copy in its hemisphere, on a stream so much further than its
+        own; return the stream that they ride."""
         view, column = tile.term.rows, tile.inner.input_column
         if view.dealt is not None and view.indices is not None:
             stripe = self.placement.stripes[view.name, column][view.dealt]
@@ -577,7 +593,9 @@ class Scheduler(VectorDepartures):
         source = source if view.byte is None else source.byte(view.byte)
         place = dataclasses.replace(source, slices=source.places[plane.plane.hemisphere])
         rows = Rows(view.first_row + view.row_step * tile.first_row, view.row_step)
-        stream, read_at = self.router.bring(journey.flight, place, rows, plane.outward, plane.acts.hop, arrival)
+        own = self.placement.streams(place)
+        streams = [Stream(plane.outward, (index + across) % self.config.streams) for index in own]
+        stream, read_at = self.router.fetch(journey.flight, place, rows, streams, plane.acts.hop, arrival)
         journey.awaits.append((view.name, column, rows, read_at))
         return stream
 

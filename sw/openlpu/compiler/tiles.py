@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
 from openlpu.compiler.dealing import Inner, Share
-from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Term
+from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Term, views_of
 from openlpu.compiler.place import Placement
 
-_PARTS = 2
-"""In which the rows of a product come whose columns all planes share."""
+_PARTS = 3
+"""In which the rows of a product come, where a column needs but some of its tiles at a time."""
 
 Source = tuple[int, int]
 """Rows that a product multiplies: a term, and a column of its buffer."""
@@ -100,12 +100,31 @@ class Tiles:
         most = max(len(every) for every in self.sources(number).values())
         if most * rows > self.config.act_depth:
             at_once = self.config.act_depth // 2 // rows
-        elif self._all_share(number):
+        elif self._all_share(number) or self._rows_follow_columns(number, kernel):
             # Rows that come late are needed late, and not by the first column.
             at_once = -(-len(sources) // _PARTS)
         else:
             at_once = len(sources)
         return [tuple(sources[first : first + at_once]) for first in range(0, len(sources), at_once)]
+
+    def _rows_follow_columns(self, number: int, kernel: MatMulKernel) -> bool:
+        """Whether a product of several stacked columns on several planes is the first to meet rows that come one after
+        the other, as the columns of another product do of which they are made. Those that meet them later find all of
+        them in the activation buffers."""
+        if len(self.placement.planes) == 1 or len(self.placement.dealing.rounds[number]) == 1:
+            return False
+        earlier = self.graph.kernels[:number]
+        met = {view for other in earlier if isinstance(other, MatMulKernel) for view in other.sources}
+        if not kernel.target.stacked or not met.isdisjoint(kernel.sources):
+            return False
+        made_of = {view.name for view in kernel.sources}
+        for before in range(number - 1, -1, -1):
+            other = self.graph.kernels[before]
+            if other.output in made_of and isinstance(other, MatMulKernel):
+                return other.target.stacked > 1 and len(self.placement.dealing.rounds[before]) > 1
+            if other.output in made_of:
+                made_of |= {view.name for view in views_of(other)}
+        return False
 
     def _all_share(self, number: int) -> bool:
         """Whether all planes have a part of every one of several columns."""

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""In how many parts a replayed product takes the rows that it multiplies."""
+
+import numpy as np
+import pytest
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import LAB32, ULX3S
+from openlpu.compiler.graph import Port
+from openlpu.compiler.kernel_writer import KernelWriter
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, MatMulKernel, Step
+from openlpu.compiler.place import Placement
+from openlpu.compiler.schedule import schedule
+from openlpu.compiler.tiles import Tiles
+
+ROWS = 12
+
+
+def three_products(config: ChipConfig) -> KernelGraph:
+    """Codes of inputs times weights, codes of that times others, and the same codes once more."""
+    random, lanes = np.random.default_rng(1), config.lanes
+    writer, whole = KernelWriter(config), [Step("f2i", Immediate(0))]
+    view = BufferOperand(writer.buffer("x", ROWS))
+
+    def weights() -> np.ndarray:
+        return random.integers(-127, 128, (ROWS * lanes, ROWS * lanes), np.int8)
+
+    writer.made("codes", view, whole, rows=ROWS, wide=False)
+    first = writer.stacked("first", writer.rows("codes", ROWS), weights(), [Step("i2f", Immediate(0))])
+    writer.made("again", first, whole, rows=ROWS, wide=False)
+    for name in ("second", "third"):
+        writer.stacked(name, writer.rows("again", ROWS), weights(), [Step("i2f", Immediate(0))])
+    ports = [Port(name, name, "float32", (ROWS, lanes)) for name in ("x", "second", "third")]
+    return writer.written("three", [(ports[0], "x")], [(port, BufferOperand(port.name)) for port in ports[1:]])
+
+
+def parts(config: ChipConfig) -> list[int]:
+    graph = three_products(config)
+    tiles = Tiles(graph, Placement(graph, config), config)
+    return [len(tiles.passes(i, kernel)) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
+
+
+def test_rows_that_come_column_by_column_are_met_in_parts() -> None:
+    """Not those that come all at once, nor those that the activation buffers hold already."""
+    assert parts(LAB32) == [1, 3, 1]
+
+
+def test_one_plane_meets_all_rows_at_once() -> None:
+    assert parts(ULX3S) == [1, 1, 1]
+
+
+def test_a_product_in_parts_begins_before_all_its_rows_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = three_products(LAB32)
+    in_parts = schedule(graph, Placement(graph, LAB32), LAB32).cycles
+    monkeypatch.setattr("openlpu.compiler.tiles._PARTS", 1)
+    assert in_parts < schedule(graph, Placement(graph, LAB32), LAB32).cycles
