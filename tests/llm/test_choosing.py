@@ -14,7 +14,7 @@ from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import Port
 from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.compiler.kernels import BufferOperand, Immediate, Term, padded
-from openlpu.llm.choosing import Keys, choose, choose_by_key, choose_byte, largest_sum
+from openlpu.llm.choosing import Keys, choose, choose_by_key, choose_byte, largest_sum, leave_logits
 from openlpu.llm.token_writer import BYTE, HISTORY, LOGITS, POSITION, TOKEN, TokenWriter
 
 CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
@@ -23,7 +23,8 @@ Codes = npt.NDArray[np.int8]
 
 
 def by_key(writer: TokenWriter, term: Callable[[Codes], Term], codes: Codes) -> None:
-    choose_by_key(writer, [term(codes)], Keys(len(codes), largest_sum(codes)), SCALE)
+    logits = choose_by_key(writer, [term(codes)], Keys(len(codes), largest_sum(codes)))
+    leave_logits(writer, logits, SCALE, [])
 
 
 def by_byte(writer: TokenWriter, term: Callable[[Codes], Term], codes: Codes) -> None:
@@ -33,7 +34,8 @@ def by_byte(writer: TokenWriter, term: Callable[[Codes], Term], codes: Codes) ->
 
 
 def by_logit(writer: TokenWriter, term: Callable[[Codes], Term], codes: Codes) -> None:
-    choose(writer, [term(codes)], len(codes), Immediate.of_float(SCALE))
+    logits = choose(writer, [term(codes)], len(codes), Immediate.of_float(SCALE / 2))
+    leave_logits(writer, logits, 2.0, [])
 
 
 def chosen(way: Callable[..., None], codes: Codes, vectors: Codes) -> list[tuple[int, npt.NDArray[np.float32]]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import LAB32, find_config
 from openlpu.arch.timing import timing
 from openlpu.compiler.errors import CompileError
@@ -43,22 +44,32 @@ def fixture(name: str) -> tuple[Checkpoint, QuantisedLlama, list[int]]:
     return checkpoint, quantise(checkpoint, own_texts(checkpoint)), tokens
 
 
-@pytest.mark.parametrize(("name", "size"), [("multi_query", 2), ("grouped_tied", 16), ("multi_head_untied", 8)])
-def test_blocks_mean_what_their_tokens_mean(name: str, size: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "size", "chip", "capacity"),
+    [
+        ("multi_query", 2, CHIP, CAPACITY),
+        ("grouped_tied", 16, CHIP, CAPACITY),
+        ("multi_head_untied", 8, CHIP, CAPACITY),
+        # Here codes are ahead of norms.
+        ("grouped_tied", 8, LAB32, 64),
+    ],
+    ids=["multi_query", "grouped_tied", "multi_head_untied", "ahead"],
+)
+def test_blocks_mean_what_their_tokens_mean(name: str, size: int, chip: ChipConfig, capacity: int) -> None:
     _, model, tokens = fixture(name)
     one, block = (
-        KernelReference(decoded.kernels, CHIP)
-        for decoded in (decoding(model, CAPACITY, CHIP), reading(model, 32, size, CHIP, capacity=CAPACITY))
+        KernelReference(decoded.kernels, chip)
+        for decoded in (decoding(model, capacity, chip), reading(model, 32, size, chip, capacity=capacity))
     )
     for position, token in enumerate(tokens[:32]):
-        inputs = inputs_of(token, position, CHIP.lanes)
+        inputs = inputs_of(token, position, chip.lanes)
         one.run({port: values.view(np.int32) for port, values in inputs.items()})
     for first in range(0, 32, size):
         low_high = np.array([divmod(token, 256)[::-1] for token in tokens[first : first + size]], np.uint8)
-        here = np.full((1, CHIP.lanes), first, np.float32).view(np.int32)
+        here = np.full((1, chip.lanes), first, np.float32).view(np.int32)
         block.run({PROMPT: low_high.view(np.int8), POSITION: here})
-    caches = reading(model, 32, size, CHIP, capacity=CAPACITY).kernels.states
-    assert len(caches) == len(decoding(model, CAPACITY, CHIP).kernels.states) - 3
+    caches = reading(model, 32, size, chip, capacity=capacity).kernels.states
+    assert len(caches) == len(decoding(model, capacity, chip).kernels.states) - 3
     for cache in caches:
         np.testing.assert_array_equal(one.read(cache), block.read(cache), cache)
 

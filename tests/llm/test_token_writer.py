@@ -28,7 +28,7 @@ def factor(values: np.ndarray) -> float:
     x = BufferOperand(writer.buffer("x", blocks))
     y = writer.made("y", x, [Step("fmul", Immediate.of_float(writer.norm_scale(NORM)))], rows=blocks)
     writer.squares("norm", x, y)
-    writer.norm_factor("norm", NORM, 0.0)
+    writer.norm_factor("norm", NORM, 0.0, Immediate.of_float(writer.root_unit(NORM) / NORM.output))
     port = Port("x", "x", "float32", (blocks, CHIP.lanes))
     found = BufferOperand("norm.factor")
     graph = writer.written("norm", [(port, "x")], [(Port("factor", "factor", "float32", (1, CHIP.lanes)), found)])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
 from openlpu.compiler.dealing import Inner, Share
-from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, Term, views_of
+from openlpu.compiler.kernels import AllGatherKernel, Factor, Kernel, KernelGraph, MatMulKernel, Term, views_of
 from openlpu.compiler.place import Placement
 
 _PARTS = 3
@@ -101,11 +101,26 @@ class Tiles:
         if most * rows > self.config.act_depth:
             at_once = self.config.act_depth // 2 // rows
         elif self._all_share(number) or self._rows_follow_columns(number, kernel):
-            # Rows that come late are needed late, and not by the first column.
+            # Rows that come late are needed late, and not by the first column: those of other chips come last.
             at_once = -(-len(sources) // _PARTS)
+            sources.sort(key=lambda source: self._from_another_chip(kernel.terms[source[0]]))
         else:
             at_once = len(sources)
         return [tuple(sources[first : first + at_once]) for first in range(0, len(sources), at_once)]
+
+    def _from_another_chip(self, term: Term) -> bool:
+        return (term.rows.name, term.rows.first_row) in self._come_over_links
+
+    @functools.cached_property
+    def _come_over_links(self) -> frozenset[tuple[str, int]]:
+        """The rows of buffers that other chips compute."""
+        gathers = (kernel for kernel in self.graph.kernels if isinstance(kernel, AllGatherKernel))
+        return frozenset(
+            (kernel.output, row)
+            for kernel in gathers
+            for row, owner in enumerate(kernel.owners)
+            if owner != kernel.chip
+        )
 
     def _rows_follow_columns(self, number: int, kernel: MatMulKernel) -> bool:
         """Whether a product of several stacked columns on several planes is the first to meet rows that come one after

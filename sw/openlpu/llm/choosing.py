@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +63,18 @@ class Keys:
         return most <= _EXACT and (most + 1) * self.places + _LOWEST <= _BEYOND
 
 
-def choose_by_key(writer: TokenWriter, terms: Sequence[Term], keys: Keys, scale: float) -> None:
-    """Logits, the sums of `terms` times one scale, and the token, for the next run and in the history."""
+class Logits(NamedTuple):
+    """What logits are made of, but for what is the same for all of them and so has no part in the choice."""
+
+    buffer: str
+    rows: int
+    steps: tuple[Step, ...]
+    """Of `buffer`; what comes then, times `scale`, are the logits."""
+    scale: float
+
+
+def choose_by_key(writer: TokenWriter, terms: Sequence[Term], keys: Keys) -> Logits:
+    """The token with the largest sum of `terms`, for the next run and in the history."""
     rows, lanes, places = writer.blocks(keys.tokens), writer.lanes, keys.places
     there = np.arange(rows * lanes) < keys.tokens
     zero: Operand = Immediate(keys.zero)
@@ -89,9 +100,7 @@ def choose_by_key(writer: TokenWriter, terms: Sequence[Term], keys: Keys, scale:
     ]
     writer.made("chosen", found, steps, rows=1)
     _leave(writer)
-    back = [Step("i2f", Immediate(-keys.zero * places - _LOWEST)), Step("fmul", Immediate.of_float(scale / places))]
-    writer.vector(writer.buffer(LOGITS, rows), BufferOperand("sums"), back)
-    writer.end("arg-max")
+    return Logits("sums", rows, (Step("i2f", Immediate(-keys.zero * places - _LOWEST)),), 1 / places)
 
 
 def choose_byte(writer: TokenWriter, terms: Sequence[Term], known: Sequence[Term], largest: int, scale: float) -> None:
@@ -130,8 +139,8 @@ def choose_byte(writer: TokenWriter, terms: Sequence[Term], known: Sequence[Term
     writer.end("arg-max")
 
 
-def choose(writer: TokenWriter, terms: Sequence[Term], vocabulary: int, scale: Operand) -> None:
-    """Logits, the sums of `terms` times a scale for each, and the token, for the next run and in the history."""
+def choose(writer: TokenWriter, terms: Sequence[Term], vocabulary: int, scale: Operand) -> Logits:
+    """The token with the largest of the sums of `terms` times a scale for each, for the next run and in the history."""
     rows, lanes = writer.blocks(vocabulary), writer.lanes
     there = np.arange(rows * lanes) < vocabulary
     beyond: Operand = WHOLE
@@ -139,11 +148,11 @@ def choose(writer: TokenWriter, terms: Sequence[Term], vocabulary: int, scale: O
         outside = np.where(there, 0, HIDDEN).astype(np.int32).reshape(rows, lanes)
         beyond = BufferOperand(writer.constant(f"{LOGITS}.outside", outside))
     steps = [Step("i2f", beyond), Step("fmul", scale)]
-    writer.product(writer.buffer(LOGITS, rows), terms, steps, Target(stacked=rows))
+    writer.product(writer.buffer("sums", rows), terms, steps, Target(stacked=rows))
     writer.end("logits")
-    most = writer.largest_lane("most", writer.largest_row("most", LOGITS, rows), 1)
+    most = writer.largest_lane("most", writer.largest_row("most", "sums", rows), 1)
     alike = Step("feq", BufferOperand(most.name, row_step=0))
-    found = writer.made("found", BufferOperand(LOGITS), [alike], rows=rows)
+    found = writer.made("found", BufferOperand("sums"), [alike], rows=rows)
     # The further in front, the larger; none is 0.
     places = np.maximum(vocabulary - np.arange(rows * lanes), 0).reshape(rows, lanes)
     place = Step("and", BufferOperand(writer.constant("places", patterns(places))))
@@ -151,6 +160,13 @@ def choose(writer: TokenWriter, terms: Sequence[Term], vocabulary: int, scale: O
     first = writer.largest_lane("first", writer.largest_row("first", "candidates", rows), 1)
     writer.as_index("chosen", first, -float(vocabulary), -1.0)
     _leave(writer)
+    return Logits("sums", rows, (), 1.0)
+
+
+def leave_logits(writer: TokenWriter, logits: Logits, scale: float, factor: Sequence[Step]) -> None:
+    """Logits, times a scale and what else is the same for all of them."""
+    steps = [*logits.steps, Step("fmul", Immediate.of_float(logits.scale * scale)), *factor]
+    writer.vector(writer.buffer(LOGITS, logits.rows), BufferOperand(logits.buffer), steps)
     writer.end("arg-max")
 
 

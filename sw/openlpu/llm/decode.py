@@ -36,15 +36,14 @@ from openlpu.compiler.kernels import (
     Immediate,
     KernelGraph,
     LaneConstants,
-    Operand,
     Step,
     Target,
     Term,
     padded,
 )
-from openlpu.llm.choosing import HIDDEN, Keys, choose, choose_by_key, largest_sum
+from openlpu.llm.choosing import HIDDEN, Keys, choose, choose_by_key, largest_sum, leave_logits
 from openlpu.llm.llama_writer import LlamaWriter
-from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedNorm
+from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama
 from openlpu.llm.token_writer import FINER, LOGITS, POSITION, TOKEN, WHOLE
 
 BEFORE, BEHIND = "before", "behind"
@@ -93,20 +92,38 @@ def output_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> 
     return Decoding(graph, tuple(decoder.parts))
 
 
+_Addends = tuple[BufferOperand, BufferOperand]
+"""Of vectors that rotary embedding has turned: their sum is."""
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """A hidden vector in front of a norm, and its codes, row by row."""
+
+    x: BufferOperand
+    codes: list[BufferOperand]
+    norm: LlamaNorm
+
+
 class _Decoder(LlamaWriter):
     def graph(self) -> KernelGraph:
         self.begin()
         self.index("token.index", BufferOperand(TOKEN, byte=0))
-        x, y = self.embed(self.model.layers[0].attention_norm)
+        self.embed()
+        hidden = self.hidden_vector("embedded", BufferOperand("embedded"), [], self.model.layers[0].attention_norm)
         self.end("embedding")
+        self.normalise(hidden)
+        self.end("layer0 attention norm")
         self.positions()
         self.end("position")
+        following = [f"layer{number} attention norm" for number in range(1, len(self.model.layers))] + ["final norm"]
         norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
-        for number, (layer, next_norm) in enumerate(zip(self.model.layers, norms, strict=True)):
-            name = f"layer{number}"
-            x, y = self.layer(name, layer, x, self.attention_inputs(name, layer, x, y), next_norm)
+        for number, (layer, name, next_norm) in enumerate(zip(self.model.layers, following, norms, strict=True)):
+            hidden = self.layer(f"layer{number}", layer, hidden, next_norm)
+            self.normalise(hidden)
+            self.end(name)
         self.vector(POSITION, BufferOperand(POSITION), [Step("fadd", Immediate.of_float(1.0))])
-        self.choose(x, y)
+        self.choose(hidden)
         return self.token(Port(POSITION, POSITION, "float32", (1, self.lanes)), 2)
 
     def layer_graph(self) -> KernelGraph:
@@ -114,12 +131,13 @@ class _Decoder(LlamaWriter):
         layer, blocks = self.model.layers[0], self.blocks(self.shape.hidden)
         self.buffer(BEFORE, blocks)
         self.buffer(POSITION, 1)
-        x, y = self.with_normal(BEFORE, layer.attention_norm)
+        hidden = self.hidden_vector(BEFORE, BufferOperand(BEFORE), [], layer.attention_norm)
         self.end("hidden vector")
-        inputs = self.attention_inputs("layer", layer, x, y)
+        self.normalise(hidden)
+        self.end("layer attention norm")
         self.positions()
         self.end("position")
-        x, _ = self.layer("layer", layer, x, inputs, self.model.final_norm)
+        x = self.layer("layer", layer, hidden, self.model.final_norm).x
         inside = (
             (Port(BEFORE, BEFORE, "float32", (blocks, self.lanes)), BEFORE),
             (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),
@@ -131,38 +149,88 @@ class _Decoder(LlamaWriter):
         """What is behind the last layer."""
         self.begin()
         blocks = self.blocks(self.shape.hidden)
-        x, y = self.with_normal(self.buffer(BEFORE, blocks), self.model.final_norm)
+        before = BufferOperand(self.buffer(BEFORE, blocks))
+        hidden = self.hidden_vector(before.name, before, [], self.model.final_norm)
         self.index("position.index", self.as_index("position.word", BufferOperand(POSITION), 0.0, 1.0))
         self.end("hidden vector")
-        self.choose(x, y)
-        hidden = Port(BEFORE, BEFORE, "float32", (blocks, self.lanes))
-        return self.token(Port(POSITION, POSITION, "float32", (1, self.lanes)), 2, (hidden, BEFORE))
+        self.normalise(hidden)
+        self.end("final norm")
+        self.choose(hidden)
+        inside = Port(BEFORE, BEFORE, "float32", (blocks, self.lanes))
+        return self.token(Port(POSITION, POSITION, "float32", (1, self.lanes)), 2, (inside, BEFORE))
 
     # Parts of the network
 
-    def attention_inputs(
-        self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand
-    ) -> list[BufferOperand]:
-        """What queries, keys and values are products of."""
-        inputs = self.normalised(f"{name}.attention", layer.attention_norm, self.shape.norm_epsilon, x, y, x)
-        self.end(f"{name} attention norm")
-        return inputs
-
-    def layer(
-        self,
-        name: str,
-        layer: QuantisedLayer,
-        x: BufferOperand,
-        inputs: Sequence[BufferOperand],
-        next_norm: QuantisedNorm,
-    ) -> tuple[BufferOperand, BufferOperand]:
-        """The hidden vector behind a layer, and the same for the norm that follows; `inputs` are those of attention."""
-        attended = self.attention(name, layer, inputs)
-        x, y = self.add(f"{name}.middle", x, attended, layer.ffn_norm)
+    def layer(self, name: str, layer: QuantisedLayer, hidden: _Hidden, next_norm: LlamaNorm) -> _Hidden:
+        """The hidden vector behind a layer, in front of the norm that follows."""
+        hidden = self.add(f"{name}.middle", hidden.x, self.attention(name, layer, hidden), layer.ffn_norm)
         self.end(f"{name} o")
-        x, y = self.add(f"{name}.end", x, self.feed_forward(name, layer, x, y), next_norm)
+        self.normalise(hidden)
+        self.end(f"{name} ffn norm")
+        hidden = self.add(f"{name}.end", hidden.x, self.feed_forward(name, layer, hidden), next_norm)
         self.end(f"{name} down")
-        return x, y
+        return hidden
+
+    def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
+        """The hidden vector with what a part of the network adds, in two digits, in front of the norm that follows."""
+        upper, lower = digits
+        if self.ahead:
+            self.gathered += [(f"{name}.codes",), (name,)]
+            return self.hidden_vector(name, upper, [Step("fadd", lower), Step("fadd", x)], norm)
+        self.gathered.append((f"{name}.added",))
+        added = self.made(f"{name}.added", upper, [Step("fadd", lower)], rows=self.blocks(self.shape.hidden))
+        return self.hidden_vector(name, x, [Step("fadd", added)], norm)
+
+    def hidden_vector(self, name: str, source: BufferOperand, steps: Sequence[Step], norm: LlamaNorm) -> _Hidden:
+        """The vector of this name, `steps(source)` unless there are none, in front of a norm."""
+        rows, x, gains = self.blocks(self.shape.hidden), BufferOperand(name), self.gains(norm)
+        if self.ahead:
+            # What the next product waits for comes first.
+            unit = self.to_codes(name, norm)
+            if gains is not None:
+                unit = self.made(f"{name}.unit.gained", gains, [Step("fmul", unit)], rows=rows)
+            to_codes = [*steps, Step("fmul", unit), Step("f2i", WHOLE)]
+            self.made(f"{name}.codes", source, to_codes, rows=rows, wide=False)
+        else:
+            self.made(f"{name}.normal", source, [*steps, self.to_squares(norm)], rows=rows)
+        if steps:
+            self.made(name, source, steps, rows=rows)
+        return _Hidden(x, self.rows(f"{name}.codes", rows), norm)
+
+    def normalise(self, hidden: _Hidden) -> None:
+        """What is still to do before products with the codes of a vector: squares, or the codes themselves."""
+        rows, x, norm = self.blocks(self.shape.hidden), hidden.x, hidden.norm
+        normal = BufferOperand(f"{x.name}.normal")
+        if self.ahead:
+            self.squares(x.name, x, self.made(normal.name, x, [self.to_squares(norm)], rows=rows))
+            return
+        gains = self.gains(norm)
+        gained = x if gains is None else self.made(f"{x.name}.gained", x, [Step("fmul", gains)], rows=rows)
+        self.squares(x.name, x, normal)
+        to_codes = [Step("fmul", self.factor(hidden)), Step("f2i", WHOLE)]
+        self.made(f"{x.name}.codes", gained, to_codes, rows=rows, wide=False)
+
+    def factor(self, hidden: _Hidden) -> BufferOperand:
+        """What the squares of a vector are for."""
+        name, norm = hidden.x.name, hidden.norm
+        return self.norm_factor(name, norm, self.shape.norm_epsilon, self.factor_unit(name, norm))
+
+    def to_squares(self, norm: LlamaNorm) -> Step:
+        """What a vector is multiplied with, to be multiplied with itself."""
+        return Step("fmul", Immediate.of_float(self.norm_scale(norm)))
+
+    def gains(self, norm: LlamaNorm) -> BufferOperand | None:
+        """Where the embedding's codes are the output's, too, the vector behind the last norm takes these."""
+        if norm is not self.model.final_norm or self.model.output is not None:
+            return None
+        return self.per_row("final.gains", self.model.final_gains)
+
+    def ratio(self, hidden: _Hidden) -> list[Step]:
+        """What makes products with codes of a hidden vector those with the norm of it: a factor, or nothing."""
+        if not self.ahead:
+            return []
+        self.last_ratio = self.factor(hidden)
+        return [Step("fmul", self.last_ratio)]
 
     def positions(self) -> None:
         """Indices, angles and hidden scores of the position."""
@@ -191,8 +259,8 @@ class _Decoder(LlamaWriter):
         self.buffer("hidden", 1, cols=self.context)
         self.vector("hidden", BufferOperand("later"), [Step("and", Immediate(HIDDEN))])
 
-    def embed(self, norm: QuantisedNorm) -> tuple[BufferOperand, BufferOperand]:
-        """The hidden vector of the token, and the same for the norm that follows."""
+    def embed(self) -> None:
+        """The hidden vector of the token, `embedded`."""
         embedding, lanes = self.model.embedding, self.lanes
         blocks = self.blocks(self.shape.hidden)
         codes, scale = padded(embedding.codes, lanes), self.per_row("embedded.scale", embedding.scales)
@@ -208,29 +276,19 @@ class _Decoder(LlamaWriter):
                 self.product(x, [Term(part, identity) for part in parts], steps, target)
             else:
                 self.vector(x, BufferOperand(table, indices="token.index"), steps, target)
-        return self.with_normal(x, norm)
 
-    def with_normal(self, x: str, norm: QuantisedNorm) -> tuple[BufferOperand, BufferOperand]:
-        """A hidden vector, and the same for the norm that follows."""
-        scaled = [Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
-        blocks = self.blocks(self.shape.hidden)
-        return BufferOperand(x), self.made(f"{x}.normal", BufferOperand(x), scaled, rows=blocks)
-
-    def attention(self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand]) -> BufferOperand:
+    def attention(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> tuple[BufferOperand, BufferOperand]:
         shape, lanes, size, rows = self.shape, self.lanes, self.shape.head_size, self.head_rows
         heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
-        codes, scales = self.projections(layer)
-        steps = [Step("i2f", WHOLE), Step("fmul", self.per_row(f"{name}.qkv.scale", scales))]
-        qkv = self.stacked(f"{name}.qkv", inputs, padded(codes, lanes), steps).name
-        self.end(f"{name} q, k, v")
-        values = (heads + kv_heads) * rows * (2 if self.turned_by_weights else 1)
-        straight, turned = self.rope(name, qkv, heads + kv_heads)
+        keys, queries, values, ratio = self.projected(name, layer, hidden)
         for head, row in itertools.product(range(kv_heads), range(rows)):
-            first = (heads + head) * rows + row
-            both = [Step("fadd", BufferOperand(turned, first_row=first)), Step("f2i", WHOLE)]
-            self.cache(f"{name}.keys{head}.{row}", BufferOperand(straight, first_row=first), both)
-        both = [Step("fadd", BufferOperand(turned)), Step("f2i", WHOLE)]
-        self.made(f"{name}.queries", BufferOperand(straight), both, rows=heads * rows, wide=False)
+            straight, turned = (
+                dataclasses.replace(view, first_row=view.first_row + head * rows + row) for view in keys
+            )
+            self.cache(f"{name}.keys{head}.{row}", straight, [Step("fadd", turned), *ratio, Step("f2i", WHOLE)])
+        straight, turned = queries
+        both = [Step("fadd", turned), *ratio, Step("f2i", WHOLE)]
+        self.made(f"{name}.queries", straight, both, rows=heads * rows, wide=False)
         self.end(f"{name} rope, key cache")
         score = layer.query * layer.key / math.sqrt(size)
         scores = self.buffer(f"{name}.scores", heads, cols=self.context)
@@ -246,8 +304,8 @@ class _Decoder(LlamaWriter):
             self.product(scores, terms, steps, Target(first_row=head * group, rows=group))
         # Values are needed last, and what comes first has the first choice of cycles.
         for head, row in itertools.product(range(kv_heads), range(rows)):
-            source = BufferOperand(qkv, first_row=values + head * rows + row)
-            self.cache(f"{name}.values{head}.{row}", source, [Step("f2i", WHOLE)])
+            source = dataclasses.replace(values, first_row=values.first_row + head * rows + row)
+            self.cache(f"{name}.values{head}.{row}", source, [*ratio, Step("f2i", WHOLE)])
         self.end(f"{name} scores, value cache")
         weights = self.softmax(f"{name}.", scores, heads)
         self.end(f"{name} softmax")
@@ -274,10 +332,31 @@ class _Decoder(LlamaWriter):
         by_row, by_output = self.output_by_heads(layer), layer.o.scales * layer.value
         return self.two_digits(f"{name}.o", BufferOperand(attended), heads * rows, by_row, by_output)
 
-    def rope(self, name: str, source: str, count: int) -> tuple[str, str]:
+    def projected(
+        self, name: str, layer: QuantisedLayer, hidden: _Hidden
+    ) -> tuple[_Addends, _Addends, BufferOperand, list[Step]]:
+        """Keys and queries, values, and what is the same for all of them: it is found while weights of queries stream,
+        and keys wait for the cache longer than queries do for scores."""
+        heads, kv_heads = self.shape.heads, self.shape.kv_heads
+        if self.ahead:
+            k = self.scaled(f"{name}.k", hidden.codes, *self.rotated(layer, [self.keys(layer)]))
+            ratio = self.ratio(hidden)
+            q = self.scaled(f"{name}.q", hidden.codes, *self.rotated(layer, [self.queries(layer)]))
+            v = self.scaled(f"{name}.v", hidden.codes, *self.values(layer))
+            self.end(f"{name} q, k, v")
+            return self.rope(k.name, kv_heads), self.rope(q.name, heads), v, ratio
+        together = self.scaled(f"{name}.qkv", hidden.codes, *self.projections(layer)).name
+        self.end(f"{name} q, k, v")
+        straight, turned = self.rope(together, heads + kv_heads)
+        first = heads * self.head_rows
+        after = (heads + kv_heads) * self.head_rows * (2 if self.turned_by_weights else 1)
+        of_keys = dataclasses.replace(straight, first_row=first), dataclasses.replace(turned, first_row=first)
+        return of_keys, (straight, turned), BufferOperand(together, first_row=after), []
+
+    def rope(self, source: str, count: int) -> _Addends:
         """Two addends for each of `count` heads: its rows times cosines, and its halves, changed over, times sines."""
         rows = self.head_rows
-        straight, turned = (self.buffer(f"{name}.{what}", count * rows) for what in ("straight", "turned"))
+        straight, turned = (self.buffer(f"{source}.{what}", count * rows) for what in ("straight", "turned"))
         for row in range(rows):
             target = Target(first_row=row, row_step=rows, rows=count)
             if self.turned_by_weights:
@@ -289,46 +368,45 @@ class _Decoder(LlamaWriter):
             cosine, sine = (BufferOperand(angle, row_step=0, column=row) for angle in ("cosine", "sine"))
             self.vector(straight, BufferOperand(source, first_row=row, row_step=rows), [Step("fmul", cosine)], target)
             self.vector(turned, other, [Step("fmul", sine)], target)
-        return straight, turned
+        return BufferOperand(straight), BufferOperand(turned)
 
-    def feed_forward(self, name: str, layer: QuantisedLayer, x: BufferOperand, y: BufferOperand) -> BufferOperand:
-        inputs = self.normalised(f"{name}.ffn", layer.ffn_norm, self.shape.norm_epsilon, x, y, x)
-        self.end(f"{name} ffn norm")
-        scale, blocks = layer.ffn_norm.output, self.blocks(self.shape.ffn)
+    def feed_forward(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> tuple[BufferOperand, BufferOperand]:
+        """All that is made of `gate` alone is found while the weights of `up` stream."""
+        scale, blocks = self.scale(layer.ffn_norm), self.blocks(self.shape.ffn)
         # silu(g) = (1 + tanh(g / 2)) * g / 2
-        gate = self.scaled(f"{name}.gate", inputs, layer.gate.codes.T, layer.gate.scales * np.float32(scale / 2))
+        gate = self.scaled(f"{name}.gate", hidden.codes, layer.gate.codes.T, layer.gate.scales * np.float32(scale / 2))
+        ratio = self.ratio(hidden)
         factor = np.float32(scale / layer.ffn_product * FINER)
-        up = self.scaled(f"{name}.up", inputs, layer.up.codes.T, layer.up.scales * factor)
-        tanh = self.made(f"{name}.tanh", gate, [Step("tanh")], rows=blocks)
-        both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
-        steps = [Step("fadd", Immediate.of_float(1.0)), Step("fmul", both), Step("f2i", WHOLE)]
-        product = self.made(f"{name}.product", tanh, steps, rows=blocks)
+        up = self.scaled(f"{name}.up", hidden.codes, layer.up.codes.T, layer.up.scales * factor)
+        one_more, whole = Step("fadd", Immediate.of_float(1.0)), Step("f2i", WHOLE)
+        if ratio:
+            half = self.made(f"{name}.half", gate, ratio, rows=blocks)
+            tanh = self.made(f"{name}.tanh", half, [Step("tanh")], rows=blocks)
+            silu = self.made(f"{name}.silu", tanh, [one_more, Step("fmul", half), *ratio], rows=blocks)
+            product = self.made(f"{name}.product", up, [Step("fmul", silu), whole], rows=blocks)
+        else:
+            tanh = self.made(f"{name}.tanh", gate, [Step("tanh")], rows=blocks)
+            both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=blocks)
+            product = self.made(f"{name}.product", tanh, [one_more, Step("fmul", both), whole], rows=blocks)
         self.end(f"{name} gate, up, silu")
-        return self.two_digits(
-            f"{name}.down", product, blocks, layer.down.codes.T, layer.down.scales * layer.ffn_product
-        )
+        scales = layer.down.scales * layer.ffn_product
+        return self.two_digits(f"{name}.down", product, blocks, layer.down.codes.T, scales)
 
-    def choose(self, x: BufferOperand, y: BufferOperand) -> None:
-        """The logits, and the next token."""
+    def choose(self, hidden: _Hidden) -> None:
+        """The next token, and the logits."""
         model, vocabulary, rows = self.model, self.shape.vocabulary, self.blocks(self.shape.vocabulary)
-        gained = x
         if model.output is None:
-            by_gains = [Step("fmul", self.per_row("final.gains", model.final_gains))]
-            gained = self.made("final.gained", x, by_gains, rows=self.blocks(self.shape.hidden))
-        inputs = self.normalised("final", model.final_norm, self.shape.norm_epsilon, x, y, gained)
-        self.end("final norm")
-        if model.output is None:
-            terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(inputs)]
+            terms = [Term(view, Factor(f"embedding{i}", transposed=True)) for i, view in enumerate(hidden.codes)]
             keys = Keys(vocabulary, largest_sum(model.embedding.codes))
-            if keys.fit:
-                choose_by_key(self, terms, keys, model.final_norm.output)
-                return
-            scale: Operand = Immediate.of_float(model.final_norm.output)
+            # The size of a vector changes no choice.
+            sums = (
+                choose_by_key(self, terms, keys) if keys.fit else choose(self, terms, vocabulary, Immediate.of_float(1))
+            )
         else:
             codes = padded(model.output.codes.T, self.lanes)
-            terms = [Term(view, (codes[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(inputs)]
+            terms = [Term(view, (codes[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(hidden.codes)]
             # Of what is no token a scale of 0 would make a logit of 0.
             scales = np.ones(rows * self.lanes, np.float32)
-            scales[:vocabulary] = model.output.scales * np.float32(model.final_norm.output)
-            scale = self.per_row(f"{LOGITS}.scale", scales)
-        choose(self, terms, vocabulary, scale)
+            scales[:vocabulary] = model.output.scales
+            sums = choose(self, terms, vocabulary, self.per_row(f"{LOGITS}.scale", scales))
+        leave_logits(self, sums, self.scale(model.final_norm), self.ratio(hidden))

@@ -109,6 +109,10 @@ class _GptDecoder(TokenWriter):
         """Of codes of embeddings; what it puts out makes codes of heads of their products."""
         return QuantisedNorm(1 / self.model.head, INT8_MAX)
 
+    def to_codes(self, norm: QuantisedNorm) -> Immediate:
+        """From 1 / root of a sum of squares to 1 / rms in units of a norm's output."""
+        return Immediate.of_float(self.root_unit(norm) / norm.output)
+
     def embed(self) -> None:
         """The sum of both embeddings as codes, `embedded`, what the norm sums of it, and all that the position says."""
         model, lanes, blocks = self.model, self.lanes, self.blocks(self.hidden)
@@ -178,7 +182,8 @@ class _GptDecoder(TokenWriter):
     def attention(self) -> BufferOperand:
         """The averages of values, a row for each head, as codes of values."""
         model, heads, rows = self.model, self.shape.heads, self.head_rows
-        factor = self.norm_factor("embedded", self.first_norm, self.shape.norm_epsilon / model.embedding**2)
+        epsilon = self.shape.norm_epsilon / model.embedding**2
+        factor = self.norm_factor("embedded", self.first_norm, epsilon, self.to_codes(self.first_norm))
         self.end("norm")
         keys = self.sums("keys.sums", self.by_heads(model.k.codes))
         queries = self.sums("queries.sums", self.by_head(model.q.codes))
@@ -259,7 +264,7 @@ class _GptDecoder(TokenWriter):
         )
         self.squares("middle", self.made("middle", BufferOperand("o"), [word], rows=blocks), normal)
         self.end("up, relu")
-        factor = self.norm_factor("middle", norm, self.shape.norm_epsilon / model.hidden**2)
+        factor = self.norm_factor("middle", norm, self.shape.norm_epsilon / model.hidden**2, self.to_codes(norm))
         lacking = np.zeros(blocks * self.lanes, np.int32)
         lacking[: self.hidden] = _HALF * model.down.codes.astype(np.int32).sum(axis=1)
         lacks = BufferOperand(self.constant("lacking", lacking.reshape(blocks, -1)))

@@ -1,36 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""What the kernels of a Llama share, whether they make a token or read a prompt: its weights as rows of heads, the
-tables of its angles, its caches."""
+"""What the kernels of a Llama share, whether they make a token or read a prompt: its norms, its weights as rows of
+heads, the tables of its angles, its caches.
+
+Norms. The sum over all lanes that a norm needs takes longer than all else between two products, and it is for a single
+factor. So where that pays the codes that a product begins with are *ahead* of the norm: those of a vector over the rms
+of another, the one that the norm before has met. How much its own rms differs from that, the *ratio*, is found while
+weights stream, and meets what the product leaves. (`docs/decisions/0033-codes-ahead-of-the-norm.md`)
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
 from openlpu.compiler.kernel_writer import patterns
-from openlpu.compiler.kernels import BufferOperand, Factor
+from openlpu.compiler.kernels import BufferOperand, Factor, Immediate, Operand, Step
 from openlpu.llm.float_model import rotations
-from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix
+from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama, QuantisedMatrix
 from openlpu.llm.token_writer import TokenWriter
 
 TABLE = 16
 """Rows of the table of small angles; larger ones are multiples of so many positions."""
 
 
+class Projection(NamedTuple):
+    """Weights (inputs, outputs), and the scale of each output."""
+
+    codes: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.floating[Any]]
+
+
+Heads = tuple[QuantisedMatrix, float, int]
+"""Weights of heads, the scale of what they make, and how many heads."""
+
+
 class LlamaWriter(TokenWriter):
-    """Kernels so far, for positions 0 to `context` - 1, over states for `capacity` positions, or as many.
+    """Kernels so far, for positions 0 to `context` - 1, over states for `capacity` positions, or as many, and for so
+    many `vectors` at a time.
 
     Raises:
         CompileError: when the network does not suit the chip.
     """
 
-    def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int = 0) -> None:
+    def __init__(
+        self, model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int = 0, vectors: int = 1
+    ) -> None:
         shape = model.shape
         super().__init__(model.name, shape.hidden, shape.vocabulary, context, config, capacity=capacity)
         self.model, self.shape = model, shape
         self.head_rows = self.blocks(shape.head_size)
+        self.vectors = vectors
+        self.normalised: BufferOperand | None = None
+        """1 / rms of the vectors that the norm before has met, in every lane; None in front of the first."""
+        self.last_ratio: BufferOperand | None = None
+        """Of the last norm, as long as nothing has asked for its 1 / rms."""
+
+    # Norms
+
+    @property
+    def ahead(self) -> bool:
+        """Whether codes of a vector do not wait for its norm. That pays where all else of the norm can be found while
+        weights stream. Where every slice feeds weights, nothing can."""
+        config = self.config
+        return config.mem_slices > config.mxm_planes * config.weight_streams
+
+    def scale(self, norm: LlamaNorm) -> float:
+        """Of the codes of a vector in front of a norm."""
+        return norm.ahead if self.ahead else norm.output
+
+    def for_each(self, name: str) -> BufferOperand:
+        """A buffer of a row for each vector, met by rows of all of them in turn."""
+        return BufferOperand(name, row_step=0 if self.vectors == 1 else 1)
+
+    def one_each(self, name: str, source: BufferOperand, steps: Sequence[Step]) -> BufferOperand:
+        """`steps(source)`, a row for each vector."""
+        return self.for_each(self.made(name, source, steps, rows=self.vectors).name)
+
+    def to_codes(self, name: str, norm: LlamaNorm) -> Operand:
+        """What vectors in front of a norm are multiplied with for their codes, if these are ahead of it. Nothing else
+        of that norm may come before this: from now on the norm before is the last one."""
+        by_scale = Immediate.of_float(1 / norm.ahead)
+        if self.normalised is None:
+            self.normalised = self.last_ratio
+        elif self.last_ratio is not None:
+            self.normalised = self.one_each(f"{name}.before", self.last_ratio, [Step("fmul", self.normalised)])
+        self.last_ratio = None
+        if self.normalised is None:
+            return by_scale
+        return self.one_each(f"{name}.unit", self.normalised, [Step("fmul", by_scale)])
+
+    def factor_unit(self, name: str, norm: LlamaNorm) -> Operand:
+        """What 1 / root of the `squares` of a vector is multiplied with, for the factor that makes codes of it, or for
+        its ratio where they are ahead of that."""
+        if not self.ahead:
+            return Immediate.of_float(self.root_unit(norm) / norm.output)
+        root_unit = Immediate.of_float(self.root_unit(norm))
+        if self.normalised is None:
+            return root_unit
+        return self.one_each(f"{name}.inverse", self.normalised, [Step("recip"), Step("fmul", root_unit)])
+
+    # Weights
 
     @property
     def turned_by_weights(self) -> bool:
@@ -53,20 +127,34 @@ class LlamaWriter(TokenWriter):
             codes[..., :size], scales[:, :size] = codes[..., half], scales[:, half]
         return codes.reshape(len(codes), -1), scales.reshape(-1)
 
-    def projections(
-        self, layer: QuantisedLayer, *, queries: bool = True
-    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.floating]]:
-        """Weights (inputs, outputs) and scales by heads: queries, if they are wanted, keys, these turned if weights do
-        that, and values."""
-        kv_heads = self.shape.kv_heads
-        rotated = [(layer.q, layer.query, self.shape.heads)] if queries else []
-        rotated.append((layer.k, layer.key, kv_heads))
-        blocks = [self.by_heads(*part) for part in rotated]
+    def projections(self, layer: QuantisedLayer, *, queries: bool = True) -> Projection:
+        """Weights and scales by heads: queries, if they are wanted, and keys, both turned, too, if weights do that, and
+        values."""
+        rotated = self.rotated(layer, [*([self.queries(layer)] if queries else []), self.keys(layer)])
+        values = self.values(layer)
+        codes = np.concatenate([rotated.codes, values.codes], axis=1)
+        return Projection(codes, np.concatenate([rotated.scales, values.scales]))
+
+    def queries(self, layer: QuantisedLayer) -> Heads:
+        """What makes queries."""
+        return layer.q, layer.query, self.shape.heads
+
+    def keys(self, layer: QuantisedLayer) -> Heads:
+        """What makes keys."""
+        return layer.k, layer.key, self.shape.kv_heads
+
+    def rotated(self, layer: QuantisedLayer, parts: Sequence[Heads]) -> Projection:
+        """Weights and scales by heads of what rotary embedding is for, and the same turned, if weights do that."""
+        blocks = [self.by_heads(*part) for part in parts]
         if self.turned_by_weights:
-            blocks += [self.by_heads(*part, turned=True) for part in rotated]
-        blocks.append(self.by_heads(layer.v, layer.value, kv_heads))
+            blocks += [self.by_heads(*part, turned=True) for part in parts]
         codes, scales = zip(*blocks, strict=True)
-        return np.concatenate(codes, axis=1), np.concatenate(scales) * layer.attention_norm.output
+        return Projection(np.concatenate(codes, axis=1), np.concatenate(scales) * self.scale(layer.attention_norm))
+
+    def values(self, layer: QuantisedLayer) -> Projection:
+        """Weights and scales by heads of values."""
+        codes, scales = self.by_heads(layer.v, layer.value, self.shape.kv_heads)
+        return Projection(codes, scales * self.scale(layer.attention_norm))
 
     def output_by_heads(self, layer: QuantisedLayer) -> npt.NDArray[np.int8]:
         """The weights behind attention (inputs, outputs), with whole rows for every head."""

@@ -38,10 +38,19 @@ class QuantisedNorm:
 
 
 @dataclass(frozen=True, eq=False)
+class LlamaNorm(QuantisedNorm):
+    """A norm of a Llama, which takes in what another norm before took in and something more."""
+
+    ahead: float
+    """The scale of what it takes in over the rms of what the norm before took in, which is 1 in front of the first: of
+    codes that do not wait for its own rms."""
+
+
+@dataclass(frozen=True, eq=False)
 class QuantisedLayer:
     """The products of a layer, and the scales of what stands between them."""
 
-    attention_norm: QuantisedNorm
+    attention_norm: LlamaNorm
     q: QuantisedMatrix
     k: QuantisedMatrix
     v: QuantisedMatrix
@@ -50,7 +59,7 @@ class QuantisedLayer:
     value: float
     """Of values, and of the averages of them that attention makes, which are no larger."""
     o: QuantisedMatrix
-    ffn_norm: QuantisedNorm
+    ffn_norm: LlamaNorm
     gate: QuantisedMatrix
     up: QuantisedMatrix
     ffn_product: float
@@ -66,7 +75,7 @@ class QuantisedLlama:
     embedding: QuantisedMatrix
     """Codes (vocabulary, hidden), and the scale of each element of the hidden vector."""
     layers: tuple[QuantisedLayer, ...]
-    final_norm: QuantisedNorm
+    final_norm: LlamaNorm
     final_gains: Float32Array
     """What the elements behind the last norm are multiplied with, (hidden,), in front of its output's scale."""
     output: QuantisedMatrix | None
@@ -76,28 +85,33 @@ class QuantisedLlama:
 def quantise(checkpoint: Checkpoint, calibration: Iterable[Sequence[int]]) -> QuantisedLlama:
     """A checkpoint in int8, its activations scaled for texts like `calibration`, sequences of tokens."""
     largest: dict[str, float] = {}
+    before: Floats = np.ones((1, 1), np.float32)
+    """The rms of what the last norm took in."""
     by_element = _by_output(np.ascontiguousarray(checkpoint.embedding.T))
     gains = checkpoint.final_norm * by_element.scales if checkpoint.shape.tied else np.ones_like(by_element.scales)
 
     def observe(name: str, value: Floats) -> None:
+        nonlocal before
         if name.endswith("_residual"):
             rms = np.sqrt((value * value).mean(axis=-1, keepdims=True) + checkpoint.shape.norm_epsilon)
-            keep(name.removesuffix("_residual") + "_normal", value / rms)
-            if name == "final_residual":
-                keep("final_gained", value / rms * gains)
+            gained = value * gains if name == "final_residual" else value
+            keep(name.removesuffix("_residual") + "_normal", gained / rms)
+            keep(name.removesuffix("_residual") + "_ahead", gained / before)
+            before = rms
         keep(name, value)
 
     def keep(name: str, value: Floats) -> None:
         largest[name] = max(largest.get(name, 0.0), float(np.abs(value).max()))
 
     for tokens in calibration:
+        before = np.ones((1, 1), np.float32)
         forward(checkpoint, tokens, np.float32, observe)
 
     def scale(name: str) -> float:
         return max(largest[name], 1e-6) / INT8_MAX
 
-    def norm(name: str) -> QuantisedNorm:
-        return QuantisedNorm(scale(f"{name}_normal"), max(largest[f"{name}_residual"], 1e-6))
+    def norm(name: str) -> LlamaNorm:
+        return LlamaNorm(scale(f"{name}_normal"), max(largest[f"{name}_residual"], 1e-6), scale(f"{name}_ahead"))
 
     layers = []
     for number, layer in enumerate(checkpoint.layers):
@@ -124,7 +138,7 @@ def quantise(checkpoint: Checkpoint, calibration: Iterable[Sequence[int]]) -> Qu
         shape=checkpoint.shape,
         embedding=QuantisedMatrix(np.ascontiguousarray(by_element.codes.T), by_element.scales),
         layers=tuple(layers),
-        final_norm=QuantisedNorm(scale("final_gained"), max(largest["final_residual"], 1e-6)),
+        final_norm=norm("final"),
         final_gains=gains.astype(np.float32),
         output=None if checkpoint.shape.tied else _by_output(checkpoint.output * checkpoint.final_norm),
     )

@@ -30,11 +30,21 @@ from openlpu.arch.config import GROUP, ChipConfig
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import Port
 from openlpu.compiler.kernel_writer import patterns
-from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, LaneConstants, Step, Target, Term, padded
+from openlpu.compiler.kernels import (
+    BufferOperand,
+    Immediate,
+    KernelGraph,
+    LaneConstants,
+    Operand,
+    Step,
+    Target,
+    Term,
+    padded,
+)
 from openlpu.llm.choosing import HIDDEN, largest_sum
 from openlpu.llm.decode import Decoding
 from openlpu.llm.llama_writer import TABLE, LlamaWriter
-from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedNorm
+from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama
 from openlpu.llm.token_writer import BYTE, FINER, POSITION, SPLIT, WHOLE
 
 PROMPT = "prompt"
@@ -68,7 +78,7 @@ class _Digits(NamedTuple):
 
 class _Reader(LlamaWriter):
     def __init__(self, model: QuantisedLlama, context: int, tokens: int, config: ChipConfig, capacity: int) -> None:
-        super().__init__(model, context, config, capacity=capacity)
+        super().__init__(model, context, config, capacity=capacity, vectors=tokens)
         if TABLE % tokens or self.lanes % tokens:
             raise CompileError(f"{self.name}: blocks of {tokens} tokens divide not both {TABLE} and {self.lanes} lanes")
         self.tokens = tokens
@@ -85,9 +95,9 @@ class _Reader(LlamaWriter):
         for number, layer in enumerate(layers):
             x = self.layer(f"layer{number}", layer, x)
         name = f"layer{len(layers)}"
-        inputs = self.normal(f"{name}.attention", last.attention_norm, x)
+        inputs, ratio = self.normal(f"{name}.attention", last.attention_norm, x)
         self.end(f"{name} attention norm")
-        self.project(name, last, inputs, queries=False)
+        self.project(name, last, inputs, ratio, queries=False)
         inside = (
             (Port(PROMPT, PROMPT, "int8", (self.tokens, 2)), PROMPT),
             (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),
@@ -134,6 +144,13 @@ class _Reader(LlamaWriter):
         for block in range(self.blocks(elements)):
             here = dataclasses.replace(scale, first_row=scale.first_row + block * scale.row_step, row_step=0)
             self.vector(name, self.part(total, block), [Step("fmul", here)], self.only(block))
+        return name
+
+    def by_block(self, name: str, source: str, steps: Sequence[Step], elements: int) -> str:
+        """`steps` of a buffer, with a row for each vector as the operand of every row of them."""
+        self.buffer(name, self.all_rows(elements))
+        for block in range(self.blocks(elements)):
+            self.vector(name, self.part(source, block), steps, self.only(block))
         return name
 
     # Parts of the network
@@ -184,8 +201,9 @@ class _Reader(LlamaWriter):
         hidden = [Step("and", Immediate(HIDDEN))]
         self.made("hidden", BufferOperand("later"), hidden, rows=tokens, cols=self.context)
 
-    def normal(self, name: str, norm: QuantisedNorm, x: str) -> list[BufferOperand]:
-        """x over rms(x), as int8, one after the other a row of all vectors."""
+    def normal(self, name: str, norm: LlamaNorm, x: str) -> tuple[list[BufferOperand], list[Step]]:
+        """Codes of x in front of a norm, one after the other a row of all vectors, and what makes products with them
+        those with the norm."""
         rows, blocks, lanes = self.all_rows(self.hidden), self.blocks(self.hidden), self.lanes
         scaled = [Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
         y = self.made(f"{name}.normal", BufferOperand(x), scaled, rows=rows)
@@ -193,19 +211,23 @@ class _Reader(LlamaWriter):
         lower, halves = (np.full((lanes, lanes), -1, np.int8),), (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
         terms = [Term(self.part(f"{name}.lower", block, byte=2), lower) for block in range(blocks)]
         terms += [Term(self.part(f"{name}.upper", block, byte=3), halves) for block in range(blocks)]
-        factor = self.buffer(f"{name}.factor", self.tokens)
-        self.product(factor, terms, self.norm_steps(norm, self.shape.norm_epsilon))
+        factor = self.for_each(self.buffer(f"{name}.factor", self.tokens))
+        by: Operand = self.to_codes(name, norm) if self.ahead else factor
+        self.product(factor.name, terms, self.norm_steps(norm, self.shape.norm_epsilon, self.factor_unit(name, norm)))
+        if self.ahead:
+            self.last_ratio = factor
         self.buffer(f"{name}.input", rows, wide=False)
         for block in range(blocks):
-            steps = [Step("fmul", BufferOperand(factor)), Step("f2i", WHOLE)]
+            steps = [Step("fmul", by), Step("f2i", WHOLE)]
             self.vector(f"{name}.input", self.part(x, block), steps, self.only(block))
-        return [self.part(f"{name}.input", block) for block in range(blocks)]
+        codes = [self.part(f"{name}.input", block) for block in range(blocks)]
+        return codes, [Step("fmul", factor)] if self.ahead else []
 
     def layer(self, name: str, layer: QuantisedLayer, x: str) -> str:
         """The hidden vectors behind a layer."""
-        inputs = self.normal(f"{name}.attention", layer.attention_norm, x)
+        inputs, ratio = self.normal(f"{name}.attention", layer.attention_norm, x)
         self.end(f"{name} attention norm")
-        self.project(name, layer, inputs, queries=True)
+        self.project(name, layer, inputs, ratio, queries=True)
         heads, digits = range(self.shape.kv_heads), []
         for first in heads[:: self.heads_at_once]:
             digits += self.attend(name, layer, heads[first : first + self.heads_at_once])
@@ -213,9 +235,9 @@ class _Reader(LlamaWriter):
         attended = self.digits(f"{name}.o", digits, self.output_by_heads(layer), layer.o.scales * layer.value)
         x = self.plus(f"{name}.middle", x, attended)
         self.end(f"{name} o")
-        inputs = self.normal(f"{name}.ffn", layer.ffn_norm, x)
+        inputs, ratio = self.normal(f"{name}.ffn", layer.ffn_norm, x)
         self.end(f"{name} ffn norm")
-        x = self.plus(f"{name}.end", x, self.feed_forward(name, layer, inputs))
+        x = self.plus(f"{name}.end", x, self.feed_forward(name, layer, inputs, ratio))
         self.end(f"{name} down")
         return x
 
@@ -224,7 +246,9 @@ class _Reader(LlamaWriter):
         adding = [Step("fadd", BufferOperand(addend))]
         return self.made(name, BufferOperand(x), adding, rows=self.all_rows(self.hidden)).name
 
-    def project(self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand], *, queries: bool) -> None:
+    def project(
+        self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand], ratio: Sequence[Step], *, queries: bool
+    ) -> None:
         """Keys and values into their caches, and queries, if they are wanted."""
         rows, kv_heads = self.head_rows, self.shape.kv_heads
         heads = kv_heads + (self.shape.heads if queries else 0)
@@ -234,7 +258,7 @@ class _Reader(LlamaWriter):
         self.end(f"{name} q, k, v")
         for head, row in itertools.product(range(heads), range(rows)):
             straight, turned = self.turned(f"{name}.{head}.{row}", qkv, heads, head, row)
-            both = [Step("fadd", turned), Step("f2i", WHOLE)]
+            both = [Step("fadd", turned), *ratio, Step("f2i", WHOLE)]
             if head < heads - kv_heads:
                 self.made(f"{name}.queries{head}.{row}", straight, both, rows=self.tokens, wide=False)
             else:
@@ -242,7 +266,7 @@ class _Reader(LlamaWriter):
         values = heads * rows * (2 if self.turned_by_weights else 1)
         for head, row in itertools.product(range(kv_heads), range(rows)):
             value = self.part(qkv, values + head * rows + row)
-            self.cache(f"{name}.values{head}.{row}", value, [Step("f2i", WHOLE)], self.tokens)
+            self.cache(f"{name}.values{head}.{row}", value, [*ratio, Step("f2i", WHOLE)], self.tokens)
         self.end(f"{name} rope, caches")
 
     def turned(self, name: str, qkv: str, heads: int, head: int, row: int) -> tuple[BufferOperand, BufferOperand]:
@@ -309,9 +333,11 @@ class _Reader(LlamaWriter):
         room = self.config.hemispheres * self.config.mem_slices * self.config.mem_words // _FOR_SCORES
         return min(max(room // words, 1), self.shape.kv_heads)
 
-    def feed_forward(self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand]) -> str:
+    def feed_forward(
+        self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand], ratio: Sequence[Step]
+    ) -> str:
         """What the feed-forward part of a layer adds."""
-        scale, rows = layer.ffn_norm.output, self.all_rows(self.shape.ffn)
+        scale, rows = self.scale(layer.ffn_norm), self.all_rows(self.shape.ffn)
         # silu(g) = (1 + tanh(g / 2)) * g / 2
         gates = self.summed(f"{name}.gate", inputs, layer.gate.codes.T)
         ups = self.summed(f"{name}.up", inputs, layer.up.codes.T)
@@ -319,10 +345,17 @@ class _Reader(LlamaWriter):
         by_up = self.per_row(f"{name}.up.scale", layer.up.scales * np.float32(scale / layer.ffn_product * FINER))
         gate = BufferOperand(self.scaled_sums(f"{name}.gate", gates, self.shape.ffn, by_gate))
         up = BufferOperand(self.scaled_sums(f"{name}.up", ups, self.shape.ffn, by_up))
-        tanh = self.made(f"{name}.tanh", gate, [Step("tanh")], rows=rows)
-        both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=rows)
-        steps = [Step("fadd", Immediate.of_float(1.0)), Step("fmul", both), Step("f2i", WHOLE)]
-        numbers = self.made(f"{name}.product", tanh, steps, rows=rows).name
+        one_more, whole = Step("fadd", Immediate.of_float(1.0)), Step("f2i", WHOLE)
+        if ratio:
+            half = self.by_block(f"{name}.half", gate.name, ratio, self.shape.ffn)
+            tanh = self.made(f"{name}.tanh", BufferOperand(half), [Step("tanh")], rows=rows)
+            silu = self.made(f"{name}.silu", tanh, [one_more, Step("fmul", BufferOperand(half))], rows=rows)
+            factor = BufferOperand(self.by_block(f"{name}.silu.ratio", silu.name, ratio, self.shape.ffn))
+            numbers = self.made(f"{name}.product", up, [Step("fmul", factor), whole], rows=rows).name
+        else:
+            tanh = self.made(f"{name}.tanh", gate, [Step("tanh")], rows=rows)
+            both = self.made(f"{name}.both", gate, [Step("fmul", up)], rows=rows)
+            numbers = self.made(f"{name}.product", tanh, [one_more, Step("fmul", both), whole], rows=rows).name
         self.end(f"{name} gate, up, silu")
         upper = self.upper(numbers, rows)
         digits = [_Digits(upper, numbers, block * self.tokens) for block in range(self.blocks(self.shape.ffn))]

@@ -23,7 +23,16 @@ from openlpu.arch.config import ChipConfig
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import INT8_MAX, Port
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Target, Term, padded
+from openlpu.compiler.kernels import (
+    BufferOperand,
+    Immediate,
+    KernelGraph,
+    Operand,
+    Step,
+    Target,
+    Term,
+    padded,
+)
 from openlpu.llm.quantise import QuantisedNorm
 
 TOKEN, POSITION, HISTORY, LOGITS = "token", "position", "history", "logits"
@@ -131,52 +140,27 @@ class TokenWriter(KernelWriter):
         self.made(f"{name}.upper", y, [Step("fmul", x), Step("f2i", Immediate(half))], rows=rows)
         self.made(f"{name}.lower", y, [Step("fmul", x), Step("f2i", Immediate(BYTE**3 // 2 + half))], rows=rows)
 
-    def norm_factor(self, name: str, norm: QuantisedNorm, epsilon: float) -> BufferOperand:
-        """1 / rms in units of the norm's output, in every lane, from the `squares` of this name."""
+    def root_unit(self, norm: QuantisedNorm) -> float:
+        """What 1 / root of the sum of `squares` of a vector is multiplied with, for 1 / rms."""
+        return math.sqrt(-self.norm_scale(norm) / BYTE**2 * self.hidden)
+
+    def norm_factor(self, name: str, norm: QuantisedNorm, epsilon: float, unit: Operand) -> BufferOperand:
+        """1 / root of the sum of the `squares` of this name, times `unit`, in every lane."""
         blocks, lanes = self.blocks(self.hidden), self.lanes
         terms, halves = [], (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
         for row in range(blocks):
             lower = BufferOperand(f"{name}.lower", first_row=row, row_step=0, byte=2)
             terms.append(Term(lower, (np.full((lanes, lanes), -1, np.int8),)))
             terms.append(Term(BufferOperand(f"{name}.upper", first_row=row, row_step=0, byte=3), halves))
-        self.product(self.buffer(f"{name}.factor", 1), terms, self.norm_steps(norm, epsilon))
+        self.product(self.buffer(f"{name}.factor", 1), terms, self.norm_steps(norm, epsilon, unit))
         return BufferOperand(f"{name}.factor", row_step=0)
 
-    def norm_steps(self, norm: QuantisedNorm, epsilon: float) -> list[Step]:
-        """From what `squares` of a vector come to, to 1 / rms in units of the norm's output."""
+    def norm_steps(self, norm: QuantisedNorm, epsilon: float, unit: Operand) -> list[Step]:
+        """From what `squares` of a vector come to, to 1 / its root, times `unit`."""
         square = -self.norm_scale(norm) / BYTE**2
         # What lower bytes have too much, in every lane, and epsilon.
         added = round(self.hidden * square * epsilon) - BYTE // 2 * self.lanes * self.blocks(self.hidden)
-        return [
-            Step("i2f", Immediate(added)),
-            Step("rsqrt"),
-            Step("fmul", Immediate.of_float(math.sqrt(square * self.hidden) / norm.output)),
-        ]
-
-    def normalised(
-        self,
-        name: str,
-        norm: QuantisedNorm,
-        epsilon: float,
-        x: BufferOperand,
-        y: BufferOperand,
-        gained: BufferOperand,
-    ) -> list[BufferOperand]:
-        """What x has been `gained` to, over rms(x), as int8, where y is x by `norm_scale`."""
-        blocks = self.blocks(self.hidden)
-        self.squares(name, x, y)
-        factor = self.norm_factor(name, norm, epsilon)
-        self.made(f"{name}.input", gained, [Step("fmul", factor), Step("f2i", WHOLE)], rows=blocks, wide=False)
-        return self.rows(f"{name}.input", blocks)
-
-    def add(
-        self, name: str, x: BufferOperand, addend: BufferOperand, norm: QuantisedNorm
-    ) -> tuple[BufferOperand, BufferOperand]:
-        """The hidden vector with what a part of the network adds, and the same for the norm that follows."""
-        blocks, sum_ = self.blocks(self.hidden), Step("fadd", addend)
-        scaled = [sum_, Step("fmul", Immediate.of_float(self.norm_scale(norm)))]
-        y = self.made(f"{name}.normal", x, scaled, rows=blocks)
-        return self.made(name, x, [sum_], rows=blocks), y
+        return [Step("i2f", Immediate(added)), Step("rsqrt"), Step("fmul", unit)]
 
     # Attention
 
@@ -208,8 +192,8 @@ class TokenWriter(KernelWriter):
         rows: int,
         codes: npt.NDArray[np.int8],
         scales: npt.NDArray[np.floating[Any]],
-    ) -> BufferOperand:
-        """The product of whole numbers, `FINER` of them to 1: of their upper bytes, and of their lower ones."""
+    ) -> tuple[BufferOperand, BufferOperand]:
+        """The products of whole numbers, `FINER` of them to 1: of their upper bytes, and of their lower ones."""
         digits = self.buffer(f"{name}.digits", 2 * rows, wide=False)
         upper = [Step("i2f", WHOLE), Step("fmul", Immediate.of_float(SPLIT)), Step("f2i", WHOLE)]
         self.vector(digits, numbers, upper, Target(rows=rows))
@@ -220,9 +204,8 @@ class TokenWriter(KernelWriter):
         both = self.buffer(f"{name}.both", 2 * blocks)
         steps = [Step("i2f", WHOLE), Step("fmul", BufferOperand(self.digit_scales(name, scales)))]
         self.product(both, terms, steps, Target(rows=2, stacked=blocks))
-        lower = BufferOperand(both, first_row=1, row_step=2)
-        self.gathered += [(digits,), (name,)]
-        return self.made(name, BufferOperand(both, row_step=2), [Step("fadd", lower)], rows=blocks)
+        self.gathered.append((digits,))
+        return BufferOperand(both, row_step=2), BufferOperand(both, first_row=1, row_step=2)
 
     def digit_scales(self, name: str, scales: npt.NDArray[np.floating[Any]]) -> str:
         """Scales of the outputs of a product of whole numbers: of each row that of its upper bytes, then the lower."""

@@ -12,13 +12,13 @@ import dataclasses
 import numpy as np
 
 from openlpu.llm.checkpoint import LlamaShape
-from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix, QuantisedNorm
+from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama, QuantisedMatrix
 
 
 def stand_in(name: str, shape: LlamaShape, *, vocabulary: int, lanes: int) -> QuantisedLlama:
     """A Llama of this shape, with one layer and so many tokens, for chips of `lanes` lanes; equal shapes have equal
     weights."""
-    random, norm = np.random.default_rng(0), QuantisedNorm(output=0.05, largest=4.0)
+    random, norm = np.random.default_rng(0), LlamaNorm(output=0.05, largest=4.0, ahead=0.05)
 
     def matrix(outputs: int, inputs: int) -> QuantisedMatrix:
         """A window into a line of numbers, `stride` further with every input: no tile begins where another does."""
