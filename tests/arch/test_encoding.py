@@ -39,6 +39,7 @@ def E(index: int) -> Stream:  # noqa: N802  # the letter of the assembly text
 
 
 ONE_STREAM = dataclasses.replace(NANO, name="one_stream", weight_streams=1)
+NO_TURNS = dataclasses.replace(NANO, name="no_turns", sxm_rotates=False)
 THREE_STREAMS = dataclasses.replace(NANO, name="three_streams", lanes=9, weight_streams=3)
 DEALT = instruction("gather_dealt", a=0, n=0, m=E(0), d=E(1), p=0)
 
@@ -241,6 +242,7 @@ def test_every_operand_of_nanos_alus() -> None:
             "the ALU takes no byte there",
         ),
         (ULX3S, "mxm_e0.weights", instruction("lwt", g=0), "the config has no 'mxm_transposes'"),
+        (NO_TURNS, "sxm_e.shift", instruction("rotate", s=E(0), d=E(0), n=1), "the config has no 'sxm_rotates'"),
         (ONE_STREAM, "mem_e0.read", DEALT, "the config has no 'dealt_windows'"),
         (THREE_STREAMS, "mem_e0.read", DEALT, "the config has no 'dealt_windows'"),
         (THREE_STREAMS, "mxm_e0.weights", instruction("repeat", n=1, step=3), "step=3: not in -2..2"),

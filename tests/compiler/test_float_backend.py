@@ -3,6 +3,7 @@
 """Floats, reductions, moves, look-ups and products of activations on the golden chip, against the graph's meaning."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from openlpu.arch import numerics
-from openlpu.arch.config import AluConfig, ChipConfig, OpClass
+from openlpu.arch.config import AluConfig, ChipConfig, OpClass, Source
 from openlpu.arch.presets import LAB32, NANO
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import (
@@ -29,9 +30,12 @@ from openlpu.compiler.graph import (
     StoredType,
     Tensor,
 )
+from openlpu.compiler.onnx_import import import_onnx
 from openlpu.compiler.pipeline import compile_graph
+from openlpu.compiler.reference import evaluate
 from openlpu.runtime.driver import InputError, open_device
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOMY = dataclasses.replace(NANO, mem_words=4096, imem_words=8192)
 UNEVEN = dataclasses.replace(
     ROOMY,
@@ -39,7 +43,7 @@ UNEVEN = dataclasses.replace(
     weight_streams=3,
     alus=(
         AluConfig(classes=(OpClass.INT, OpClass.I2F, OpClass.F2I), chain=(0, 1, 2)),
-        AluConfig(classes=(OpClass.FADD, OpClass.MASK, OpClass.FMUL), chain=(0, 1, 2)),
+        AluConfig(classes=(OpClass.FADD, OpClass.MASK, OpClass.FMUL), y=(Source.WORD, Source.CHAIN), chain=(0, 1, 2)),
         AluConfig(classes=(OpClass.SPECIAL, OpClass.I2F, OpClass.F2I), chain=(0, 1, 2)),
     ),
 )
@@ -235,6 +239,25 @@ def test_constants_that_are_tensors(config: ChipConfig) -> None:
     tensors = [tensor(n, 4, 9) for n in "xcy"]
     ops: list[Op] = [ConstantTensor("c", c), Pointwise("y", "x", 0, (FloatStep("fadd", "c"),), None)]
     np.testing.assert_array_equal(run(tensors, ops, ["y"], config, x=x)["y"], x + c)
+
+
+def test_digits_on_the_chip_that_an_ecp5_can_wire() -> None:
+    """Its ALUs take no immediates, its SXM turns no words, and a word takes all of its streams."""
+    config = ChipConfig.from_file(EXAMPLES / "ulx3s16.toml")
+    assert (config.lanes, config.mem_slices * config.mem_words * config.lanes) == (16, 256 << 10)
+    with np.load(EXAMPLES / "digits" / "digits_test.npz") as data:
+        images = data["images"][:5]
+    graph = import_onnx(EXAMPLES / "digits" / "digits.onnx", batch=len(images))
+    with open_device("golden", config) as device:
+        device.load(compile_graph(graph, config))
+        found = device.run({"image": images}).outputs["logits"]
+    np.testing.assert_array_equal(found, evaluate(graph, {"image": images})["logits"])
+
+
+def test_a_sum_of_lanes_needs_an_sxm_that_turns_words() -> None:
+    config, reduced = dataclasses.replace(NANO, sxm_rotates=False), Reduce("y", "x", "fadd")
+    with pytest.raises(CompileError, match=r"'y': the SXM of config 'nano' turns no 32-bit .* 'sxm_rotates'"):
+        run([tensor("x", 2, 5), tensor("y", 2, 1)], [reduced], ["y"], config, x=floats(1, 2, 5))
 
 
 def test_a_product_with_a_transpose_needs_an_array_that_takes_it() -> None:

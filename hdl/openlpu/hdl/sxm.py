@@ -110,14 +110,15 @@ class Sxm(wiring.Component):
         return m
 
     def _elaborate_shift(self, m: Module) -> None:
-        """One rotator for each stream of a group; what is alone goes through all of them."""
+        """A rotator, or one for each stream of a group if groups rotate; what is alone goes through all of them."""
         config, taps, queue = self._config, self.shift_taps, self._shift
         lanes = config.lanes
         dispatch = Dispatch(m, config, queue, self.shift_issue)
         instruction, valid = dispatch.instruction, dispatch.valid
-        rotates, is_select = instruction.is_("rotate"), instruction.is_("select")
+        rotates = instruction.is_("rotate") if config.sxm_rotates else Const(0)
+        is_select = instruction.is_("select")
         grouped = dispatch.decoded("grouped", rotates)
-        mnemonics = ("shift", "rotate", "select")
+        mnemonics = [spec.mnemonic for spec in instruction.specs if spec.produces]
         # What every lane is told: the streams of operand and mask, and whether there is a mask.
         order = Cat(
             instruction.choose_of(mnemonics, "s", queue.consumes),
@@ -151,7 +152,7 @@ class Sxm(wiring.Component):
             keep.append(named(m, f"keep{lane}", Mux(selects, wanted, inside[lane])))
 
         rotated = []
-        for place, plane in enumerate(planes):
+        for place, plane in enumerate(planes if config.sxm_rotates else planes[:1]):
             m.submodules[f"rotator{place}"] = rotator = _Rotator(lanes=lanes, depth=config.pipeline.lanes)
             m.d.comb += [
                 rotator.plane.eq(plane),
@@ -165,7 +166,7 @@ class Sxm(wiring.Component):
         target = dispatch.decoded("target", chosen & dispatch.ahead.replicate(len(chosen)))
         produces = delayed(m, "shift_produces", target, config.pipeline.lanes - 1)
         for stream, drive, produce in zip(queue.produces, self.shift_drives, produces, strict=True):
-            m.d.comb += [drive.valid.eq(produce), drive.data.eq(rotated[stream.index % GROUP])]
+            m.d.comb += [drive.valid.eq(produce), drive.data.eq(rotated[stream.index % len(rotated)])]
 
     def _elaborate_permute(self, m: Module, queue: Queue) -> None:
         config, taps = self._config, self.permute_taps

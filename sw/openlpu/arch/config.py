@@ -279,6 +279,8 @@ class ChipConfig:
     """Whether weights may be loaded as columns of the array, too: every column then takes whole vectors."""
     sxm_reach: SxmReach = SxmReach.FULL
     """Which streams an SXM consumes from and produces on: `turn` or `full`."""
+    sxm_rotates: bool = True
+    """Whether an SXM turns groups of four streams, too: it then has a data path for each of the four."""
     sxm_permutes: bool = True
     """Whether an SXM has a unit that gives every lane any lane, beside the one that shifts all by the same distance."""
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
@@ -326,7 +328,7 @@ class ChipConfig:
         self._check_special_turns()
         self._check_reach()
         self._check_links()
-        for name in ("mxm_transposes", "sxm_permutes", "ecc"):
+        for name in ("mxm_transposes", "sxm_rotates", "sxm_permutes", "ecc"):
             value = getattr(self, name)
             _require(isinstance(value, bool), name, f"{value!r} is not true or false")
         _require(

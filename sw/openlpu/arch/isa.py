@@ -533,6 +533,7 @@ _SXM = (
         "change lanes, or four int8 vectors at once.",
         consumes=("s",),
         produces=("d",),
+        option="sxm_rotates",
     ),
     Spec(
         "select",

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Source
+from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.numerics import to_bits
 from openlpu.compiler.chain import map_chain, split_chain
 from openlpu.compiler.errors import CompileError
@@ -53,7 +54,8 @@ from openlpu.compiler.kernels import (
     Term,
     VectorKernel,
 )
-from openlpu.compiler.rearrange import Selection, Source, Transposition, selections, transposition
+from openlpu.compiler.rearrange import Selection, Transposition, selections, transposition
+from openlpu.compiler.rearrange import Source as Origin
 
 NOTHING_MORE = Immediate(0)
 """An integer that changes no sum."""
@@ -96,6 +98,16 @@ def _constant(name: str, values: npt.NDArray[np.float32] | npt.NDArray[np.int32]
     """A constant of any number, or one a lane, as 32-bit patterns."""
     patterns = np.ascontiguousarray(values).view(np.int32)
     return Immediate(int(patterns.item())) if values.size == 1 else LaneConstants(name, patterns)
+
+
+def _with_operand(step: Step, config: ChipConfig, name: str, columns: int) -> Step:
+    """A step, with constants for all `columns` from SRAM where no ALU for it takes an immediate."""
+    op_class = BY_MNEMONIC[step.mnemonic].op_class
+    inside = any(Source.IMMEDIATE in alu.y for alu in config.alus if op_class in alu.classes)
+    if inside or not isinstance(step.y, Immediate):
+        return step
+    bits = np.full(columns, step.y.bits & 0xFFFFFFFF, np.uint32).view(np.int32)
+    return Step(step.mnemonic, LaneConstants(name, bits))
 
 
 class _Lowering:
@@ -195,6 +207,11 @@ class _Lowering:
 
     def reduce(self, op: Reduce) -> None:
         """Columns onto one another, then the lanes of that one column round and round."""
+        if not self.config.sxm_rotates:
+            raise CompileError(
+                f"'{op.output}': the SXM of config '{self.config.name}' turns no 32-bit elements, which a reduction of "
+                f"'{op.input}' over lanes needs; set its 'sxm_rotates'"
+            )
         tensor, lanes, source = self.graph.tensor(op.input), self.config.lanes, self.views[op.input]
         columns = -(-tensor.lanes // lanes)
 
@@ -378,6 +395,8 @@ class _Lowering:
         return source
 
     def parts(self, output: str, steps: list[Step], *, from_sram: bool = True) -> list[tuple[Step, ...]]:
+        columns = self.graph.tensor(output).lanes
+        steps = [_with_operand(step, self.config, f"{output}.immediate{i}", columns) for i, step in enumerate(steps)]
         parts = split_chain(steps, self.config, from_sram=from_sram)
         if parts is not None:
             return parts
@@ -432,7 +451,7 @@ def _content(values: Int8Array | Int32Array | Float32Array) -> Content:
     return values.astype(np.int8) if values.dtype == np.int8 else values.astype(np.int32)
 
 
-def _selector(source: Source, graph: Graph, op: Rearrange) -> Int8Array:
+def _selector(source: Origin, graph: Graph, op: Rearrange) -> Int8Array:
     lanes = graph.tensor(op.inputs[source.number]).lanes
     return np.eye(lanes, dtype=np.int8) if source.matrix is None else source.matrix
 

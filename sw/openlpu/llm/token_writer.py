@@ -70,6 +70,8 @@ class TokenWriter(KernelWriter):
         chip, what = f"config '{config.name}'", ""
         if not config.mxm_transposes:
             what = f"keys are loaded as columns, which {chip} cannot: set its 'mxm_transposes'"
+        elif not config.sxm_rotates:
+            what = f"sums of all lanes turn 32-bit elements, which {chip} cannot: set its 'sxm_rotates'"
         elif not config.dealt_windows:
             what = f"caches need weight_streams that are a power of two, and {chip} has {config.weight_streams}"
         elif max(vocabulary, self.capacity) > BYTE**2:

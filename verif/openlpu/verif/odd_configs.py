@@ -14,9 +14,11 @@ MIRRORED = dataclasses.replace(
     mxm_planes=2,
     weight_streams=2,
     special_turns=4,
+    sxm_rotates=False,
     pipeline=PipelineConfig(dispatch=0, sram=2, multiply=2, tree_levels=1),
 )
-"""Two hemispheres with two planes each, no dispatch registers, deep memories and arrays, lanes that take turns."""
+"""Two hemispheres with two planes each, no dispatch registers, deep memories and arrays, lanes that take turns,
+SXMs of one data path."""
 
 UNEVEN = dataclasses.replace(
     NANO,
