@@ -34,8 +34,8 @@ BITSTREAM = "board.bit"
 """The file for openFPGALoader."""
 
 _CONSTRAINTS, _ROUTED, _TIMING = f"{TOP}.lpf", f"{TOP}.config", "timing.json"
-_FULL = 0.85
-"""How much of a device's tables may be taken for routing's sake."""
+_FULL = 0.75
+"""How much of a device's tables may be taken for routing's sake: with more, placing takes long to become legal."""
 _PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
 
 
