@@ -94,7 +94,7 @@ def test_perplexity_is_that_of_floats_within_two_per_cent() -> None:
 
 def test_a_report_tells_every_part() -> None:
     parts = llm_json("report", "--context", 32)
-    assert [part["name"] for part in parts[:3]] == ["embedding", "position", "layer0 attention norm"]
+    assert [part["name"] for part in parts[:3]] == ["embedding", "layer0 attention norm", "position"]
     assert parts[-1]["name"] == "arg-max"
     shown = llm("report", MODEL, "--context", 32).stdout
     assert all(part["name"] in shown for part in parts)

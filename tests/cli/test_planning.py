@@ -31,7 +31,7 @@ def test_a_config_json_is_enough(tmp_path: Path) -> None:
     assert found["cycles_per_token"] == sum(
         (found["layer"]["cycles"], found["output"]["cycles"], found["rerun_cycles"])
     )
-    assert sum(found["rows_of_chips"]["layer.down"]) == 4
+    assert sum(found["rows_of_chips"]["layer.end.added"]) == 4
     assert 0 < found["layer"]["link_share"] < 1
     shown = lpu(*asked).stdout
     assert f"{found['cycles_per_token']:,}" in shown

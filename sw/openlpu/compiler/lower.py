@@ -100,14 +100,10 @@ def _constant(name: str, values: npt.NDArray[np.float32] | npt.NDArray[np.int32]
     return Immediate(int(patterns.item())) if values.size == 1 else LaneConstants(name, patterns)
 
 
-def _with_operand(step: Step, config: ChipConfig, name: str, columns: int) -> Step:
-    """A step, with constants for all `columns` from SRAM where no ALU for it takes an immediate."""
-    op_class = BY_MNEMONIC[step.mnemonic].op_class
-    inside = any(Source.IMMEDIATE in alu.y for alu in config.alus if op_class in alu.classes)
-    if inside or not isinstance(step.y, Immediate):
-        return step
-    bits = np.full(columns, step.y.bits & 0xFFFFFFFF, np.uint32).view(np.int32)
-    return Step(step.mnemonic, LaneConstants(name, bits))
+def _in_instructions(mnemonic: str, config: ChipConfig) -> bool:
+    """Whether an ALU for an operation takes an immediate."""
+    op_class = BY_MNEMONIC[mnemonic].op_class
+    return any(Source.IMMEDIATE in alu.y for alu in config.alus if op_class in alu.classes)
 
 
 class _Lowering:
@@ -395,8 +391,7 @@ class _Lowering:
         return source
 
     def parts(self, output: str, steps: list[Step], *, from_sram: bool = True) -> list[tuple[Step, ...]]:
-        columns = self.graph.tensor(output).lanes
-        steps = [_with_operand(step, self.config, f"{output}.immediate{i}", columns) for i, step in enumerate(steps)]
+        steps = [self.with_operand(step) for step in steps]
         parts = split_chain(steps, self.config, from_sram=from_sram)
         if parts is not None:
             return parts
@@ -405,6 +400,16 @@ class _Lowering:
             f"'{output}': the VXM of config '{self.config.name}' cannot execute "
             f"{', '.join(sorted(set(lonely))) or 'a pass'} from stream to stream; give its ALUs that class"
         )
+
+    def with_operand(self, step: Step) -> Step:
+        """A step whose second operand comes from SRAM if it is the same everywhere and no ALU takes it inside."""
+        if not isinstance(step.y, Immediate) or _in_instructions(step.mnemonic, self.config):
+            return step
+        name = f"everywhere.{step.y.bits & 0xFFFFFFFF:08x}"
+        if name not in self.constants:
+            pattern = np.array(step.y.bits & 0xFFFFFFFF, np.uint32).view(np.int32)
+            self.constant(name, np.full((1, self.config.lanes), pattern))
+        return Step(step.mnemonic, BufferOperand(name, row_step=0, column=0))
 
     def result(self) -> KernelGraph:
         return KernelGraph(
