@@ -181,6 +181,27 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
         find_config(str(tmp_path / "b.json"))
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
 def test_the_chip_that_is_routed_is_half_of_the_preset() -> None:
-    half = find_config(str(Path(__file__).parents[2] / "examples" / "ulx3s8.toml"))
+    half = find_config(str(EXAMPLES / "ulx3s8.toml"))
     assert half == dataclasses.replace(ULX3S, name="ulx3s8", lanes=8, clock_mhz=half.clock_mhz)
+
+
+def test_the_chip_of_all_lanes_that_is_routed_is_the_preset_with_less_wire() -> None:
+    less = find_config(str(EXAMPLES / "ulx3s16.toml"))
+    assert less.mem_slices * less.mem_words == ULX3S.mem_slices * ULX3S.mem_words
+    assert less == dataclasses.replace(
+        ULX3S,
+        name="ulx3s16",
+        streams=4,
+        weight_streams=4,
+        mem_slices=4,
+        mem_words=4096,
+        slices_per_hop=4,
+        alus=tuple(dataclasses.replace(alu, y=alu.y[:1]) for alu in ULX3S.alus),
+        sxm_rotates=False,
+        pipeline=dataclasses.replace(ULX3S.pipeline, dispatch=2, alu_fadd=10, alu_fmul=6, lanes=2),
+        clock_mhz=less.clock_mhz,
+    )

@@ -38,6 +38,13 @@ def test_a_config_json_is_enough(tmp_path: Path) -> None:
     assert all(sentence in shown for sentence in found["assumptions"])
 
 
+@pytest.mark.parametrize("more", [(PAIR,), ("lab32", "--group", 2, "--chips", 4)], ids=["pair", "lab32"])
+def test_what_chips_share_has_names(more: tuple[object, ...]) -> None:
+    shown = lpu("plan", SMALL, "--context", 20, "--config", *more).stdout
+    for what in ("heads: q, k and v of them", "columns of o", "columns of gate and up", "columns of down"):
+        assert what in shown
+
+
 def test_a_context_ends_where_the_network_ends() -> None:
     assert json.loads(lpu("plan", SMALL, "--config", CHIP, "--json").stdout)["context"] == 64
 

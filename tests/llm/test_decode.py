@@ -167,6 +167,7 @@ def with_heads(size: int, heads: int, kv_heads: int) -> Checkpoint:
     [
         (NANO, "take 11,276 words of SRAM, and config 'nano' has 256: that would be 45 chips"),
         (ULX3S, "config 'ulx3s' cannot: set its 'mxm_transposes'"),
+        (dataclasses.replace(CHIP, sxm_rotates=False), "config 'llama16' cannot: set its 'sxm_rotates'"),
         (
             dataclasses.replace(ULX3S, mxm_transposes=True),
             "config 'ulx3s' cannot execute i2f, rsqrt, fmul behind a product",
@@ -174,7 +175,7 @@ def with_heads(size: int, heads: int, kv_heads: int) -> Checkpoint:
         (dataclasses.replace(CHIP, mem_words=256), r"config 'llama16' has 2,048: that would be 2 chips"),
         (dataclasses.replace(CHIP, imem_words=64), "use a smaller network or a config with more imem_words"),
     ],
-    ids=["tiny", "no columns", "no special functions", "small", "short text"],
+    ids=["tiny", "no columns", "no turns", "no special functions", "small", "short text"],
 )
 def test_chips_that_a_llama_does_not_suit(config: ChipConfig, message: str) -> None:
     checkpoint = load_checkpoint(FIXTURES / "multi_query")

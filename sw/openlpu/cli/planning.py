@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,18 +16,12 @@ from openlpu.arch.system import SystemConfig
 from openlpu.cli.errors import UserError
 from openlpu.cli.systems import config_option, find_system, names_system
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
+from openlpu.llm.decode import DEALT, LAYER
 from openlpu.planning.assumptions import assumptions
 from openlpu.planning.models import find_model
 from openlpu.planning.plan import Plan, make_plan
 from openlpu.planning.shares import Cost, Room
 
-_DEALT: Mapping[str, tuple[str, int]] = {
-    "layer.o.digits": ("heads: q, k and v of them, with their caches", 2),
-    "layer.o": ("columns of o, in vectors", 1),
-    "layer.down.digits": ("columns of gate and up, in vectors", 2),
-    "layer.down": ("columns of down, in vectors", 1),
-}
-"""What it means that a chip computes rows of a buffer, and how many rows make one."""
 _LARGE = 10_000_000
 """Bytes of SRAM that are told in MB."""
 
@@ -165,7 +159,7 @@ def _print_partition(plan: Plan) -> None:
     if plan.dealt:
         rows = []
         for name, counts in plan.dealt.items():
-            meaning, each = _DEALT.get(name, (f"rows of {name}", 1))
+            meaning, each = DEALT[name.removeprefix(f"{LAYER}.")]
             rows.append([meaning, " ".join(str(count // each) for count in counts)])
         print_table("", ["of every layer", f"chips 0 to {layout.group.chips - 1} of its group"], rows)
     click.echo()

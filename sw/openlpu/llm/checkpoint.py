@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,37 @@ class LlamaShape:
     """Tokens that end a text."""
     bos: int | None
     """The token that begins a text."""
+
+    @classmethod
+    def of_sizes(
+        cls,
+        *,
+        hidden: int,
+        layers: int,
+        heads: int,
+        kv_heads: int,
+        head_size: int,
+        ffn: int,
+        vocabulary: int,
+        context: int,
+        tied: bool = False,
+    ) -> Self:
+        """A shape for what depends on sizes alone; the rest is as in Llama 2, and there are no special tokens."""
+        return cls(
+            hidden=hidden,
+            layers=layers,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_size=head_size,
+            ffn=ffn,
+            vocabulary=vocabulary,
+            context=context,
+            tied=tied,
+            rope_theta=10_000.0,
+            norm_epsilon=1e-5,
+            eos=(),
+            bos=None,
+        )
 
     @property
     def group(self) -> int:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,20 @@ from openlpu.llm.token_writer import FINER, LOGITS, POSITION, TOKEN, WHOLE
 
 BEFORE, BEHIND = "before", "behind"
 """Ports of a layer alone: the hidden vector in front of it, and behind it."""
+LAYER = "layer"
+"""The name of a layer alone, which those of its buffers begin with."""
+
+DEALT: Mapping[str, tuple[str, int]] = {
+    "o.digits": ("heads: q, k and v of them, with their caches", 2),
+    "middle.added": ("columns of o, in vectors", 1),
+    "middle.codes": ("columns of o, as codes", 1),
+    "middle": ("columns of o, in vectors", 1),
+    "down.digits": ("columns of gate and up, in vectors", 2),
+    "end.added": ("columns of down, in vectors", 1),
+    "end.codes": ("columns of down, as codes", 1),
+    "end": ("columns of down, in vectors", 1),
+}
+"""What it means that a chip computes rows of a buffer of a layer that chips share, and how many rows make one."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +151,7 @@ class _Decoder(LlamaWriter):
         self.end("layer attention norm")
         self.positions()
         self.end("position")
-        x = self.layer("layer", layer, hidden, self.model.final_norm).x
+        x = self.layer(LAYER, layer, hidden, self.model.final_norm).x
         inside = (
             (Port(BEFORE, BEFORE, "float32", (blocks, self.lanes)), BEFORE),
             (Port(POSITION, POSITION, "float32", (1, self.lanes)), POSITION),

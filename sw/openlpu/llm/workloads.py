@@ -54,20 +54,15 @@ def random_layer(
         up=matrix(ffn, hidden),
         down=matrix(hidden, ffn),
     )
-    shape = LlamaShape(
-        vocabulary=_VOCABULARY,
+    shape = LlamaShape.of_sizes(
         hidden=hidden,
         layers=1,
         heads=heads,
         kv_heads=kv_heads,
         head_size=head_size,
         ffn=ffn,
-        rope_theta=10_000.0,
-        norm_epsilon=1e-5,
-        tied=False,
+        vocabulary=_VOCABULARY,
         context=context,
-        eos=(),
-        bos=None,
     )
     return Checkpoint(
         name=f"layer_{hidden}x{ffn}",

@@ -26,21 +26,16 @@ class Published:
 def _llama(
     hidden: int, layers: int, heads: int, kv_heads: int, ffn: int, vocabulary: int, context: int, *, tied: bool = False
 ) -> LlamaShape:
-    """What is not a size is as in Llama 2: a plan does not depend on it."""
-    return LlamaShape(
-        vocabulary=vocabulary,
+    return LlamaShape.of_sizes(
         hidden=hidden,
         layers=layers,
         heads=heads,
         kv_heads=kv_heads,
         head_size=hidden // heads,
         ffn=ffn,
-        rope_theta=10_000.0,
-        norm_epsilon=1e-5,
-        tied=tied,
+        vocabulary=vocabulary,
         context=context,
-        eos=(),
-        bos=None,
+        tied=tied,
     )
 
 
