@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -89,24 +89,58 @@ class _Deal:
         computed = [kernel.output for kernel in graph.kernels]
         self.gathered = tuple(name for name in computed if name in graph.multiplied)
         """What goes to all chips, in the order in which it is there."""
-        self.travelling = {name: self._travelling(name) for name in self.gathered}
+        outputs = tuple(dict.fromkeys(view.name for _, view in graph.outputs))
+        own = self._dealt(dict.fromkeys((*self.gathered, *outputs)))
+        self.travelling = {name: self._blocks(name, own[name], self.planes) for name in self.gathered}
         """By buffer that goes to all, and by chip: its blocks."""
-        self.finished = {view.name: self._finished(view.name) for _, view in graph.outputs}
+        self.finished = {name: self._blocks(name, own[name], graph.buffer(name).cols) for name in outputs}
         """By output, and by chip: its blocks."""
 
-    def _travelling(self, name: str) -> _Blocks:
-        return tuple(
-            tuple(self._block(name, own[i : i + self.planes]) for i in range(0, len(own), self.planes))
-            for own in self._own(name)
-        )
+    def _dealt(self, names: Iterable[str]) -> dict[str, list[range]]:
+        """By buffer, and by chip: columns of vectors, such that chips have equally much to do in all.
 
-    def _finished(self, name: str) -> _Blocks:
-        """The last columns, fewer than planes, come in twos and ones, which planes share."""
+        Columns go one by one to the chip that has least. The last buffers come first: those before even out what they
+        leave uneven.
+        """
+        work, own = [0] * self.chips, {}
+        for name in reversed(list(names)):
+            each, counts = self._work(name), [0] * self.chips
+            for _ in range(-(-self.graph.buffer(name).cols // self.lanes)):
+                chip = work.index(min(work))
+                work[chip] += each
+                counts[chip] += 1
+            bounds = itertools.accumulate(counts, initial=0)
+            own[name] = [range(first, last) for first, last in itertools.pairwise(bounds)]
+        return own
+
+    def _work(self, name: str) -> int:
+        """Tiles of weights for a column of a buffer, and of all that is computed for it on the same chip."""
+        tiles, wanted, found = 0, [name], {name}
+        while wanted:
+            kernel = self.made_by[wanted.pop()]
+            views = {view.name for view in views_of(kernel)}
+            if isinstance(kernel, MatMulKernel):
+                views -= {term.rows.name for term in kernel.terms}
+                tiles += sum(
+                    -(-len(matrix) // self.lanes)
+                    for term in kernel.terms
+                    if not isinstance(term.weights, Factor)
+                    for matrix in term.weights
+                )
+            behind = views & self.made_by.keys() - found - {*self.gathered}
+            found |= behind
+            wanted += sorted(behind)
+        return tiles
+
+    def _blocks(self, name: str, own: Iterable[range], most: int) -> _Blocks:
+        """Columns in blocks of at most `most`, whole rounds of planes each; the last ones, fewer than planes, come in
+        twos and ones, which planes share.
+        """
         every = []
-        for own in self._own(name):
-            whole = len(own) // self.planes * self.planes
-            rest, blocks = own[whole:], [own[:whole]] if whole else []
-            size = 1 << max(len(rest).bit_length() - 1, 0)
+        for columns in own:
+            whole = len(columns) // self.planes * self.planes
+            blocks = [columns[:whole][i : i + most] for i in range(0, whole, most)]
+            rest, size = columns[whole:], self.planes
             while rest:
                 if len(rest) >= size:
                     blocks.append(rest[:size])
@@ -114,12 +148,6 @@ class _Deal:
                 size //= 2
             every.append(tuple(self._block(name, block) for block in blocks))
         return tuple(every)
-
-    def _own(self, name: str) -> list[range]:
-        """By chip: columns of vectors."""
-        count = -(-self.graph.buffer(name).cols // self.lanes)
-        bounds = [-(-count * chip // self.chips) for chip in range(self.chips + 1)]
-        return [range(first, last) for first, last in itertools.pairwise(bounds)]
 
     def _block(self, name: str, columns: range) -> Block:
         return range(columns.start * self.lanes, min(columns.stop * self.lanes, self.graph.buffer(name).cols))
