@@ -22,6 +22,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ from openlpu.compiler.kernels import (
 )
 from openlpu.llm.choosing import HIDDEN, Keys, choose, choose_by_key, largest_sum, leave_logits
 from openlpu.llm.llama_writer import LlamaWriter
+from openlpu.llm.norms import ahead_pays
 from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama
 from openlpu.llm.token_writer import FINER, LOGITS, POSITION, TOKEN, WHOLE
 
@@ -78,7 +80,7 @@ def decoding(model: QuantisedLlama, context: int, config: ChipConfig, *, capacit
     Raises:
         CompileError: when the network does not suit the chip.
     """
-    decoder = _Decoder(model, context, config, capacity=capacity)
+    decoder = _decoder(model, context, config, capacity)
     graph = decoder.graph()
     return Decoding(graph, tuple(decoder.parts))
 
@@ -90,7 +92,7 @@ def layer_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> D
     Raises:
         CompileError: when the network does not suit the chip.
     """
-    decoder = _Decoder(model, context, config)
+    decoder = _decoder(model, context, config)
     graph = decoder.layer_graph()
     return Decoding(graph, tuple(decoder.parts))
 
@@ -101,9 +103,14 @@ def output_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> 
     Raises:
         CompileError: when the network does not suit the chip.
     """
-    decoder = _Decoder(model, context, config)
+    decoder = _decoder(model, context, config)
     graph = decoder.output_graph()
     return Decoding(graph, tuple(decoder.parts))
+
+
+def _decoder(model: QuantisedLlama, context: int, config: ChipConfig, capacity: int = 0) -> _Decoder:
+    kind = _CodesAhead if ahead_pays(config) else _CodesBehind
+    return kind(model, context, config, capacity=capacity)
 
 
 _Addends = tuple[BufferOperand, BufferOperand]
@@ -119,7 +126,9 @@ class _Hidden:
     norm: LlamaNorm
 
 
-class _Decoder(LlamaWriter):
+class _Decoder(LlamaWriter, ABC):
+    """All but how codes come out of norms."""
+
     def graph(self) -> KernelGraph:
         self.begin()
         self.index("token.index", BufferOperand(TOKEN, byte=0))
@@ -185,49 +194,26 @@ class _Decoder(LlamaWriter):
         self.end(f"{name} down")
         return hidden
 
+    @abstractmethod
     def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
         """The hidden vector with what a part of the network adds, in two digits, in front of the norm that follows."""
-        upper, lower = digits
-        if self.ahead:
-            self.gathered += [(f"{name}.codes",), (name,)]
-            return self.hidden_vector(name, upper, [Step("fadd", lower), Step("fadd", x)], norm)
-        self.gathered.append((f"{name}.added",))
-        added = self.made(f"{name}.added", upper, [Step("fadd", lower)], rows=self.blocks(self.shape.hidden))
-        return self.hidden_vector(name, x, [Step("fadd", added)], norm)
 
+    @abstractmethod
     def hidden_vector(self, name: str, source: BufferOperand, steps: Sequence[Step], norm: LlamaNorm) -> _Hidden:
         """The vector of this name, `steps(source)` unless there are none, in front of a norm."""
-        rows, x, gains = self.blocks(self.shape.hidden), BufferOperand(name), self.gains(norm)
-        if self.ahead:
-            # What the next product waits for comes first.
-            unit = self.to_codes(name, norm)
-            if gains is not None:
-                unit = self.made(f"{name}.unit.gained", gains, [Step("fmul", unit)], rows=rows)
-            to_codes = [*steps, Step("fmul", unit), Step("f2i", WHOLE)]
-            self.made(f"{name}.codes", source, to_codes, rows=rows, wide=False)
-        else:
-            self.made(f"{name}.normal", source, [*steps, self.to_squares(norm)], rows=rows)
-        if steps:
-            self.made(name, source, steps, rows=rows)
-        return _Hidden(x, self.rows(f"{name}.codes", rows), norm)
 
+    @abstractmethod
     def normalise(self, hidden: _Hidden) -> None:
-        """What is still to do before products with the codes of a vector: squares, or the codes themselves."""
-        rows, x, norm = self.blocks(self.shape.hidden), hidden.x, hidden.norm
-        normal = BufferOperand(f"{x.name}.normal")
-        if self.ahead:
-            self.squares(x.name, x, self.made(normal.name, x, [self.to_squares(norm)], rows=rows))
-            return
-        gains = self.gains(norm)
-        gained = x if gains is None else self.made(f"{x.name}.gained", x, [Step("fmul", gains)], rows=rows)
-        self.squares(x.name, x, normal)
-        to_codes = [Step("fmul", self.factor(hidden)), Step("f2i", WHOLE)]
-        self.made(f"{x.name}.codes", gained, to_codes, rows=rows, wide=False)
+        """What is still to do before products with the codes of a vector."""
+
+    @abstractmethod
+    def ratio(self, hidden: _Hidden) -> list[Step]:
+        """What makes products with codes of a hidden vector those with the norm of it: a factor, or nothing."""
 
     def factor(self, hidden: _Hidden) -> BufferOperand:
         """What the squares of a vector are for."""
         name, norm = hidden.x.name, hidden.norm
-        return self.norm_factor(name, norm, self.shape.norm_epsilon, self.factor_unit(name, norm))
+        return self.norm_factor(name, norm, self.shape.norm_epsilon, self.norms.factor_unit(name, norm))
 
     def to_squares(self, norm: LlamaNorm) -> Step:
         """What a vector is multiplied with, to be multiplied with itself."""
@@ -238,13 +224,6 @@ class _Decoder(LlamaWriter):
         if norm is not self.model.final_norm or self.model.output is not None:
             return None
         return self.per_row("final.gains", self.model.final_gains)
-
-    def ratio(self, hidden: _Hidden) -> list[Step]:
-        """What makes products with codes of a hidden vector those with the norm of it: a factor, or nothing."""
-        if not self.ahead:
-            return []
-        self.last_ratio = self.factor(hidden)
-        return [Step("fmul", self.last_ratio)]
 
     def positions(self) -> None:
         """Indices, angles and hidden scores of the position."""
@@ -346,26 +325,11 @@ class _Decoder(LlamaWriter):
         by_row, by_output = self.output_by_heads(layer), layer.o.scales * layer.value
         return self.two_digits(f"{name}.o", BufferOperand(attended), heads * rows, by_row, by_output)
 
+    @abstractmethod
     def projected(
         self, name: str, layer: QuantisedLayer, hidden: _Hidden
     ) -> tuple[_Addends, _Addends, BufferOperand, list[Step]]:
-        """Keys and queries, values, and what is the same for all of them: it is found while weights of queries stream,
-        and keys wait for the cache longer than queries do for scores."""
-        heads, kv_heads = self.shape.heads, self.shape.kv_heads
-        if self.ahead:
-            k = self.scaled(f"{name}.k", hidden.codes, *self.rotated(layer, [self.keys(layer)]))
-            ratio = self.ratio(hidden)
-            q = self.scaled(f"{name}.q", hidden.codes, *self.rotated(layer, [self.queries(layer)]))
-            v = self.scaled(f"{name}.v", hidden.codes, *self.values(layer))
-            self.end(f"{name} q, k, v")
-            return self.rope(k.name, kv_heads), self.rope(q.name, heads), v, ratio
-        together = self.scaled(f"{name}.qkv", hidden.codes, *self.projections(layer)).name
-        self.end(f"{name} q, k, v")
-        straight, turned = self.rope(together, heads + kv_heads)
-        first = heads * self.head_rows
-        after = (heads + kv_heads) * self.head_rows * (2 if self.turned_by_weights else 1)
-        of_keys = dataclasses.replace(straight, first_row=first), dataclasses.replace(turned, first_row=first)
-        return of_keys, (straight, turned), BufferOperand(together, first_row=after), []
+        """Keys and queries, values, and what is the same for all of them."""
 
     def rope(self, source: str, count: int) -> _Addends:
         """Two addends for each of `count` heads: its rows times cosines, and its halves, changed over, times sines."""
@@ -386,7 +350,7 @@ class _Decoder(LlamaWriter):
 
     def feed_forward(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> tuple[BufferOperand, BufferOperand]:
         """All that is made of `gate` alone is found while the weights of `up` stream."""
-        scale, blocks = self.scale(layer.ffn_norm), self.blocks(self.shape.ffn)
+        scale, blocks = self.norms.scale(layer.ffn_norm), self.blocks(self.shape.ffn)
         # silu(g) = (1 + tanh(g / 2)) * g / 2
         gate = self.scaled(f"{name}.gate", hidden.codes, layer.gate.codes.T, layer.gate.scales * np.float32(scale / 2))
         ratio = self.ratio(hidden)
@@ -423,4 +387,84 @@ class _Decoder(LlamaWriter):
             scales = np.ones(rows * self.lanes, np.float32)
             scales[:vocabulary] = model.output.scales
             sums = choose(self, terms, vocabulary, self.per_row(f"{LOGITS}.scale", scales))
-        leave_logits(self, sums, self.scale(model.final_norm), self.ratio(hidden))
+        leave_logits(self, sums, self.norms.scale(model.final_norm), self.ratio(hidden))
+
+
+class _CodesBehind(_Decoder):
+    def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
+        upper, lower = digits
+        self.gathered.append((f"{name}.added",))
+        added = self.made(f"{name}.added", upper, [Step("fadd", lower)], rows=self.blocks(self.shape.hidden))
+        return self.hidden_vector(name, x, [Step("fadd", added)], norm)
+
+    def hidden_vector(self, name: str, source: BufferOperand, steps: Sequence[Step], norm: LlamaNorm) -> _Hidden:
+        rows = self.blocks(self.shape.hidden)
+        self.made(f"{name}.normal", source, [*steps, self.to_squares(norm)], rows=rows)
+        if steps:
+            self.made(name, source, steps, rows=rows)
+        return _Hidden(BufferOperand(name), self.rows(f"{name}.codes", rows), norm)
+
+    def normalise(self, hidden: _Hidden) -> None:
+        """Squares, and the codes themselves."""
+        rows, x, gains = self.blocks(self.shape.hidden), hidden.x, self.gains(hidden.norm)
+        gained = x if gains is None else self.made(f"{x.name}.gained", x, [Step("fmul", gains)], rows=rows)
+        self.squares(x.name, x, BufferOperand(f"{x.name}.normal"))
+        to_codes = [Step("fmul", self.factor(hidden)), Step("f2i", WHOLE)]
+        self.made(f"{x.name}.codes", gained, to_codes, rows=rows, wide=False)
+
+    def ratio(self, hidden: _Hidden) -> list[Step]:
+        return []
+
+    def projected(
+        self, name: str, layer: QuantisedLayer, hidden: _Hidden
+    ) -> tuple[_Addends, _Addends, BufferOperand, list[Step]]:
+        heads, kv_heads = self.shape.heads, self.shape.kv_heads
+        together = self.scaled(f"{name}.qkv", hidden.codes, *self.projections(layer)).name
+        self.end(f"{name} q, k, v")
+        straight, turned = self.rope(together, heads + kv_heads)
+        first = heads * self.head_rows
+        after = (heads + kv_heads) * self.head_rows * (2 if self.turned_by_weights else 1)
+        of_keys = dataclasses.replace(straight, first_row=first), dataclasses.replace(turned, first_row=first)
+        return of_keys, (straight, turned), BufferOperand(together, first_row=after), []
+
+
+class _CodesAhead(_Decoder):
+    """What the next product waits for comes first."""
+
+    def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
+        upper, lower = digits
+        self.gathered += [(f"{name}.codes",), (name,)]
+        return self.hidden_vector(name, upper, [Step("fadd", lower), Step("fadd", x)], norm)
+
+    def hidden_vector(self, name: str, source: BufferOperand, steps: Sequence[Step], norm: LlamaNorm) -> _Hidden:
+        rows, gains = self.blocks(self.shape.hidden), self.gains(norm)
+        unit = self.norms.codes_unit(name, norm, BufferOperand(f"{name}.factor", row_step=0))
+        if gains is not None:
+            unit = self.made(f"{name}.unit.gained", gains, [Step("fmul", unit)], rows=rows)
+        to_codes = [*steps, Step("fmul", unit), Step("f2i", WHOLE)]
+        self.made(f"{name}.codes", source, to_codes, rows=rows, wide=False)
+        if steps:
+            self.made(name, source, steps, rows=rows)
+        return _Hidden(BufferOperand(name), self.rows(f"{name}.codes", rows), norm)
+
+    def normalise(self, hidden: _Hidden) -> None:
+        """Squares."""
+        x = hidden.x
+        normal = self.made(f"{x.name}.normal", x, [self.to_squares(hidden.norm)], rows=self.blocks(self.shape.hidden))
+        self.squares(x.name, x, normal)
+
+    def ratio(self, hidden: _Hidden) -> list[Step]:
+        return self.norms.ratio(self.factor(hidden))
+
+    def projected(
+        self, name: str, layer: QuantisedLayer, hidden: _Hidden
+    ) -> tuple[_Addends, _Addends, BufferOperand, list[Step]]:
+        """The ratio is found while weights of queries stream, and keys wait for the cache longer than queries do for
+        scores."""
+        heads, kv_heads = self.shape.heads, self.shape.kv_heads
+        k = self.scaled(f"{name}.k", hidden.codes, *self.rotated(layer, [self.keys(layer)]))
+        ratio = self.ratio(hidden)
+        q = self.scaled(f"{name}.q", hidden.codes, *self.rotated(layer, [self.queries(layer)]))
+        v = self.scaled(f"{name}.v", hidden.codes, *self.values(layer))
+        self.end(f"{name} q, k, v")
+        return self.rope(k.name, kv_heads), self.rope(q.name, heads), v, ratio

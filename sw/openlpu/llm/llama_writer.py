@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
 """What the kernels of a Llama share, whether they make a token or read a prompt: its norms, its weights as rows of
-heads, the tables of its angles, its caches.
-
-Norms. The sum over all lanes that a norm needs takes longer than all else between two products, and it is for a single
-factor. So where that pays the codes that a product begins with are *ahead* of the norm: those of a vector over the rms
-of another, the one that the norm before has met. How much its own rms differs from that, the *ratio*, is found while
-weights stream, and meets what the product leaves. (`docs/decisions/0033-codes-ahead-of-the-norm.md`)
-"""
+heads, the tables of its angles, its caches."""
 
 from __future__ import annotations
 
@@ -19,9 +13,10 @@ import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
 from openlpu.compiler.kernel_writer import patterns
-from openlpu.compiler.kernels import BufferOperand, Factor, Immediate, Operand, Step
+from openlpu.compiler.kernels import BufferOperand, Factor
 from openlpu.llm.float_model import rotations
-from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama, QuantisedMatrix
+from openlpu.llm.norms import CodesAhead, CodesBehind, ahead_pays
+from openlpu.llm.quantise import QuantisedLayer, QuantisedLlama, QuantisedMatrix
 from openlpu.llm.token_writer import TokenWriter
 
 TABLE = 16
@@ -54,55 +49,7 @@ class LlamaWriter(TokenWriter):
         super().__init__(model.name, shape.hidden, shape.vocabulary, context, config, capacity=capacity)
         self.model, self.shape = model, shape
         self.head_rows = self.blocks(shape.head_size)
-        self.vectors = vectors
-        self.normalised: BufferOperand | None = None
-        """1 / rms of the vectors that the norm before has met, in every lane; None in front of the first."""
-        self.last_ratio: BufferOperand | None = None
-        """Of the last norm, as long as nothing has asked for its 1 / rms."""
-
-    # Norms
-
-    @property
-    def ahead(self) -> bool:
-        """Whether codes of a vector do not wait for its norm. That pays where all else of the norm can be found while
-        weights stream. Where every slice feeds weights, nothing can."""
-        config = self.config
-        return config.mem_slices > config.mxm_planes * config.weight_streams
-
-    def scale(self, norm: LlamaNorm) -> float:
-        """Of the codes of a vector in front of a norm."""
-        return norm.ahead if self.ahead else norm.output
-
-    def for_each(self, name: str) -> BufferOperand:
-        """A buffer of a row for each vector, met by rows of all of them in turn."""
-        return BufferOperand(name, row_step=0 if self.vectors == 1 else 1)
-
-    def one_each(self, name: str, source: BufferOperand, steps: Sequence[Step]) -> BufferOperand:
-        """`steps(source)`, a row for each vector."""
-        return self.for_each(self.made(name, source, steps, rows=self.vectors).name)
-
-    def to_codes(self, name: str, norm: LlamaNorm) -> Operand:
-        """What vectors in front of a norm are multiplied with for their codes, if these are ahead of it. Nothing else
-        of that norm may come before this: from now on the norm before is the last one."""
-        by_scale = Immediate.of_float(1 / norm.ahead)
-        if self.normalised is None:
-            self.normalised = self.last_ratio
-        elif self.last_ratio is not None:
-            self.normalised = self.one_each(f"{name}.before", self.last_ratio, [Step("fmul", self.normalised)])
-        self.last_ratio = None
-        if self.normalised is None:
-            return by_scale
-        return self.one_each(f"{name}.unit", self.normalised, [Step("fmul", by_scale)])
-
-    def factor_unit(self, name: str, norm: LlamaNorm) -> Operand:
-        """What 1 / root of the `squares` of a vector is multiplied with, for the factor that makes codes of it, or for
-        its ratio where they are ahead of that."""
-        if not self.ahead:
-            return Immediate.of_float(self.root_unit(norm) / norm.output)
-        root_unit = Immediate.of_float(self.root_unit(norm))
-        if self.normalised is None:
-            return root_unit
-        return self.one_each(f"{name}.inverse", self.normalised, [Step("recip"), Step("fmul", root_unit)])
+        self.norms = (CodesAhead if ahead_pays(config) else CodesBehind)(self, vectors)
 
     # Weights
 
@@ -149,12 +96,14 @@ class LlamaWriter(TokenWriter):
         if self.turned_by_weights:
             blocks += [self.by_heads(*part, turned=True) for part in parts]
         codes, scales = zip(*blocks, strict=True)
-        return Projection(np.concatenate(codes, axis=1), np.concatenate(scales) * self.scale(layer.attention_norm))
+        return Projection(
+            np.concatenate(codes, axis=1), np.concatenate(scales) * self.norms.scale(layer.attention_norm)
+        )
 
     def values(self, layer: QuantisedLayer) -> Projection:
         """Weights and scales by heads of values."""
         codes, scales = self.by_heads(layer.v, layer.value, self.shape.kv_heads)
-        return Projection(codes, scales * self.scale(layer.attention_norm))
+        return Projection(codes, scales * self.norms.scale(layer.attention_norm))
 
     def output_by_heads(self, layer: QuantisedLayer) -> npt.NDArray[np.int8]:
         """The weights behind attention (inputs, outputs), with whole rows for every head."""

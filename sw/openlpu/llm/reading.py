@@ -35,7 +35,6 @@ from openlpu.compiler.kernels import (
     Immediate,
     KernelGraph,
     LaneConstants,
-    Operand,
     Step,
     Target,
     Term,
@@ -211,17 +210,16 @@ class _Reader(LlamaWriter):
         lower, halves = (np.full((lanes, lanes), -1, np.int8),), (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
         terms = [Term(self.part(f"{name}.lower", block, byte=2), lower) for block in range(blocks)]
         terms += [Term(self.part(f"{name}.upper", block, byte=3), halves) for block in range(blocks)]
-        factor = self.for_each(self.buffer(f"{name}.factor", self.tokens))
-        by: Operand = self.to_codes(name, norm) if self.ahead else factor
-        self.product(factor.name, terms, self.norm_steps(norm, self.shape.norm_epsilon, self.factor_unit(name, norm)))
-        if self.ahead:
-            self.last_ratio = factor
+        factor = self.norms.for_each(self.buffer(f"{name}.factor", self.tokens))
+        by = self.norms.codes_unit(name, norm, factor)
+        unit = self.norms.factor_unit(name, norm)
+        self.product(factor.name, terms, self.norm_steps(norm, self.shape.norm_epsilon, unit))
         self.buffer(f"{name}.input", rows, wide=False)
         for block in range(blocks):
             steps = [Step("fmul", by), Step("f2i", WHOLE)]
             self.vector(f"{name}.input", self.part(x, block), steps, self.only(block))
         codes = [self.part(f"{name}.input", block) for block in range(blocks)]
-        return codes, [Step("fmul", factor)] if self.ahead else []
+        return codes, self.norms.ratio(factor)
 
     def layer(self, name: str, layer: QuantisedLayer, x: str) -> str:
         """The hidden vectors behind a layer."""
@@ -337,7 +335,7 @@ class _Reader(LlamaWriter):
         self, name: str, layer: QuantisedLayer, inputs: Sequence[BufferOperand], ratio: Sequence[Step]
     ) -> str:
         """What the feed-forward part of a layer adds."""
-        scale, rows = self.scale(layer.ffn_norm), self.all_rows(self.shape.ffn)
+        scale, rows = self.norms.scale(layer.ffn_norm), self.all_rows(self.shape.ffn)
         # silu(g) = (1 + tanh(g / 2)) * g / 2
         gates = self.summed(f"{name}.gate", inputs, layer.gate.codes.T)
         ups = self.summed(f"{name}.up", inputs, layer.up.codes.T)
