@@ -52,7 +52,7 @@ UNITS = {
     "VXM": r"(chip|core)\.vxm|vxm_\w+|lane_alu_\w+",
     "ECC": r"encoder_\w+|corrector",
     "links": r"chip\.(link|deskew)\d+|chip\.alignment|core\.c2c\d+|c2c_relay\w*",
-    "run control": r"(chip|core)(\.host)?|errors_\w+",
+    "run control": r"(chip|core)(\.host)?|host_relay\w*|errors_\w+",
 }
 """What the area is counted by, and the Verilog modules that belong to each; any other module belongs to its users."""
 
@@ -60,7 +60,7 @@ _PLANE, _DOT_PRODUCTS = r"(chip|core)\.mxm_\w+", "dot_products"
 _REPLACED = re.compile(rf"{CLOCK_GATE}|narrow_product|gated_sum_(\d+)")
 """The chip's modules that others stand in for, besides its dot products."""
 
-_MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if,-a;mfs2;lutpack"
+_MAPPING = "+strash;ifraig;scorr;dc2;fraig;strash;dch,-f;if;mfs2;lutpack"
 _TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 
 

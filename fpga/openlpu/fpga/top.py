@@ -11,6 +11,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Rese
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 from amaranth.vendor import LatticeECP5Platform
 
 from openlpu.arch.config import ChipConfig
@@ -155,12 +156,13 @@ class BoardTop(wiring.Component):
 
         stable = Signal()
         m.submodules.lock = FFSynchronizer(locked, stable, o_domain="power_on")
-        waited = Signal(range(_RESET_CYCLES))
+        # The bit above those that count ends it.
+        waited = Signal(exact_log2(_RESET_CYCLES) + 1)
         reset = Signal(init=1)
-        m.d.power_on += reset.eq(waited != _RESET_CYCLES - 1)
+        m.d.power_on += reset.eq(~waited[-1])
         with m.If(~stable):
             m.d.power_on += waited.eq(0)
-        with m.Elif(waited != _RESET_CYCLES - 1):
+        with m.Elif(~waited[-1]):
             m.d.power_on += waited.eq(waited + 1)
         m.d.comb += ResetSignal("sync").eq(reset)
 

@@ -162,9 +162,11 @@ class Executor(wiring.Component):
         place, wait = Signal(len(address)), Signal(range(longest_wait + 1))
         start, reset = Signal(), Signal()
         reading, writing = Signal(), Signal()
+        # What happens to `sent` is told by registers, as there are many bits of it.
+        load, shift, take = Signal(), Signal(), Signal()
         # What is waited for happens in the chip, whose clock may stand still while a program runs.
         passes = self.chip.c2c_runs if self._config.c2c_links else 1
-        m.d.sync += [start.eq(0), reset.eq(0), wait.eq(wait - passes)]
+        m.d.sync += [start.eq(0), reset.eq(0), load.eq(0), shift.eq(0), take.eq(0), wait.eq(wait - passes)]
         with m.FSM() as machine:
             writes = machine.ongoing("WRITE")
             m.d.comb += [
@@ -203,19 +205,22 @@ class Executor(wiring.Component):
                 m.next = "REPLY"
             with m.State("REPLY"):
                 fields = request.by_command({command: size(command.reply_fields) for command in request.commands})
-                m.d.sync += [
-                    sent.eq(Cat(self._reply_header(outcome, answered), self._reply_fields(request))),
-                    left.eq(Mux(done, fields, 0) + size(REPLY_HEADER) - 1),
-                ]
+                m.d.sync += [load.eq(1), left.eq(Mux(done, fields, 0) + size(REPLY_HEADER) - 1)]
+                m.next = "LOAD"
+            with m.State("LOAD"):
                 with m.If(consumes):
                     m.d.sync += expected.eq(sequence + 1)
                 m.next = "SEND"
             with m.State("SEND"), m.If(self.reply.ready):
-                m.d.sync += [sent.eq(sent[8:]), left.eq(left - 1)]
+                m.d.sync += shift.eq(1)
+                m.next = "SHIFT"
+            with m.State("SHIFT"):
+                m.d.sync += left.eq(left - 1)
+                m.next = "SEND"
                 with m.If(left == 0):
                     m.next = "NEXT"
             with m.State("NEXT"):
-                m.d.sync += [words_left.eq(words_left - 1), wait.eq(timing(self._config).host_read - 1)]
+                m.d.sync += [words_left.eq(words_left - 1), wait.eq(timing(self._config).host_read)]
                 with m.If(words_left == 0):
                     m.d.comb += self.drop.eq(1)
                     m.next = "SCAN"
@@ -223,11 +228,17 @@ class Executor(wiring.Component):
                     m.d.comb += reading.eq(1)
                     m.next = "READ"
             with m.State("READ"):
-                m.d.sync += left.eq(self._config.lanes - 1)
+                # Whatever it is until the word is there, in the last cycle but one.
+                m.d.sync += [take.eq(1), left.eq(self._config.lanes - 1)]
                 with m.If(wait == 0):
-                    m.d.sync += sent[: 8 * self._config.lanes].eq(self.chip.host_mem_rdata)
                     m.next = "SEND"
 
+        with m.If(load):
+            m.d.sync += sent.eq(Cat(self._reply_header(outcome, answered), self._reply_fields(request)))
+        with m.Elif(shift):
+            m.d.sync += sent.eq(sent[8:])
+        with m.Elif(take):
+            m.d.sync += sent[: 8 * self._config.lanes].eq(self.chip.host_mem_rdata)
         with m.If(reading | writing):
             m.d.sync += place.eq(place + 1)
         m.d.comb += [

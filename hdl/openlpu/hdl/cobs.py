@@ -92,7 +92,7 @@ class CobsEncoder(wiring.Component):
         """Collect a block, send its code, its bytes, and after the last block the delimiter."""
         m = Module()
         m.submodules.block = block = Ram(depth=COBS_BLOCK, width=8)
-        byte, last = self.frame.payload.byte, self.frame.payload.last
+        byte, last = Signal(8), Signal()
         length, place = Signal(range(COBS_BLOCK + 1)), Signal(range(COBS_BLOCK))
         # After the last byte of a frame there is no further block, but if it is a 0, an empty one.
         final, empty_follows = Signal(), Signal()
@@ -104,10 +104,16 @@ class CobsEncoder(wiring.Component):
         ]
         with m.FSM() as machine:
             m.d.comb += self.frame.ready.eq(machine.ongoing("COLLECT"))
-            with m.State("COLLECT"), m.If(self.frame.valid):
+            with m.State("COLLECT"):
+                # Looked at in the next cycle: it may come from afar.
+                m.d.sync += [byte.eq(self.frame.payload.byte), last.eq(self.frame.payload.last)]
+                with m.If(self.frame.valid):
+                    m.next = "STORE"
+            with m.State("STORE"):
                 zero = byte == 0
                 m.d.comb += block.write.en.eq(~zero)
                 m.d.sync += [length.eq(length + ~zero), final.eq(last & ~zero), empty_follows.eq(last & zero)]
+                m.next = "COLLECT"
                 with m.If(zero | last | (length == COBS_BLOCK - 1)):
                     m.next = "CODE"
             with m.State("CODE"):

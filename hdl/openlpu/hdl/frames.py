@@ -80,11 +80,13 @@ class FrameReceiver(wiring.Component):
 
         length = Signal(range(protocol.max_request_bytes() + 1))
         lost, ending, outcome = Signal(), Signal(), Signal(Outcome)
+        # Not told from the length when the frame ends: all else waits for that.
+        long_enough, least = Signal(), protocol.size(protocol.REQUEST_HEADER) + CRC_BYTES
         write_byte = arrives & fits & ~lost & ~ending & (length != protocol.max_request_bytes())
         write_outcome = ending & fits & ~decoder.end
         with m.If(arrives):
             with m.If(write_byte):
-                m.d.sync += length.eq(length + 1)
+                m.d.sync += [length.eq(length + 1), long_enough.eq(length >= least - 1)]
             with m.Else():
                 m.d.sync += lost.eq(1)
         with m.If(write_byte | write_outcome):
@@ -92,9 +94,9 @@ class FrameReceiver(wiring.Component):
         with m.If(write_outcome):
             m.d.sync += [ending.eq(0), begin.eq(place + 1)]
 
-        whole = decoder.intact & crc.match_detected & (length >= protocol.size(protocol.REQUEST_HEADER) + CRC_BYTES)
+        whole = decoder.intact & crc.match_detected & long_enough
         with m.If(decoder.end):
-            m.d.sync += [ending.eq(1), length.eq(0), lost.eq(0)]
+            m.d.sync += [ending.eq(1), length.eq(0), long_enough.eq(0), lost.eq(0)]
             # An outcome that still waits for room is not told apart from the one that joins it.
             with m.If(lost | ending):
                 m.d.sync += [outcome.eq(Outcome.OVERFLOW), place.eq(begin)]

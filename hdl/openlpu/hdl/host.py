@@ -25,7 +25,7 @@ from openlpu.arch.timing import timing
 from .ecc import Corrector, encoded
 from .icu import TextWriteSignature, text_streams
 from .mem import SramAccessSignature, word_stream
-from .signals import delayed, named, select
+from .signals import delayed, named, relayed, select
 
 __all__ = ["HostPort", "HostSignature", "text_name"]
 
@@ -161,14 +161,17 @@ class HostPort(wiring.Component):
         for read, queue in zip(reads, geometry(config).of_kind(QueueKind.MEM_READ), strict=True):
             brings.setdefault(word_stream(queue), []).append(read)
         read = Cat(Cat(some).any() for some in brings.values())
-        way = timing(config).host_arrives - 1
+        way = timing(config).host_arrives - 2
         arriving, arrives = delayed(m, "arriving", read, way), delayed(m, "arrives", read.any(), way)
         width = vector_code(config).bits
-        word = select(arriving, [self.w_data.word_select(stream.index, width) for stream in brings])
         collected = Signal(width, name="collected", reset_less=True)
-        with m.If(arrives):
-            m.d.sync += collected.eq(word)
-        data = self._corrected(m, collected, delayed(m, "collected_valid", arrives, 1)) if config.ecc else collected
+        part = -(-width // config.lanes)
+        told = relayed(m, "host", "arriving", Cat(arriving, arrives), config.lanes, 1)
+        for first, choice in zip(range(0, width, part), told, strict=False):
+            words = [self.w_data.word_select(stream.index, width)[first:][:part] for stream in brings]
+            with m.If(choice[-1]):
+                m.d.sync += collected[first:][:part].eq(select(choice[:-1], words))
+        data = self._corrected(m, collected, delayed(m, "collected_valid", arrives, 2)) if config.ecc else collected
         m.d.comb += self.host.mem_rdata.eq(delayed(m, "read", data, 1))
 
     def _corrected(self, m: Module, collected: Value, valid: Value) -> Value:

@@ -147,9 +147,9 @@ class InstructionQueue(SharedComponent):
         # `more`: the head is something else afterwards.
         flags = {name: Signal(name=f"head_{name}", reset_less=True) for name in (*_CONTROL, "unit", "illegal", "more")}
         at_head = Decoder(self._config, self._queue, head)
-        # The cycles of a NOP or the repetitions that are left, and those of a gap so far, this one included.
+        # The cycles of a NOP or the repetitions that are left, and those of a gap so far, the next one included.
         count = Signal(len(at_head.field("nop", "n")), reset_less=True)
-        since = Signal(len(at_head.field("repeat", "gap")), init=1, reset_less=True)
+        since = Signal(len(at_head.field("repeat", "gap")), init=2, reset_less=True)
         # Whether they have come to their ends: told by registers, as all else waits for it.
         last = Signal(reset_less=True)
         due = Signal(reset_less=True)
@@ -183,11 +183,12 @@ class InstructionQueue(SharedComponent):
         repeats = flags["unit"] & again.any()
         follows, times = Mux(repeats, again, wait), _times(incoming)
         gap = Mux(at_head.for_unit, at_head.tail("gap"), at_head.field("repeat", "gap"))
-        next_since = Mux(flags["repeat"] & ~due, since + 1, 1)[: len(since)]
+        waiting = flags["repeat"] & ~due
+        next_due = Mux(waiting, since == gap, gap == 1)
         m.d.sync += [
             seen.eq(seen | flags["unit"]),
-            since.eq(next_since),
-            due.eq(Mux(counting | flags["more"], next_since == gap, incoming.field("repeat", "gap") == 1)),
+            since.eq(Mux(waiting, since + 1, 2)),
+            due.eq(Mux(counting | flags["more"], next_due, incoming.field("repeat", "gap") == 1)),
         ]
         with m.If(counting):
             m.d.sync += [count.eq(count - counted), last.eq(Mux(counted, count == 2, last))]
