@@ -163,10 +163,10 @@ class Executor(wiring.Component):
         start, reset = Signal(), Signal()
         reading, writing = Signal(), Signal()
         # What happens to `sent` is told by registers, as there are many bits of it.
-        load, shift, take = Signal(), Signal(), Signal()
+        moves, loads, takes = Signal(), Signal(), Signal()
         # What is waited for happens in the chip, whose clock may stand still while a program runs.
         passes = self.chip.c2c_runs if self._config.c2c_links else 1
-        m.d.sync += [start.eq(0), reset.eq(0), load.eq(0), shift.eq(0), take.eq(0), wait.eq(wait - passes)]
+        m.d.sync += [start.eq(0), reset.eq(0), moves.eq(0), loads.eq(0), takes.eq(0), wait.eq(wait - passes)]
         with m.FSM() as machine:
             writes = machine.ongoing("WRITE")
             m.d.comb += [
@@ -205,14 +205,14 @@ class Executor(wiring.Component):
                 m.next = "REPLY"
             with m.State("REPLY"):
                 fields = request.by_command({command: size(command.reply_fields) for command in request.commands})
-                m.d.sync += [load.eq(1), left.eq(Mux(done, fields, 0) + size(REPLY_HEADER) - 1)]
+                m.d.sync += [moves.eq(1), loads.eq(1), left.eq(Mux(done, fields, 0) + size(REPLY_HEADER) - 1)]
                 m.next = "LOAD"
             with m.State("LOAD"):
                 with m.If(consumes):
                     m.d.sync += expected.eq(sequence + 1)
                 m.next = "SEND"
             with m.State("SEND"), m.If(self.reply.ready):
-                m.d.sync += shift.eq(1)
+                m.d.sync += moves.eq(1)
                 m.next = "SHIFT"
             with m.State("SHIFT"):
                 m.d.sync += left.eq(left - 1)
@@ -228,17 +228,17 @@ class Executor(wiring.Component):
                     m.d.comb += reading.eq(1)
                     m.next = "READ"
             with m.State("READ"):
-                # Whatever it is until the word is there, in the last cycle but one.
-                m.d.sync += [take.eq(1), left.eq(self._config.lanes - 1)]
+                # Whatever comes, until the word is there; it still is when the first byte is sent.
+                m.d.sync += [moves.eq(1), takes.eq(1), left.eq(self._config.lanes - 1)]
                 with m.If(wait == 0):
                     m.next = "SEND"
 
-        with m.If(load):
-            m.d.sync += sent.eq(Cat(self._reply_header(outcome, answered), self._reply_fields(request)))
-        with m.Elif(shift):
+        with m.If(moves):
             m.d.sync += sent.eq(sent[8:])
-        with m.Elif(take):
-            m.d.sync += sent[: 8 * self._config.lanes].eq(self.chip.host_mem_rdata)
+            with m.If(loads):
+                m.d.sync += sent.eq(Cat(self._reply_header(outcome, answered), self._reply_fields(request)))
+            with m.Elif(takes):
+                m.d.sync += sent[: 8 * self._config.lanes].eq(self.chip.host_mem_rdata)
         with m.If(reading | writing):
             m.d.sync += place.eq(place + 1)
         m.d.comb += [

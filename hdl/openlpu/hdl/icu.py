@@ -281,7 +281,8 @@ class InstructionQueue(SharedComponent):
         stages = sampling + times.text_tap
         sampled, place = delayed(m, "fetch_sampled", source, sampling), delayed(m, "fetch_place", piece, stages)
         taken = delayed(m, "fetch_taken", sampled, times.text_tap)
-        m.d.comb += [self.fetching.eq(taken.any()), self.fetched.eq(sampled)]
+        fetching = delayed(m, "fetching", sampled.any(), times.text_tap)
+        m.d.comb += [self.fetching.eq(fetching), self.fetched.eq(sampled)]
         taps = dict(zip(tapped(self._config, self._queue), self.text_taps, strict=True))
         fetches = [taps[stream] for stream in self._queue.fetches]
         missing = self.fetching & ~select(taken, [tap.valid for tap in fetches])

@@ -75,6 +75,9 @@ class RequestReader(wiring.Component):
             last_place.eq(self.by_command(last_places)),
         ]
 
+        # Without a reset: nothing looks at it before it has come.
+        word = Signal(len(self.word), name="collected", reset_less=True)
+        m.d.comb += self.word.eq(word)
         taken = named(m, "taken", self.items.valid & self.ready & ~self.items.payload.end)
         position, place, data_follows = Signal.like(length), Signal.like(last_place), Signal()
         in_prefix = named(m, "in_prefix", position != length)
@@ -84,7 +87,7 @@ class RequestReader(wiring.Component):
             m.d.sync += [self.prefix.word_select(position, 8).eq(byte), position.eq(position + 1)]
         with m.If(taken & ~in_prefix):
             m.d.sync += [
-                self.word.eq(Cat(self.word[8:], byte)),
+                word.eq(Cat(word[8:], byte)),
                 place.eq(Mux(word_ends, 0, place + 1)),
                 self.words.eq(self.words + word_ends),
                 data_follows.eq(1),
