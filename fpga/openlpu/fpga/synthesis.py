@@ -3,8 +3,8 @@
 """From Verilog to a netlist of an ECP5's cells: the Yosys script, and what its count says of each unit.
 
 Units are kept apart while logic is mapped. So the area of each is exact, equal ones are mapped once, and mapping takes
-minutes less; the netlist is flattened afterwards. Mapping goes for depth, and then for area: that takes at most one
-table in a hundred more than area alone, and control has half as many tables in a row.
+minutes less; the netlist is flattened afterwards. Mapping goes for depth, and then for area: of a chip of 16 lanes that
+takes 0.6 % more tables than area alone, and queues have 7 of them in a row instead of 12.
 """
 
 import re

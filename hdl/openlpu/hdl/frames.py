@@ -80,8 +80,9 @@ class FrameReceiver(wiring.Component):
 
         length = Signal(range(protocol.max_request_bytes() + 1))
         lost, ending, outcome = Signal(), Signal(), Signal(Outcome)
-        # Not told from the length when the frame ends: all else waits for that.
-        long_enough, least = Signal(), protocol.size(protocol.REQUEST_HEADER) + CRC_BYTES
+        least = protocol.size(protocol.REQUEST_HEADER) + CRC_BYTES
+        # A register, and not told from the length when the frame ends: all else waits for that.
+        long_enough = Signal()
         write_byte = arrives & fits & ~lost & ~ending & (length != protocol.max_request_bytes())
         write_outcome = ending & fits & ~decoder.end
         with m.If(arrives):

@@ -165,6 +165,7 @@ class HostPort(wiring.Component):
         arriving, arrives = delayed(m, "arriving", read, way), delayed(m, "arrives", read.any(), way)
         width = vector_code(config).bits
         collected = Signal(width, name="collected", reset_less=True)
+        # A word is as wide as the chip: its parts are told by registers that lie with them.
         part = -(-width // config.lanes)
         told = relayed(m, "host", "arriving", Cat(arriving, arrives), config.lanes, 1)
         for first, choice in zip(range(0, width, part), told, strict=False):

@@ -109,7 +109,7 @@ def output_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> 
 
 
 def _decoder(model: QuantisedLlama, context: int, config: ChipConfig, capacity: int = 0) -> _Decoder:
-    kind = _CodesAhead if ahead_pays(config) else _CodesBehind
+    kind = _DecoderAhead if ahead_pays(config) else _DecoderBehind
     return kind(model, context, config, capacity=capacity)
 
 
@@ -390,7 +390,7 @@ class _Decoder(LlamaWriter, ABC):
         leave_logits(self, sums, self.norms.scale(model.final_norm), self.ratio(hidden))
 
 
-class _CodesBehind(_Decoder):
+class _DecoderBehind(_Decoder):
     def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
         upper, lower = digits
         self.gathered.append((f"{name}.added",))
@@ -428,7 +428,7 @@ class _CodesBehind(_Decoder):
         return of_keys, (straight, turned), BufferOperand(together, first_row=after), []
 
 
-class _CodesAhead(_Decoder):
+class _DecoderAhead(_Decoder):
     """What the next product waits for comes first."""
 
     def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
