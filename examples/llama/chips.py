@@ -59,8 +59,7 @@ def main() -> int:
             one.load(alone)
             write("one chip, golden", one, alone.cycles)
         for backend in ("golden", "rtl"):
-            with open_device(backend, system) as linked:
-                chips = JoinedDevice(linked)
+            with JoinedDevice(open_device(backend, system)) as chips:
                 chips.load(together)
                 write(f"{system.chips} chips, {backend}", chips, together.cycles)
     except (DeviceError, RuntimeError) as error:

@@ -539,7 +539,7 @@ def test_a_bug_is_not_mistaken_for_a_mistake(program: Path, monkeypatch: pytest.
     def bug(_: Path) -> Program:
         raise KeyError("bug")
 
-    monkeypatch.setattr("openlpu.cli.programs.load", bug)
+    monkeypatch.setattr("openlpu.cli.programs.load_any", bug)
     result = lpu("check", program)
     assert isinstance(result.exception, KeyError)
 

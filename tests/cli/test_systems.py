@@ -5,6 +5,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -14,6 +15,7 @@ from openlpu.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CHIP, PAIR = ROOT / "examples/llama/chip.toml", ROOT / "examples/llama/pair.toml"
+DIGITS = ROOT / "examples/digits"
 SMALL = ROOT / "tests/llm/fixtures/multi_query"
 
 
@@ -54,6 +56,56 @@ def test_a_bench_compares_with_one_chip() -> None:
     assert found["cycles_of_one_chip"] == json.loads(lpu(*asked, "--json").stdout)["cycles"]
     assert found["speedup"] == round(found["cycles_of_one_chip"] / found["cycles"], 3)
     assert found["mismatches"] == 0
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("digits") / "two.lpu"
+    asked = ("compile", DIGITS / "digits.onnx", "--config", "ulx3s", "--chips", 2, "--batch", 16, "-o", path)
+    assert lpu(*asked).exit_code == 0
+    return path
+
+
+def test_an_onnx_network_runs_on_chips_as_on_one(digits: Path, tmp_path: Path) -> None:
+    images = np.load(DIGITS / "digits_test.npz")["images"][:16]
+    np.savez(tmp_path / "in.npz", image=images)
+    run = ("--input", tmp_path / "in.npz", "--json", "-o")
+    found = json.loads(lpu("run", digits, *run, tmp_path / "two.npz").stdout)
+    assert found["cycles"] == found["predicted_cycles"]
+    assert found["chips"] == 2
+    lpu("compile", DIGITS / "digits.onnx", "--config", "ulx3s", "--batch", 16, "-o", tmp_path / "one.lpu")
+    alone = json.loads(lpu("run", tmp_path / "one.lpu", *run, tmp_path / "one.npz").stdout)
+    assert found["cycles"] < alone["cycles"]
+    one, two = np.load(tmp_path / "one.npz")["logits"], np.load(tmp_path / "two.npz")["logits"]
+    assert one.tobytes() == two.tobytes()
+
+
+def test_files_for_several_chips_are_read_as_others(digits: Path) -> None:
+    assert json.loads(lpu("check", digits, "--json").stdout)["ok"]
+    assert "33 cycles from send to receive" in lpu("check", digits).stdout
+    report = json.loads(lpu("report", digits, "--json").stdout)
+    assert [each["instructions"]["send"] > 0 for each in report["programs"]] == [True, True]
+    shown = lpu("report", digits).stdout
+    assert "digits, chip 0" in shown
+    assert "digits, chip 1" in shown
+    texts = json.loads(lpu("disasm", digits, "--json").stdout)
+    assert len(texts) == 2
+    lines = lpu("disasm", digits).stdout.splitlines()
+    assert len(lines) == sum(1 + sum(1 + len(text) for text in each.values() if text) for each in texts)
+
+
+def test_passes_for_several_chips_are_written(tmp_path: Path) -> None:
+    asked = ("compile", DIGITS / "digits.onnx", "--config", "ulx3s", "--chips", 2, "--batch", 1, "--dump-ir")
+    assert lpu(*asked, tmp_path / "ir", "-o", tmp_path / "two.lpu").exit_code == 0
+    names = sorted(path.name for path in (tmp_path / "ir").iterdir())
+    assert names == ["01-graph.txt", "02-kernels.txt", "03-placement.txt", "04-schedule.txt", "05-program.txt"]
+    assert (tmp_path / "ir" / "05-program.txt").read_text().count("// chip ") == 2
+
+
+def test_a_report_tells_of_an_onnx_network() -> None:
+    asked = ("system", "report", DIGITS / "digits.onnx", "--batch", 16, "--config", "ulx3s", "--chips", 2, "--json")
+    found = json.loads(lpu(*asked).stdout)
+    assert sum(link["vectors"] for link in found["links"]) == 3 * 16
 
 
 @pytest.mark.parametrize(

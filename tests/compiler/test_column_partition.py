@@ -8,7 +8,6 @@ import pytest
 from openlpu.arch.presets import LAB32
 from openlpu.arch.system import SystemConfig
 from openlpu.compiler.column_partition import partition_columns
-from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernels import Factor, KernelGraph, MatMulKernel
 from openlpu.compiler.lower import lower
 from openlpu.compiler.reference import evaluate
@@ -26,8 +25,7 @@ def test_chips_compute_what_the_graph_means(rows: int, hidden: int, ffn: int, ch
     graph, system = feed_forward(rows, hidden, ffn, seed=rows), SystemConfig.of(LAB32, chips)
     program = compile_graph_system(graph, system).program
     x = np.random.default_rng(rows).integers(-128, 128, (rows, hidden), dtype=np.int8)
-    with open_device("golden", system) as linked:
-        device = JoinedDevice(linked)
+    with JoinedDevice(open_device("golden", system)) as device:
         device.load(program)
         for values in (x, x[::-1].copy()):
             result = device.run({"x": values})
@@ -59,6 +57,20 @@ def test_no_chip_has_the_weights_of_another() -> None:
     assert columns == list(range(96))
 
 
-def test_what_cannot_be_dealt_out_is_named() -> None:
-    with pytest.raises(CompileError, match=r"compile 'lstm.*' for one"):
-        compile_graph_system(lstm_step(8, 1, 0), SystemConfig.of(LAB32, 2))
+def test_every_chip_has_of_an_lstm_the_step_and_a_share_of_the_weights() -> None:
+    graph, system = lstm_step(40, 2, 0), SystemConfig.of(LAB32, 2)
+    shares = partition_columns(lower(graph, LAB32), 2, LAB32).graphs
+    assert sum(map(weights, shares)) == weights(lower(graph, LAB32))
+    program = compile_graph_system(graph, system).program
+    random = np.random.default_rng(1)
+    inputs = {
+        port.name: random.integers(-128, 128, port.shape, dtype=np.int8)
+        if port.dtype == "int8"
+        else random.normal(0, 1, port.shape).astype(np.float32)
+        for port in graph.inputs
+    }
+    with JoinedDevice(open_device("golden", system)) as device:
+        device.load(program)
+        found = device.run(inputs).outputs
+    for name, values in evaluate(graph, inputs).items():
+        assert found[name].tobytes() == values.tobytes(), name

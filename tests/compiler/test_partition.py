@@ -96,8 +96,7 @@ def test_chips_compute_what_one_computes_run_after_run(chips: int) -> None:
     graph = two_layers(CHIP)
     compiled = compile_kernels_system(graph, system, 0)
     reference = KernelReference(graph, CHIP)
-    with open_device("golden", system) as chips_of:
-        device = JoinedDevice(chips_of)
+    with JoinedDevice(open_device("golden", system)) as device:
         device.load(compiled.program)
         for seed in range(3):
             x = np.random.default_rng(seed).integers(-128, 128, (ROWS, CHIP.lanes), dtype=np.int8)

@@ -42,8 +42,7 @@ def test_chips_write_what_one_writes(name: str, chips: int) -> None:
         one = Session(device)
         want, written = one.feed(tokens), one.generate(CONTEXT - FED)
     program = compile_llama_system(model, CONTEXT, system).program
-    with open_device("golden", system) as linked:
-        several = JoinedDevice(linked)
+    with JoinedDevice(open_device("golden", system)) as several:
         several.load(program)
         session = Session(several)
         assert session.feed(tokens).tobytes() == want.tobytes()

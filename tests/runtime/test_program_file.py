@@ -15,7 +15,8 @@ import pytest
 from openlpu.arch.isa import instruction
 from openlpu.arch.program import Column, Port, Program
 from openlpu.runtime import program_file
-from openlpu.runtime.program_file import ProgramFileError, load, save, to_bytes
+from openlpu.runtime.errors import ProgramFileError
+from openlpu.runtime.program_file import load, save, to_bytes
 
 SEED = 20261123
 PREFIX_BYTES = 8 + 4 + 4 + 8

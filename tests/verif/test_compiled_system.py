@@ -45,8 +45,8 @@ def test_compiled_programs_run_as_the_golden_model_again_and_again() -> None:
         with RtlSystem(PAIR, Conditions.drawn(PAIR, seed)) as rtl:
             rtl.bring_up()
             compare(program.programs, rtl)
-        with SystemDevice(RtlSystem(PAIR, Conditions.drawn(PAIR, seed + DRAWS)), replays=0) as linked:
-            chips = JoinedDevice(linked)
+        drawn = RtlSystem(PAIR, Conditions.drawn(PAIR, seed + DRAWS))
+        with JoinedDevice(SystemDevice(drawn, replays=0)) as chips:
             chips.load(program)
             result = chips.run({}, RUNS)
         assert result.outputs["x"].tobytes() == want[-1].tobytes()

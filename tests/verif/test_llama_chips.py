@@ -45,8 +45,8 @@ def test_clocks_and_wires_make_no_difference(config: str, draws: int) -> None:
     program = compile_llama_system(model, 64, system).program
     for seed in range(draws):
         print(f"{seed=}")
-        with SystemDevice(RtlSystem(system, Conditions.drawn(system, seed)), replays=0) as linked:
-            chips = JoinedDevice(linked)
+        drawn = RtlSystem(system, Conditions.drawn(system, seed))
+        with JoinedDevice(SystemDevice(drawn, replays=0)) as chips:
             chips.load(program)
             found, generated = written(chips, prompt)
         assert found == logits

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,5 +56,8 @@ class SystemProgram:
             rows = len({row for part in parts for row in part.rows})
             cols = len({column for part in parts for column in part.columns})
             port = next(port for port in self.programs[parts[0].chip].outputs if port.name == parts[0].port)
-            whole.append(dataclasses.replace(port, name=name, rows=rows, cols=cols, shape=(rows, cols)))
+            # Of several parts each is some columns of all rows, or some rows of a matrix.
+            shape = (*port.shape[:-1], cols) if math.prod(port.shape[:-1]) == rows else (rows, cols)
+            port = dataclasses.replace(port, rows=rows, cols=cols, shape=shape) if len(parts) > 1 else port
+            whole.append(dataclasses.replace(port, name=name))
         return tuple(whole)

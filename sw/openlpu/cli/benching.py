@@ -23,7 +23,7 @@ from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.programs import print_summary
 from openlpu.cli.running import backend_option, facts, measured, open_backend, run_on
 from openlpu.cli.system_benching import measure_system
-from openlpu.cli.systems import chips_option, find_system
+from openlpu.cli.targets import chips_option, find_system
 from openlpu.cli.terminal import json_option, print_json, working
 from openlpu.compiler.graph import Graph, Port
 from openlpu.compiler.kernel_reference import KernelReference

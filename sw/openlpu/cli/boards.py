@@ -19,7 +19,7 @@ from openlpu.arch.status import ChipStatus
 from openlpu.arch.system import SystemConfig
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.running import backend_option, open_backend
-from openlpu.cli.systems import chips_option, find_system, names_system
+from openlpu.cli.targets import chips_option, find_target
 from openlpu.cli.terminal import json_option, print_facts, print_json, working
 
 _BOARD = "openlpu.verif.virtual_board"
@@ -72,8 +72,7 @@ def vboard(config: str, chips: int | None, as_json: bool) -> None:
     CONFIG may be a .toml or .json file of a system, too. Prints the serial port at which the board is found, for
     --backend serial:PORT; of several serial:PORT0,PORT1,...
     """
-    alone = chips is None and not names_system(config)
-    made = find_config(config) if alone else find_system(config, chips)
+    made = find_target(config, chips)
     with working(f"building boards with {made.name} (minutes, the first time)", as_json=as_json):
         board = _virtual_board(made)
     chip = made.chip if isinstance(made, SystemConfig) else made

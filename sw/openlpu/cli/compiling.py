@@ -10,36 +10,43 @@ from pathlib import Path
 
 import click
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.program import Program
+from openlpu.arch.system import SystemConfig
+from openlpu.arch.system_program import SystemProgram
 from openlpu.cli.errors import UserError
 from openlpu.cli.figures import summary
 from openlpu.cli.files import replacing
 from openlpu.cli.programs import print_summary
+from openlpu.cli.targets import chips_option, find_target, target_option
 from openlpu.cli.terminal import json_option, print_json, working
+from openlpu.compiler.graph import Graph
 from openlpu.compiler.onnx_import import import_onnx
 from openlpu.compiler.pipeline import Dump, compile_graph
-from openlpu.runtime.program_file import to_bytes
+from openlpu.compiler.system_pipeline import compile_graph_system
+from openlpu.runtime import program_file, system_file
 
 
 @click.command("compile")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--config", required=True, help="The chip: a preset, or a .toml or .json file.")
+@target_option
+@chips_option
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The program, by habit *.lpu.")
 @click.option("--batch", type=click.IntRange(min=1), help="Size of a dynamic first dimension.")
 @click.option("--dump-ir", metavar="DIR", help="Write the IR after each pass to this folder; - prints it.")
 @json_option
 def compile_command(
-    model: Path, config: str, output: Path, batch: int | None, dump_ir: str | None, as_json: bool
+    model: Path, config: str, chips: int | None, output: Path, batch: int | None, dump_ir: str | None, as_json: bool
 ) -> None:
-    """Compile MODEL, an ONNX file. The cycles it prints are the cycles it takes."""
-    chip = find_config(config)
+    """Compile MODEL, an ONNX file, for a chip or a system of chips. The cycles it prints are the cycles it takes."""
+    target = find_target(config, chips)
     dump = _dumper(dump_ir, as_json)
     start = time.perf_counter()
     with replacing(output) as draft:
-        with working(f"compiling {model.name} for {chip.name}", as_json=as_json):
+        with working(f"compiling {model.name} for {target.name}", as_json=as_json):
             graph = import_onnx(model, batch=batch)
-            program = compile_graph(graph, chip, dump=dump)
-        draft.write_bytes(to_bytes(program))
+            program, content = _compiled(graph, target, dump)
+        draft.write_bytes(content)
     seconds = round(time.perf_counter() - start, 3)
     if as_json:
         print_json({**summary(program), "output": str(output), "wall_seconds": seconds, "notes": graph.notes})
@@ -47,6 +54,17 @@ def compile_command(
         print_summary(program, [("wrote", output)])
         for note in graph.notes:
             click.echo(f"lpu: note: {note}", err=True)
+
+
+def _compiled(
+    graph: Graph, target: ChipConfig | SystemConfig, dump: Dump | None
+) -> tuple[Program | SystemProgram, bytes]:
+    """A program, and the content of its file."""
+    if isinstance(target, SystemConfig):
+        several = compile_graph_system(graph, target, dump=dump).program
+        return several, system_file.to_bytes(several)
+    program = compile_graph(graph, target, dump=dump)
+    return program, program_file.to_bytes(program)
 
 
 def _dumper(destination: str | None, as_json: bool) -> Dump | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.program import Program
+from openlpu.arch.system_program import SystemProgram
 from openlpu.model.expand import Dispatch, dispatches_of, expand
 
 
@@ -19,19 +20,23 @@ def microseconds(program: Program, cycles: int) -> float:
     return round(cycles / program.config.clock_mhz, 3)
 
 
-def lower_bound(program: Program) -> int | None:
+def lower_bound(program: Program | SystemProgram) -> int | None:
     """Cycles below which no schedule on this chip can stay; None when the program does not say."""
+    if isinstance(program, SystemProgram):
+        return None
     return max(program.resource_bound, program.chain_bound) or None
 
 
-def ratio(program: Program, cycles: float) -> float | None:
+def ratio(program: Program | SystemProgram, cycles: float) -> float | None:
     """Cycles over the lower bound: 1.0 is as good as this chip can do."""
     bound = lower_bound(program)
     return round(cycles / bound, 3) if bound else None
 
 
-def summary(program: Program) -> dict[str, Any]:
-    """The figures that every command prints, by their JSON keys."""
+def summary(program: Program | SystemProgram) -> dict[str, Any]:
+    """The figures that every command prints, by their JSON keys; those of a system are of its busiest chip."""
+    if isinstance(program, SystemProgram):
+        return _system_summary(program)
     return {
         "program": program.name,
         "config": program.config.name,
@@ -44,6 +49,23 @@ def summary(program: Program) -> dict[str, Any]:
         "chain_bound": program.chain_bound,
         "ratio": ratio(program, program.cycles),
         "macs": program.macs,
+    }
+
+
+def _system_summary(program: SystemProgram) -> dict[str, Any]:
+    config, busiest = program.system.chip, max(program.programs, key=lambda each: each.resource_bound)
+    return {
+        "program": program.name,
+        "system": program.system.name,
+        "chips": program.system.chips,
+        "config": config.name,
+        "digest": config.digest,
+        "link_latency": program.system.latency,
+        "predicted_cycles": program.cycles,
+        "microseconds": microseconds(busiest, program.cycles),
+        "resource_bound": busiest.resource_bound,
+        "resource_name": busiest.resource_name,
+        "macs": sum(each.macs for each in program.programs),
     }
 
 

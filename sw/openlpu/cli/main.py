@@ -30,7 +30,7 @@ from openlpu.cli.systems import system
 from openlpu.compiler.errors import CompileError
 from openlpu.model.violation import CheckError
 from openlpu.runtime.driver import DeviceError, InputError
-from openlpu.runtime.program_file import ProgramFileError
+from openlpu.runtime.errors import ProgramFileError
 
 EXPECTED = (
     UserError,

@@ -14,7 +14,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import find_config
 from openlpu.arch.system import SystemConfig
 from openlpu.cli.errors import UserError
-from openlpu.cli.systems import config_option, find_system, names_system
+from openlpu.cli.targets import find_system, names_system, target_option
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
 from openlpu.llm.decode import DEALT, LAYER
 from openlpu.planning.assumptions import assumptions
@@ -37,7 +37,7 @@ _LARGE = 10_000_000
     show_default=True,
     help="Positions to attend to, if the network knows as many, or else all that it knows.",
 )
-@config_option
+@target_option
 @json_option
 def plan_command(model: str, chips: int | None, group: int | None, context: int, config: str, as_json: bool) -> None:
     """Size a system of linked chips for MODEL, a name or a directory with a config.json; no weights are needed.

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Program
+from openlpu.arch.system import SystemConfig
+from openlpu.arch.system_program import SystemProgram
 from openlpu.cli import figures
 from openlpu.cli.errors import RunFailure, UserError
 from openlpu.cli.files import replacing
@@ -25,7 +27,8 @@ from openlpu.cli.programs import print_summary, program_argument
 from openlpu.cli.terminal import json_option, print_json, working
 from openlpu.model.golden import GoldenError
 from openlpu.runtime.driver import BACKENDS, SERIAL, Device, DeviceError, RunResult, open_device
-from openlpu.runtime.program_file import load
+from openlpu.runtime.joined import JoinedDevice
+from openlpu.runtime.system_file import load_any
 
 
 class _Backend(click.ParamType[str]):
@@ -61,7 +64,7 @@ backend_option = click.option(
 @json_option
 def run(program: Path, source: Path, output: Path, count: int, backend: str, as_json: bool) -> None:
     """Run PROGRAM, once or with no host in between several times; the outputs are those of the last run."""
-    loaded = load(program)
+    loaded = load_any(program)
     inputs = _read_arrays(source)
     with replacing(output) as draft:
         result, seconds = _execute(loaded, inputs, count, backend, as_json)
@@ -76,16 +79,34 @@ def run(program: Path, source: Path, output: Path, count: int, backend: str, as_
 
 
 def _execute(
-    program: Program, inputs: Mapping[str, NDArray[Any]], count: int, backend: str, as_json: bool
+    program: Program | SystemProgram,
+    inputs: Mapping[str, NDArray[Any]],
+    count: int,
+    backend: str,
+    as_json: bool,
 ) -> tuple[RunResult, float]:
     """Run a program; also the seconds of the runs themselves, without building and loading the device."""
-    with working(f"preparing {backend} for {program.config.name}", as_json=as_json):
-        device = open_backend(backend, program.config)
-    with device, working(f"running {program.name} on {backend}", as_json=as_json):
-        device.load(program)
+    with _loaded(program, backend, as_json) as device, working(f"running {program.name} on {backend}", as_json=as_json):
         start = time.perf_counter()
         result = run_on(device, inputs, count)
         return result, round(time.perf_counter() - start, 3)
+
+
+@contextlib.contextmanager
+def _loaded(program: Program | SystemProgram, backend: str, as_json: bool) -> Iterator[Device | JoinedDevice]:
+    """A device with a program in it."""
+    if isinstance(program, SystemProgram):
+        with working(f"preparing {backend} for {program.system.name}", as_json=as_json):
+            chips = open_system(backend, program.system)
+        with chips:
+            chips.load(program)
+            yield chips
+    else:
+        with working(f"preparing {backend} for {program.config.name}", as_json=as_json):
+            device = open_backend(backend, program.config)
+        with device:
+            device.load(program)
+            yield device
 
 
 # The errors of the RTL backend live beside the hardware tools, where software may not look; these are their bases.
@@ -100,6 +121,14 @@ def open_backend(backend: str, chip: ChipConfig | None) -> Device:
         raise UserError(f"{what}: {error}") from None
 
 
+def open_system(backend: str, system: SystemConfig) -> JoinedDevice:
+    """Chips of a system as one device; what keeps them closed is the user's to mend."""
+    try:
+        return JoinedDevice(open_device(backend, system))
+    except (ValueError, RuntimeError) as error:  # not installed, no C++ compiler, no board, links that are dead
+        raise UserError(f"{backend} devices for {system.name}: {error}") from None
+
+
 @contextlib.contextmanager
 def running() -> Iterator[None]:
     """What goes wrong inside, while a device runs, is a failure of the run."""
@@ -109,13 +138,13 @@ def running() -> Iterator[None]:
         raise RunFailure(str(error)) from None
 
 
-def run_on(device: Device, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
+def run_on(device: Device | JoinedDevice, inputs: Mapping[str, NDArray[Any]], count: int = 1) -> RunResult:
     """Runs in a row."""
     with running():
         return device.run(inputs, count)
 
 
-def measured(program: Program, result: RunResult, seconds: float, count: int = 1) -> dict[str, Any]:
+def measured(program: Program | SystemProgram, result: RunResult, seconds: float, count: int = 1) -> dict[str, Any]:
     """What `count` runs in a row came to, for machines to read; the ratio is that of one of them."""
     return {
         **figures.summary(program),

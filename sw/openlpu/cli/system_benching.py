@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from openlpu.arch.program import Program
 from openlpu.arch.system import SystemConfig
 from openlpu.cli.errors import RunFailure
-from openlpu.cli.running import running
-from openlpu.cli.systems import open_system, print_report, report_as_dict, system_summary
+from openlpu.cli.figures import summary
+from openlpu.cli.running import open_system, running
+from openlpu.cli.systems import print_report, report_as_dict
 from openlpu.cli.terminal import print_facts, print_json, working
 from openlpu.compiler.system_pipeline import CompiledSystem
 from openlpu.compiler.system_report import system_report
@@ -45,7 +46,7 @@ def measure_system(
     program, mismatches = together.program, 0
     with working(f"preparing {backend} for {system.name}", as_json=as_json):
         device = open_system(backend, system)
-    with device.device, working(f"running {program.name} on {backend}", as_json=as_json), running():
+    with device, working(f"running {program.name} on {backend}", as_json=as_json), running():
         device.load(program)
         results = [device.run(inputs) for inputs in runs]
     for inputs, result in zip(runs, results, strict=True):
@@ -56,7 +57,7 @@ def measure_system(
     if as_json:
         print_json(
             {
-                **system_summary(program),
+                **summary(program),
                 "cycles": results[-1].cycles,
                 "cycles_of_one_chip": one,
                 "speedup": round(speedup, 3),

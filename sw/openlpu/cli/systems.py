@@ -6,23 +6,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from openlpu.arch.config import read_fields
-from openlpu.arch.presets import find_config
 from openlpu.arch.system import SystemConfig
-from openlpu.arch.system_program import SystemProgram
 from openlpu.arch.timing import timing
-from openlpu.cli import figures
-from openlpu.cli.errors import UserError
+from openlpu.cli.figures import summary
 from openlpu.cli.llm import context_option, directory_argument, require_room
-from openlpu.cli.running import backend_option, running
+from openlpu.cli.running import backend_option, open_system, running
+from openlpu.cli.targets import chips_option, find_system, target_option
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
-from openlpu.compiler.system_pipeline import CompiledSystem
+from openlpu.compiler.onnx_import import import_onnx
+from openlpu.compiler.system_pipeline import CompiledSystem, compile_graph_system
 from openlpu.compiler.system_report import SystemReport, Timeline, system_report
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
@@ -30,72 +27,9 @@ from openlpu.llm.program import compile_llama_system, context_for
 from openlpu.llm.quantise import quantise
 from openlpu.llm.session import Session
 from openlpu.llm.tokens import encode
-from openlpu.runtime.driver import open_device
-from openlpu.runtime.joined import JoinedDevice
 
-config_option = click.option(
-    "--config", required=True, help="A chip, a preset or a .toml or .json file, or such a file of a system."
-)
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _SHADES = " .:-=+*#"
 """How busy something is, from not at all to all the time."""
-
-
-def chips_option(command: _Command) -> _Command:
-    """The `--chips` option, the same on every command."""
-    return click.option(
-        "--chips",
-        type=click.IntRange(min=2),
-        help="How many chips, each linked with each, where the config is that of one.",
-    )(command)
-
-
-def find_system(name: str, chips: int | None) -> SystemConfig:
-    """The system that a config and a number of chips stand for: a config of a system, or a chip and how many.
-
-    Raises:
-        ConfigError: when there is no such config, or it is invalid.
-        UserError: when both say how many chips there are, or none does.
-    """
-    if names_system(name):
-        if chips is not None:
-            raise UserError(f"{name}: a config of a system says how many chips it has: leave out --chips")
-        return SystemConfig.from_file(Path(name))
-    if chips is None:
-        raise UserError(f"{name}: one chip: say how many with --chips, or give a config of a system")
-    return SystemConfig.of(find_config(name), chips)
-
-
-def names_system(name: str) -> bool:
-    """Whether a config is one of a system, and not of a chip. Raises ConfigError for a file that cannot be read."""
-    path = Path(name)
-    return path.suffix in (".toml", ".json") and "chips" in read_fields(path)
-
-
-def open_system(backend: str, system: SystemConfig) -> JoinedDevice:
-    """Chips of a system as one device; what keeps them closed is the user's to mend."""
-    try:
-        return JoinedDevice(open_device(backend, system))
-    except (ValueError, RuntimeError) as error:  # not installed, no C++ compiler, no board, links that are dead
-        raise UserError(f"{backend} devices for {system.name}: {error}") from None
-
-
-def system_summary(program: SystemProgram) -> dict[str, Any]:
-    """The figures that every command prints, by their JSON keys; resources are those of the busiest chip."""
-    config, busiest = program.system.chip, max(program.programs, key=lambda each: each.resource_bound)
-    return {
-        "program": program.name,
-        "system": program.system.name,
-        "chips": program.system.chips,
-        "config": config.name,
-        "digest": config.digest,
-        "link_latency": program.system.latency,
-        "predicted_cycles": program.cycles,
-        "microseconds": figures.microseconds(busiest, program.cycles),
-        "resource_bound": busiest.resource_bound,
-        "resource_name": busiest.resource_name,
-        "macs": sum(each.macs for each in program.programs),
-    }
 
 
 @click.group()
@@ -108,7 +42,7 @@ def system() -> None:
 @click.option("--prompt", required=True, help="The text to go on from.")
 @click.option("--tokens", "count", type=click.IntRange(min=1), default=32, show_default=True, help="How many to write.")
 @chips_option
-@config_option
+@target_option
 @backend_option
 @json_option
 def run_system(
@@ -121,7 +55,7 @@ def run_system(
     program = _compiled(checkpoint, len(tokens) + count, target, as_json).program
     with working(f"preparing {backend} for {target.name}", as_json=as_json):
         device = open_system(backend, target)
-    with device.device, working(f"writing {count} tokens on {backend}", as_json=as_json), running():
+    with device, working(f"writing {count} tokens on {backend}", as_json=as_json), running():
         device.load(program)
         session = Session(device)
         session.feed(tokens)
@@ -133,7 +67,7 @@ def run_system(
     each, clock = written.cycles / count, target.chip.clock_mhz
     if as_json:
         found = {
-            **system_summary(program),
+            **summary(program),
             "backend": backend,
             "count": count,
             "predicted_cycles_of_all": predicted,
@@ -161,15 +95,24 @@ def run_system(
 
 
 @system.command("report")
-@directory_argument
+@click.argument("model", type=click.Path(path_type=Path))
 @context_option
+@click.option("--batch", type=click.IntRange(min=1), help="Of an ONNX file: size of a dynamic first dimension.")
 @chips_option
-@config_option
+@target_option
 @json_option
-def report_system(directory: Path, context: int, chips: int | None, config: str, as_json: bool) -> None:
-    """What every chip and every link does in a token of the Llama in DIRECTORY, and who waits."""
-    target, checkpoint = find_system(config, chips), load_checkpoint(directory)
-    report = system_report(_compiled(checkpoint, context, target, as_json))
+def report_system(model: Path, context: int, batch: int | None, chips: int | None, config: str, as_json: bool) -> None:
+    """What every chip and every link does in MODEL, and who waits.
+
+    MODEL is an ONNX file, or a directory with a Llama, of which it is one token.
+    """
+    target = find_system(config, chips)
+    if model.is_dir():
+        compiled = _compiled(load_checkpoint(model), context, target, as_json)
+    else:
+        with working(f"compiling {model.name} for {target.name}", as_json=as_json):
+            compiled = compile_graph_system(import_onnx(model, batch=batch), target)
+    report = system_report(compiled)
     if as_json:
         print_json(report_as_dict(report))
     else:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""A network of many rows on several chips: which chip computes which columns of which buffer.
+"""A network on several chips: which chip computes which columns of which buffer.
 
 Products with constants are dealt out by their columns, and with them what goes on behind them element by element. What
-is multiplied once more goes to all chips: a product is the sum over its parts, whole numbers, whichever chip they are
-from. So no bit is another than on one chip.
+is multiplied once more, or folded over its columns, goes to all chips: a product is the sum over its parts, whole
+numbers, whichever chip they are from. What is neither, every chip computes for itself. So no bit is another than on one
+chip.
 
 A chip computes its columns in blocks, as many at once as it has planes: the block before is on its way meanwhile. The
 next product begins with the blocks that come first, and has but the last ones to wait for.
@@ -14,16 +15,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.system_program import Part
-from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import Port
 from openlpu.compiler.kernels import (
-    EVERYTHING,
     AllGatherKernel,
     BufferOperand,
     Factor,
@@ -37,46 +37,18 @@ from openlpu.compiler.kernels import (
     views_of,
 )
 from openlpu.compiler.partition import Partition
+from openlpu.compiler.split_buffers import Splits
 
 Block = range
 """Columns of elements of a buffer, whole vectors of them but for the last."""
-_Blocks = tuple[tuple[Block, ...], ...]
-"""By chip."""
 
 
 def partition_columns(graph: KernelGraph, chips: int, config: ChipConfig) -> Partition:
-    """Deal a graph out to so many chips.
-
-    Raises:
-        CompileError: when there is more in it than this is for, or too few columns.
-    """
-    _verify(graph)
+    """Deal a graph without states out to so many chips."""
     deal = _Deal(graph, chips, config)
     shares = [_Share(deal, chip) for chip in range(chips)]
-    outputs: dict[str, tuple[Part, ...]] = {}
-    for port, view in graph.outputs:
-        parts = []
-        for chip, blocks in enumerate(deal.finished[view.name]):
-            for number, block in enumerate(blocks):
-                name = f"{port.name}.{number}"
-                parts.append(Part(chip, name, tuple(range(graph.buffer(view.name).rows)), tuple(block)))
-        outputs[port.name] = tuple(parts)
+    outputs = {port.name: tuple(deal.parts(port, view)) for port, view in graph.outputs}
     return Partition(tuple(share.graph() for share in shares), outputs)
-
-
-def _verify(graph: KernelGraph) -> None:
-    for kernel in graph.kernels:
-        plain = all(view == BufferOperand(view.name) for view in views_of(kernel)) and kernel.target == EVERYTHING
-        if isinstance(kernel, MatMulKernel):
-            plain &= not any(isinstance(term.weights, Factor) for term in kernel.terms)
-        if not plain or graph.constants or graph.states:
-            raise CompileError(
-                f"'{kernel.output}' is more than a product with constants and what goes on element by element behind "
-                f"one: compile '{graph.name}' for one chip"
-            )
-    for port, _ in graph.outputs:
-        if len(port.shape) != 2:
-            raise CompileError(f"output '{port.name}' of '{graph.name}' is no matrix: compile it for one chip")
 
 
 class _Deal:
@@ -85,57 +57,55 @@ class _Deal:
     def __init__(self, graph: KernelGraph, chips: int, config: ChipConfig) -> None:
         self.graph, self.chips, self.lanes = graph, chips, config.lanes
         self.planes = config.hemispheres * config.mxm_planes
-        self.made_by = {kernel.output: kernel for kernel in graph.kernels}
-        computed = [kernel.output for kernel in graph.kernels]
-        self.gathered = tuple(name for name in computed if name in graph.multiplied)
-        """What goes to all chips, in the order in which it is there."""
-        outputs = tuple(dict.fromkeys(view.name for _, view in graph.outputs))
-        own = self._dealt(dict.fromkeys((*self.gathered, *outputs)))
-        self.travelling = {name: self._blocks(name, own[name], self.planes) for name in self.gathered}
-        """By buffer that goes to all, and by chip: its blocks."""
-        self.finished = {name: self._blocks(name, own[name], graph.buffer(name).cols) for name in outputs}
-        """By output, and by chip: its blocks."""
+        self.splits = Splits(graph)
+        self.blocks: dict[str, tuple[tuple[Block, ...], ...]] = {}
+        """By buffer that is split, and is not only there for what else is, and by chip: the blocks that it has."""
+        work = [0] * chips
+        # The last buffers come first: those before even out what they leave uneven.
+        for group in reversed(self.splits.groups):
+            own = self._own(group, work)
+            travels = any(name in self.splits.everywhere for name in group)
+            for name in group:
+                columns = -(-graph.buffer(name).cols // self.lanes)
+                self.blocks[name] = self._blocks(name, own, self.planes if travels else columns)
 
-    def _dealt(self, names: Iterable[str]) -> dict[str, list[range]]:
-        """By buffer, and by chip: columns of vectors, such that chips have equally much to do in all.
+    def parts(self, port: Port, view: BufferOperand) -> Iterator[Part]:
+        """Where an output is."""
+        rows = tuple(range(math.prod(port.shape[:-1])))
+        if view.name not in self.blocks:
+            yield Part(0, port.name, rows, tuple(range(math.prod(port.shape[-1:]))))
+            return
+        for chip, blocks in enumerate(self.blocks[view.name]):
+            for number, block in enumerate(blocks):
+                yield Part(chip, part_name(port.name, number), rows, tuple(block))
 
-        Columns go one by one to the chip that has least. The last buffers come first: those before even out what they
-        leave uneven.
-        """
-        work, own = [0] * self.chips, {}
-        for name in reversed(list(names)):
-            each, counts = self._work(name), [0] * self.chips
-            for _ in range(-(-self.graph.buffer(name).cols // self.lanes)):
-                chip = work.index(min(work))
-                work[chip] += each
-                counts[chip] += 1
-            bounds = itertools.accumulate(counts, initial=0)
-            own[name] = [range(first, last) for first, last in itertools.pairwise(bounds)]
-        return own
+    def _own(self, group: Iterable[str], work: list[int]) -> list[range]:
+        """By chip the columns of vectors of some buffers that are alike, dealt such that chips have equally much to do
+        in all: they go one by one to the chip that has least."""
+        names = [*group]
+        each, counts = sum(map(self._work, names)), [0] * self.chips
+        for _ in range(-(-self.graph.buffer(names[0]).cols // self.lanes)):
+            chip = work.index(min(work))
+            work[chip] += each
+            counts[chip] += 1
+        return [range(first, last) for first, last in itertools.pairwise(itertools.accumulate(counts, initial=0))]
 
     def _work(self, name: str) -> int:
         """Tiles of weights for a column of a buffer, and of all that is computed for it on the same chip."""
-        tiles, wanted, found = 0, [name], {name}
-        while wanted:
-            kernel = self.made_by[wanted.pop()]
-            views = {view.name for view in views_of(kernel)}
+        tiles = 0
+        for kernel in self.splits.behind(name):
             if isinstance(kernel, MatMulKernel):
-                views -= {term.rows.name for term in kernel.terms}
                 tiles += sum(
                     -(-len(matrix) // self.lanes)
                     for term in kernel.terms
                     if not isinstance(term.weights, Factor)
                     for matrix in term.weights
                 )
-            behind = views & self.made_by.keys() - found - {*self.gathered}
-            found |= behind
-            wanted += sorted(behind)
         return tiles
 
-    def _blocks(self, name: str, own: Iterable[range], most: int) -> _Blocks:
+    def _blocks(self, name: str, own: Iterable[range], most: int) -> tuple[tuple[Block, ...], ...]:
         """Columns in blocks of at most `most`, whole rounds of planes each; the last ones, fewer than planes, come in
-        twos and ones, which planes share.
-        """
+        twos and ones, which planes share."""
         every = []
         for columns in own:
             whole = len(columns) // self.planes * self.planes
@@ -158,96 +128,122 @@ class _Share:
 
     def __init__(self, deal: _Deal, chip: int) -> None:
         self.deal, self.chip = deal, chip
-        self.whole = deal.graph
-        self.inputs = {name for _, name in self.whole.inputs}
-        self.buffers = [buffer for buffer in self.whole.buffers if buffer.name in self.inputs]
+        self.whole, self.splits = deal.graph, deal.splits
+        self.buffers = [buffer for buffer in self.whole.buffers if buffer.name not in self.splits.split]
         self.kernels: list[Kernel] = []
         self.done: set[str] = set()
 
     def graph(self) -> KernelGraph:
         """All of it."""
-        for name in self.deal.gathered:
-            every = self.deal.travelling[name]
-            for number in range(max(map(len, every))):
-                if number < len(every[self.chip]):
-                    self._compute(name, every[self.chip][number])
-                for chip, blocks in enumerate(every):
-                    if number < len(blocks):
-                        self._gather(name, blocks[number], chip)
+        for number, kernel in enumerate(self.whole.kernels):
+            name = kernel.output
+            if name not in self.splits.split:
+                self.kernels.append(self._kernel(kernel, None))
+            elif name in self.splits.everywhere and self.splits.last[name] == number:
+                self._bring_everywhere(name)
         outputs: list[tuple[Port, BufferOperand]] = []
         for port, view in self.whole.outputs:
-            for number, block in enumerate(self.deal.finished[view.name][self.chip]):
-                part = self._compute(view.name, block)
+            if view.name not in self.splits.split:
+                outputs.append((port, view))
+                continue
+            for number, block in enumerate(self.deal.blocks[view.name][self.chip]):
+                part = dataclasses.replace(view, name=self._part(view.name, block))
                 shape = (*port.shape[:-1], len(block))
-                outputs.append((dataclasses.replace(port, name=f"{port.name}.{number}", shape=shape), part))
+                outputs.append((dataclasses.replace(port, name=part_name(port.name, number), shape=shape), part))
+        used = {view.name for kernel in self.kernels for view in views_of(kernel)}
         return dataclasses.replace(
             self.whole,
             name=f"{self.whole.name}, chip {self.chip}",
-            buffers=tuple(self.buffers),
+            buffers=tuple(b for b in self.buffers if b.name in used or b.name not in self.whole.constants),
             kernels=tuple(self.kernels),
             outputs=tuple(outputs),
+            constants={name: content for name, content in self.whole.constants.items() if name in used},
         )
 
-    def _gather(self, name: str, block: Block, chip: int) -> None:
-        part = _part(name, block)
-        if chip != self.chip:
-            self._buffer(name, block)
-        self.kernels.append(AllGatherKernel(part, (chip,) * self.whole.buffer(name).rows, self.chip))
+    def _bring_everywhere(self, name: str) -> None:
+        """All blocks of a buffer to all chips: from the one that computes each, or computed by every chip."""
+        every = self.deal.blocks[name]
+        for blocks in itertools.zip_longest(*every):
+            own = blocks[self.chip]
+            if own is not None:
+                self._part(name, own)
+            for chip, block in enumerate(blocks):
+                if block is None:
+                    continue
+                if name not in self.splits.dealt:
+                    self._part(name, block)
+                    continue
+                part = part_name(name, block)
+                if chip != self.chip:
+                    self._buffer(name, block)
+                self.done.add(part)
+                self.kernels.append(AllGatherKernel(part, (chip,) * self.whole.buffer(name).rows, self.chip))
 
     def _buffer(self, name: str, block: Block) -> None:
         whole = self.whole.buffer(name)
-        self.buffers.append(dataclasses.replace(whole, name=_part(name, block), cols=len(block)))
+        self.buffers.append(dataclasses.replace(whole, name=part_name(name, block), cols=len(block)))
 
-    def _compute(self, name: str, block: Block) -> BufferOperand:
-        """Some columns of a buffer, and all that they are made of here."""
-        part = _part(name, block)
+    def _part(self, name: str, block: Block) -> str:
+        """Some columns of a buffer that is split, with all that they are made of here."""
+        part = part_name(name, block)
         if part not in self.done:
             self.done.add(part)
-            kernel = self.deal.made_by[name]
-            chain = tuple(self._step(step, block) for step in kernel.chain)
-            made: Kernel
-            if isinstance(kernel, MatMulKernel):
-                terms = tuple(part for term in kernel.terms for part in self._terms(term, block))
-                alone = len(block) <= (self.deal.planes - 1) * self.deal.lanes
-                made = MatMulKernel(part, terms, chain, alone=alone)
-            else:
-                assert isinstance(kernel, VectorKernel)
-                made = VectorKernel(part, self._columns(kernel.source.name, block), chain)
+            made = [self._kernel(kernel, block) for kernel in self.splits.filling[name]]
             self._buffer(name, block)
-            self.kernels.append(made)
-        return BufferOperand(part)
+            self.kernels += made
+        return part
 
-    def _step(self, step: Step, block: Block) -> Step:
+    def _kernel(self, kernel: Kernel, block: Block | None) -> Kernel:
+        """A kernel for some columns of its output, or for all."""
+        output = kernel.output if block is None else part_name(kernel.output, block)
+        chain = tuple(self._step(step, block) for step in kernel.chain)
+        if isinstance(kernel, VectorKernel):
+            return dataclasses.replace(kernel, output=output, source=self._view(kernel.source, block), chain=chain)
+        assert isinstance(kernel, MatMulKernel)
+        terms = tuple(part for term in kernel.terms for part in self._terms(term, block))
+        alone = block is not None and len(block) <= (self.deal.planes - 1) * self.deal.lanes
+        return dataclasses.replace(kernel, output=output, terms=terms, chain=chain, alone=alone)
+
+    def _step(self, step: Step, block: Block | None) -> Step:
         match step.y:
-            case LaneConstants(name, values):
-                return Step(step.mnemonic, LaneConstants(_part(name, block), values[block.start : block.stop]))
-            case BufferOperand(name):
-                return Step(step.mnemonic, self._columns(name, block))
+            case LaneConstants(name, values) if block is not None:
+                return Step(step.mnemonic, LaneConstants(part_name(name, block), values[block.start : block.stop]))
+            case BufferOperand() as view:
+                return Step(step.mnemonic, self._view(view, block))
             case _:
                 return step
 
-    def _columns(self, name: str, block: Block) -> BufferOperand:
-        """The same columns of a buffer that goes on element by element."""
-        if name in self.inputs or name in self.deal.gathered:
-            raise CompileError(
-                f"'{name}' is whole on every chip, and goes on element by element: compile '{self.whole.name}' for one"
-            )
-        return self._compute(name, block)
+    def _view(self, view: BufferOperand, block: Block | None) -> BufferOperand:
+        """The operand that meets some columns of a kernel, or all of them."""
+        lanes, split = self.deal.lanes, view.name in self.splits.split
+        if split and view.column is not None:
+            at = view.column * lanes
+            part = next(p for blocks in self.deal.blocks[view.name] for p in blocks if at in p)
+            return dataclasses.replace(view, name=part_name(view.name, part), column=view.column - part.start // lanes)
+        if block is None or view.column is not None:
+            return view
+        if split:
+            return dataclasses.replace(view, name=self._part(view.name, block))
+        return dataclasses.replace(view, first_column=block.start // lanes)
 
-    def _terms(self, term: Term, block: Block) -> Iterator[Term]:
-        """A product with some columns of weights, part by part of what is multiplied."""
-        assert not isinstance(term.weights, Factor)
+    def _terms(self, term: Term, block: Block | None) -> Iterator[Term]:
+        """A product with some columns of weights, or with all, part by part of what is multiplied."""
+        if isinstance(term.weights, Factor):
+            yield term
+            return
         name = term.rows.name
-        columns = [np.ascontiguousarray(matrix[:, block.start : block.stop]) for matrix in term.weights]
-        if name not in self.deal.gathered:
+        some = slice(None) if block is None else slice(block.start, block.stop)
+        columns = [np.ascontiguousarray(matrix[:, some]) for matrix in term.weights]
+        if name not in self.splits.split:
             yield Term(term.rows, tuple(columns))
             return
         # What came first is multiplied first.
-        in_turn = itertools.zip_longest(*self.deal.travelling[name])
+        in_turn = itertools.zip_longest(*self.deal.blocks[name])
         for part in (part for blocks in in_turn for part in blocks if part is not None):
-            rows = slice(part.start, part.stop)
-            yield Term(BufferOperand(_part(name, part)), tuple(np.ascontiguousarray(m[rows]) for m in columns))
+            rows, view = slice(part.start, part.stop), dataclasses.replace(term.rows, name=part_name(name, part))
+            yield Term(view, tuple(np.ascontiguousarray(matrix[rows]) for matrix in columns))
 
 
-def _part(name: str, block: Block) -> str:
-    return f"{name}.{block.start}-{block.stop}"
+def part_name(name: str, block: Block | int) -> str:
+    """Of some columns of a buffer, or of an output's part with that number."""
+    return f"{name}.{block}" if isinstance(block, int) else f"{name}.{block.start}-{block.stop}"

@@ -160,7 +160,7 @@ class Router:
 
     def buffer_operand(self, journey: Journey, view: BufferOperand, column: int, rows: Rows, sample: int) -> Operand:
         """Bring a row of a buffer to the VXM for cycle `sample`, and the operand that meets it there."""
-        number = column if view.column is None else view.column
+        number = view.met(column)
         source = self.placement.buffers[view.name][number]
         source = source if view.byte is None else source.byte(view.byte)
         read = Rows(view.first_row + view.row_step * rows.first, view.row_step * rows.step)

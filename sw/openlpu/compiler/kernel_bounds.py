@@ -253,7 +253,8 @@ class _Chain:
         read = view.first_row + view.row_step * rows[:, np.newaxis]
         if view.indices is not None:
             return view.indices, (read, np.zeros((1, 1), int))
-        return view.name, (read, columns[np.newaxis] if view.column is None else np.array([[view.column]]))
+        met = np.array([view.met(column) for column in columns]) if view.column is None else np.array([view.column])
+        return view.name, (read, met[np.newaxis])
 
     def _sums(
         self, kernel: MatMulKernel, rows: npt.NDArray[np.int64]

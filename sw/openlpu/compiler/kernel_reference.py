@@ -130,7 +130,9 @@ class KernelReference:
 
     def _sums(self, kernel: MatMulKernel, rows: int) -> _Source:
         width = self._vectors(self._graph.buffer(kernel.output)) * max(kernel.target.stacked, 1) * self._lanes
-        sources = [self._source(term.rows, rows, 1) for term in kernel.terms]
+        sources = [
+            self._source(term.rows, rows, self._vectors(self._graph.buffer(term.rows.name))) for term in kernel.terms
+        ]
         weights = [self._weights(term) for term in kernel.terms]
         stacked = kernel.target.stacked
 
@@ -166,10 +168,10 @@ class KernelReference:
     # Operands
 
     def _source(self, view: BufferOperand, rows: int, vectors: int) -> _Source:
-        """Rows of a buffer, int8 widened to words; a column that meets every other, as often as there are `vectors`."""
-        held, columns, copies = self._held[view.name], slice(None), 1
-        if view.column is not None:
-            columns, copies = slice(view.column * self._lanes, (view.column + 1) * self._lanes), vectors
+        """Rows of a buffer, int8 widened to words, for so many `vectors` in a row; a column that meets every other, as
+        often as there are."""
+        met, copies = (vectors, 1) if view.column is None else (1, vectors)
+        held, columns = self._held[view.name], slice(view.met(0) * self._lanes, (view.met(0) + met) * self._lanes)
         which = _rows(view.first_row, view.row_step, rows)
         indices = None if view.indices is None else self._held[view.indices]
         feeders, window = self._feeders, 1 << window_bits(len(held))

@@ -95,6 +95,8 @@ class BufferOperand:
     """How much further the row is that meets the next one; 0 for the same again."""
     column: int | None = None
     """The column of `lanes` lanes that meets every column computed."""
+    first_column: int | None = None
+    """Where fewer columns are computed than it has, and each meets another one: the one that meets the first."""
     rotate: int = 0
     """Lane i meets what stands in lane (i - rotate) modulo lanes. Only buffers of 32 bits turn."""
     byte: int | None = None
@@ -104,6 +106,10 @@ class BufferOperand:
     dealt: int | None = None
     """Of a factor whose rows indices say: what one slice has of a row, which is nothing (0) if it is another's. Slices
     are counted as the weight streams are that they feed; all of them together have every row once."""
+
+    def met(self, column: int) -> int:
+        """The column of `lanes` lanes that meets this one of those computed."""
+        return (self.first_column or 0) + column if self.column is None else self.column
 
 
 @dataclass(frozen=True)
@@ -372,7 +378,8 @@ class _Verifier:
                     self.multiplies(term, kernel.target.cols(target), where)
                 views = views[len(kernel.terms) :]
             for view in views:
-                same = view.column is not None or self.graph.buffer(view.name).cols == target.cols
+                some = view.column is not None or view.first_column is not None
+                same = some or self.graph.buffer(view.name).cols == target.cols
                 _require(same, f"{where} changes the number of columns")
             for step in kernel.chain:
                 arity = BY_MNEMONIC[step.mnemonic].arity
@@ -462,6 +469,7 @@ def _view_text(view: BufferOperand) -> str:
     text += f" from row {view.first_row}" if view.first_row else ""
     text += f" by {view.row_step}" if view.row_step != 1 else ""
     text += "" if view.column is None else f" column {view.column}"
+    text += "" if view.first_column is None else f" from column {view.first_column}"
     return text + (f" turned by {view.rotate}" if view.rotate else "")
 
 

@@ -122,7 +122,7 @@ def compile_beside(
     placement = Placement(kernels, config, lasting)
     dump("placement", placement.__str__)
     scheduled = schedule(kernels, placement, config)
-    dump("schedule", lambda: _schedule_text(scheduled, config))
+    dump("schedule", lambda: schedule_text(scheduled, config))
     verify_words(scheduled.dispatches, placement.image, placement.kept | placement.words.shared, config)
     text = assemble(scheduled.dispatches, scheduled.cycles, config)
     places = ports(kernels, placement)
@@ -141,7 +141,7 @@ def compile_beside(
         resource_name=bounds.busiest,
         chain_bound=bounds.chain,
     )
-    dump("program", lambda: _program_text(program))
+    dump("program", lambda: program_text(program))
     verify_meetings(link(program), scheduled.rides)
     return program, placement.lasting
 
@@ -196,7 +196,8 @@ def _state(buffer: Buffer, placement: Placement) -> Port:
     return Port(buffer.name, shape, *shape, placement.columns(buffer.name), dtype, stored=dtype)
 
 
-def _schedule_text(scheduled: Schedule, config: ChipConfig) -> str:
+def schedule_text(scheduled: Schedule, config: ChipConfig) -> str:
+    """What every queue dispatches when, a line each."""
     lines = []
     for queue in geometry(config).queues:
         unrolled = (pair for run in scheduled.dispatches.get(queue.name, ()) for pair in run.unrolled())
@@ -205,7 +206,8 @@ def _schedule_text(scheduled: Schedule, config: ChipConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _program_text(program: Program) -> str:
+def program_text(program: Program) -> str:
+    """The instructions of every queue, a line each."""
     lines = []
     for name, text in program.text.items():
         lines += [f".queue {name}", *(f"    {format_instruction(inst)}" for inst in text)]

@@ -116,7 +116,7 @@ class Placement:
             view.name
             for kernel in graph.kernels
             for view in views_of(kernel)
-            if any(other.name == view.name and other.column != view.column for other in views_of(kernel))
+            if any(other.name == view.name and other.met(0) != view.met(0) for other in views_of(kernel))
         }
         """The buffers of which a kernel reads several columns at once."""
         self._turned = {view.name for kernel in graph.kernels for view in views_of(kernel) if view.rotate}
@@ -521,7 +521,7 @@ class Placement:
             if isinstance(kernel, MatMulKernel) and number < len(kernel.sources):
                 columns = [placed[-1]]
             else:
-                columns.append(placed[column if view.column is None else view.column])
+                columns.append(placed[view.met(column)])
         return {*itertools.chain(*(slices for column in columns for slices in column.places))}
 
     def _place_constants(self, constants: LaneConstants, kernel: Kernel) -> None:

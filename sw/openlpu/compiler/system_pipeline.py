@@ -9,7 +9,8 @@ have.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from openlpu.arch.program import Program
@@ -25,7 +26,16 @@ from openlpu.compiler.kernels import BufferOperand, KernelGraph
 from openlpu.compiler.lower import lower
 from openlpu.compiler.meetings import verify_meetings, verify_words
 from openlpu.compiler.partition import Partition, partition
-from openlpu.compiler.pipeline import Ports, graph_port, kernel_ports, states, uncollected
+from openlpu.compiler.pipeline import (
+    Dump,
+    Ports,
+    graph_port,
+    kernel_ports,
+    program_text,
+    schedule_text,
+    states,
+    uncollected,
+)
 from openlpu.compiler.place import Placement
 from openlpu.compiler.system_schedule import SystemSchedule, schedule_system
 from openlpu.model.system import link_system
@@ -39,24 +49,30 @@ class CompiledSystem:
     schedule: SystemSchedule
 
 
-def compile_graph_system(graph: ir.Graph, system: SystemConfig) -> CompiledSystem:
+def compile_graph_system(graph: ir.Graph, system: SystemConfig, *, dump: Dump | None = None) -> CompiledSystem:
     """Compile a graph for all chips of a system, which then have columns of its outputs each.
+
+    `dump` is as `compile_graph` has it; a text is that of all chips.
 
     Raises:
         CompileError: when it does not fit, or has more in it than products with constants and what goes on element by
             element behind them.
     """
+    dump = dump or (lambda name, text_of: None)
     graph.verify()
+    dump("graph", graph.__str__)
     shares = partition_columns(lower(graph, system.chip), system.chips, system.chip)
 
     def ports(kernels: KernelGraph, placement: Placement) -> Ports:
         outputs = ((port, graph_port(port, graph, placement, view)) for port, view in kernels.outputs)
         return Ports(
             tuple(graph_port(port, graph, placement, BufferOperand(name)) for port, name in kernels.inputs),
-            tuple(dataclasses.replace(whole, shape=port.shape, cols=port.shape[-1]) for port, whole in outputs),
+            tuple(
+                dataclasses.replace(whole, shape=port.shape, cols=math.prod(port.shape[-1:])) for port, whole in outputs
+            ),
         )
 
-    return compile_system(graph.name, shares, system, ports, useful_macs(graph))
+    return compile_system(graph.name, shares, system, ports, useful_macs(graph), dump)
 
 
 def compile_kernels_system(kernels: KernelGraph, system: SystemConfig, macs: int) -> CompiledSystem:
@@ -66,7 +82,7 @@ def compile_kernels_system(kernels: KernelGraph, system: SystemConfig, macs: int
         CompileError: when they do not fit.
     """
     shares = partition(kernels, system.chips, system.chip.lanes)
-    return compile_system(kernels.name, shares, system, kernel_ports, macs)
+    return compile_system(kernels.name, shares, system, kernel_ports, macs, lambda name, text_of: None)
 
 
 @uncollected()
@@ -76,6 +92,7 @@ def compile_system(
     system: SystemConfig,
     ports: Callable[[KernelGraph, Placement], Ports],
     macs: int,
+    dump: Dump,
 ) -> CompiledSystem:
     """Compile kernels that are dealt out to all chips of a system; `ports` finds inputs and outputs in a placement.
 
@@ -85,8 +102,11 @@ def compile_system(
     config = system.chip
     for graph in shares.graphs:
         graph.verify()
+    dump("kernels", lambda: _by_chip(map(str, shares.graphs)))
     placements = [Placement(graph, config) for graph in shares.graphs]
+    dump("placement", lambda: _by_chip(map(str, placements)))
     scheduled = schedule_system(shares.graphs, placements, system)
+    dump("schedule", lambda: _by_chip(schedule_text(chip, config) for chip in scheduled.chips))
     programs = []
     for graph, placement, chip in zip(shares.graphs, placements, scheduled.chips, strict=True):
         verify_words(chip.dispatches, placement.image, placement.kept | placement.words.shared, config)
@@ -107,9 +127,14 @@ def compile_system(
                 resource_name="weight streams",
             )
         )
+    dump("program", lambda: _by_chip(map(program_text, programs)))
     _verify(programs, scheduled, system)
     program = SystemProgram(name, system, tuple(programs), shares.outputs)
     return CompiledSystem(program, scheduled)
+
+
+def _by_chip(texts: Iterable[str]) -> str:
+    return "\n".join(f"// chip {number}\n{text}" for number, text in enumerate(texts))
 
 
 def _verify(programs: list[Program], scheduled: SystemSchedule, system: SystemConfig) -> None:

@@ -55,7 +55,7 @@ class VectorDepartures(Departures):
         rows = np.arange(self.rows(kernel))
         ready = np.zeros(len(rows), np.int64)
         for view in views_of(kernel):
-            name, number = (view.name, column if view.column is None else view.column)
+            name, number = view.name, view.met(column)
             if view.indices is not None:
                 name, number = view.indices, 0
             ready = np.maximum(ready, self.ready[name, number][view.first_row + view.row_step * rows])

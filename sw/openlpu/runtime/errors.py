@@ -33,3 +33,7 @@ class ConnectionLostError(DeviceError):
 
 class InputError(ValueError):
     """An input that does not fit its port; the message names it, and says what was expected."""
+
+
+class ProgramFileError(ValueError):
+    """A file that cannot be read or written as a program; the message says why, and names it where it is known."""

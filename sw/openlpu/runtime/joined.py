@@ -2,8 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """Chips that run one network, as if they were one chip: arrays go to all that need them, and outputs are put together.
 
-with open_device("golden", program.system) as device:
-    chips = JoinedDevice(device)
+with JoinedDevice(open_device("golden", program.system)) as chips:
     chips.load(program)
     result = chips.run({"token": token, "position": position}, 32)
 """
@@ -18,13 +17,17 @@ from numpy.typing import NDArray
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.system_program import SystemProgram
+from openlpu.runtime.closing import Closing
 from openlpu.runtime.driver import RunResult
 from openlpu.runtime.errors import DeviceError, InputError
 from openlpu.runtime.system import SystemDevice
 
 
-class JoinedDevice:
-    """The chips of a system, and the programs that a compiler has dealt one network out to."""
+class JoinedDevice(Closing):
+    """The chips of a system, and the programs that a compiler has dealt one network out to.
+
+    A context manager: leaving it closes the chips.
+    """
 
     def __init__(self, device: SystemDevice) -> None:
         self.device = device
@@ -34,6 +37,10 @@ class JoinedDevice:
     def config(self) -> ChipConfig:
         """What each of the chips is."""
         return self.device.system.chip
+
+    def close(self) -> None:
+        """Release the chips."""
+        self.device.close()
 
     def load(self, program: SystemProgram) -> None:
         """`SystemDevice.load`; the program may then run any number of times.
@@ -84,12 +91,17 @@ class JoinedDevice:
         return self.program
 
 
-def _joined(program: SystemProgram, parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+def _joined(program: SystemProgram, arrays: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """Outputs from those of the chips."""
     outputs = {}
     for port in program.outputs:
-        whole = np.zeros(port.shape, np.dtype(port.dtype))
-        for part in program.parts[port.name]:
-            whole[np.ix_(part.rows, part.columns)] = parts[part.chip][part.port]
-        outputs[port.name] = whole
+        known = program.parts[port.name]
+        if len(known) == 1:
+            outputs[port.name] = arrays[known[0].chip][known[0].port]
+            continue
+        whole = np.zeros((port.rows, port.cols), np.dtype(port.dtype))
+        for part in known:
+            own = arrays[part.chip][part.port].reshape(len(part.rows), len(part.columns))
+            whole[np.ix_(part.rows, part.columns)] = own
+        outputs[port.name] = whole.reshape(port.shape)
     return outputs

@@ -2,24 +2,14 @@
 # Copyright 2026 The OpenLPU authors
 """The `.lpu` file: a program at rest.
 
-    magic           8 bytes; not text, and damaged by every transfer that takes it for text
-    version         u32
-    header length   u32
-    body length     u64
-    header          JSON: config and its digest, the lengths of what is in the body, ports, what else a program says
-    body            instruction words of each queue (little-endian, whole bytes), then blocks of SRAM words
-    SHA-256         32 bytes over all of the above
-
-Everything little-endian. The same program always gives the same bytes, and no file with a flipped bit is accepted.
+Its header has config and digest, the lengths of what is in the body, ports, and what else a program says. The body is
+the instruction words of each queue (little-endian, whole bytes), then blocks of SRAM words. The same program always
+gives the same bytes; what is around them is `openlpu.runtime.sealed_file`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import os
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +21,12 @@ from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import Instruction
 from openlpu.arch.program import Column, Port, Program, Vector
 from openlpu.runtime.arrays import image_runs, word_runs
+from openlpu.runtime.errors import ProgramFileError
+from openlpu.runtime.sealed_file import FileKind, read_whole, write_whole
 
-SUFFIX = ".lpu"
-MAGIC = b"\x89LPU\r\n\x1a\n"
-VERSION = 4
-_PREFIX = struct.Struct("<8sIIQ")
-_HASH_BYTES = hashlib.sha256().digest_size
+PROGRAM = FileKind(b"\x89LPU\r\n\x1a\n", 4)
 _STRUCTURED = ("config", "text", "image", "kept", "inputs", "outputs", "states")
 """Fields of a program that have a form of their own in the file; all others are plain values in the header."""
-
-
-class ProgramFileError(ValueError):
-    """A file that cannot be read or written as a program; the message names it and says why."""
 
 
 def save(program: Program, path: Path) -> None:
@@ -52,16 +36,7 @@ def save(program: Program, path: Path) -> None:
         ProgramFileError: when the file cannot be written.
         EncodingError: when an instruction does not fit its queue.
     """
-    content = to_bytes(program)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ProgramFileError(f"{path}: cannot be written: {error.strerror}") from None
+    write_whole(to_bytes(program), path)
 
 
 def load(path: Path) -> Program:
@@ -70,10 +45,7 @@ def load(path: Path) -> Program:
     Raises:
         ProgramFileError: when the file is missing, no program, of another version, damaged, or inconsistent.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ProgramFileError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_whole(path)
     try:
         return from_bytes(content)
     except ProgramFileError as error:
@@ -108,9 +80,7 @@ def to_bytes(program: Program) -> bytes:
         "states": [dataclasses.asdict(port) for port in program.states],
         "program": {f.name: getattr(program, f.name) for f in _plain_fields()},
     }
-    head = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_scalar).encode()
-    content = _PREFIX.pack(MAGIC, VERSION, len(head), len(body)) + head + body
-    return content + hashlib.sha256(content).digest()
+    return PROGRAM.seal(header, bytes(body))
 
 
 def from_bytes(content: bytes) -> Program:
@@ -119,23 +89,9 @@ def from_bytes(content: bytes) -> Program:
     Raises:
         ProgramFileError: see `load`.
     """
-    if content[: len(MAGIC)] != MAGIC:
-        raise ProgramFileError(f"not a {SUFFIX} program file")
-    if len(content) < _PREFIX.size:
-        raise ProgramFileError(f"truncated: {len(content)} bytes")
-    _, version, head_bytes, body_bytes = _PREFIX.unpack_from(content)
-    if version != VERSION:
-        raise ProgramFileError(f"format version {version}, but this OpenLPU reads version {VERSION}: compile again")
-    expected = _PREFIX.size + head_bytes + body_bytes + _HASH_BYTES
-    if len(content) != expected:
-        what = "truncated" if len(content) < expected else "followed by something else"
-        raise ProgramFileError(f"{what}: {len(content)} bytes instead of {expected}")
-    if hashlib.sha256(content[:-_HASH_BYTES]).digest() != content[-_HASH_BYTES:]:
-        raise ProgramFileError("damaged: its checksum does not match its content")
-    body_start = _PREFIX.size + head_bytes
+    header, body = PROGRAM.unseal(content)
     try:
-        header = json.loads(content[_PREFIX.size : body_start])
-        return _program(header, content[body_start:-_HASH_BYTES])
+        return _program(header, body)
     except ProgramFileError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -194,12 +150,3 @@ def _port(values: dict[str, Any]) -> Port:
 
 def _plain_fields() -> list[dataclasses.Field[Any]]:
     return [f for f in dataclasses.fields(Program) if f.name not in _STRUCTURED]
-
-
-def _scalar(value: object) -> int | float:
-    """A numpy scalar as JSON has it: float32 widens without loss."""
-    if isinstance(value, np.integer):
-        return int(value)
-    if isinstance(value, np.floating):
-        return float(value)
-    raise TypeError(f"a program file holds no {type(value).__name__}")
