@@ -28,7 +28,7 @@ from openlpu.arch.isa import (
     instruction,
     stride_kind,
 )
-from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S
+from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, ULX3S16
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 QUICK = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -335,9 +335,9 @@ def test_building_instructions() -> None:
 
 @ALL
 def test_every_instruction_has_a_queue_that_takes_it(config: ChipConfig) -> None:
-    """But for those of ulx3s, which has what networks quantised to int8 need, and no more."""
+    """But for those of chips for an ECP5, which have what networks quantised to int8 need, and no more."""
     classes = {c for alu in config.alus for c in alu.classes}
-    missing = {OpClass.INT, OpClass.IMUL, OpClass.SPECIAL} if config is ULX3S else set()
+    missing = {OpClass.INT, OpClass.IMUL, OpClass.SPECIAL} if config in (ULX3S, ULX3S16) else set()
     assert {spec.op_class for spec in INSTRUCTIONS if spec.op_class} - classes == missing
 
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from openlpu.arch.config import GROUP, ChipConfig
+from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
-from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S
+from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 EAST, WEST = Direction.EAST, Direction.WEST
@@ -82,7 +82,7 @@ def test_reach(config: ChipConfig) -> None:
     chip = geometry(config)
     for queue in (*chip.of_kind(QueueKind.MEM_READ), *chip.of_kind(QueueKind.MEM_WRITE)):
         reach = queue.produces or queue.consumes
-        if config is ULX3S:
+        if config.mem_reach is Reach.OWN:
             number = queue.index % config.mem_slices
             assert reach == (Stream(EAST, number % config.streams), Stream(WEST, number % config.streams))
         else:

@@ -106,7 +106,7 @@ def refused(result: Result, *words: str) -> None:
 
 def test_configs_lists_every_preset() -> None:
     text = lpu("configs").stdout
-    assert all(name in text for name in ("nano", "ulx3s", "lab32", "tsp1"))
+    assert all(name in text for name in ("nano", "ulx3s", "ulx3s16", "lab32", "tsp1"))
     presets = json.loads(lpu("configs", "--json").stdout)
     assert presets[1]["name"] == "ulx3s"
     assert presets[1]["derived"]["MACs a cycle"] == 256

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from openlpu.arch import numerics
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass, Source
-from openlpu.arch.presets import LAB32, NANO
+from openlpu.arch.presets import LAB32, NANO, ULX3S16
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import (
     ConstantTensor,
@@ -243,7 +243,7 @@ def test_constants_that_are_tensors(config: ChipConfig) -> None:
 
 def test_digits_on_the_chip_that_an_ecp5_can_wire() -> None:
     """Its ALUs take no immediates, its SXM turns no words, and a word takes all of its streams."""
-    config = ChipConfig.from_file(EXAMPLES / "ulx3s16.toml")
+    config = ULX3S16
     assert (config.lanes, config.mem_slices * config.mem_words * config.lanes) == (16, 256 << 10)
     with np.load(EXAMPLES / "digits" / "digits_test.npz") as data:
         images = data["images"][:5]

@@ -15,6 +15,7 @@ from openlpu.compiler.kernels import (
     KernelGraph,
     MatMulKernel,
     Step,
+    Target,
     Term,
     VectorKernel,
 )
@@ -85,3 +86,15 @@ def test_what_is_laid_out_as_weights_stays_whole_with_all_that_it_is_made_of() -
         product("y", "x", Factor("factor")),
     ]
     assert splits(kernels, narrow=("x", "factor")).split == set()
+
+
+def test_what_is_read_before_all_of_it_is_there_stays_whole() -> None:
+    upper, lower = (Target(first, rows=ROWS // 2) for first in (0, ROWS // 2))
+    kernels: list[Kernel] = [
+        MatMulKernel("sums", (Term(BufferOperand("x"), DENSE),), (), upper),
+        VectorKernel("y", BufferOperand("sums"), (), upper),
+        MatMulKernel("sums", (Term(BufferOperand("x"), DENSE),), (), lower),
+        VectorKernel("y", BufferOperand("sums", first_row=ROWS // 2), (), lower),
+    ]
+    assert splits(kernels).split == set()
+    assert splits([kernels[0], kernels[2], kernels[1], kernels[3]]).split == {"sums", "y"}

@@ -124,7 +124,7 @@ class Accumulator(SharedComponent):
     `asks` : whether to read, and above that which accumulator.
     `order` : for each cycle since a read, the first one lowest, whether the sum of the cycle before is the word then
         asked for; above that of the instruction that adds in this cycle whether it adds what it read, whether it adds
-        `total` and stores the sum, and in which accumulator.
+        `total` and stores the sum, and in which accumulator. All but the lowest bit come `told_ahead` cycles ahead.
     `total` : of the array.
     `o` : the sum, `PipelineConfig.outputs` cycles later.
     """
@@ -153,7 +153,8 @@ class Accumulator(SharedComponent):
         """Memory and adder, and what takes sums past the memory."""
         m = Module()
         m.submodules.accumulators = ram = Ram(depth=self._config.acc_depth, width=32)
-        forwards, order = self.order[: self._stages], self.order[self._stages :]
+        told = Cat(self.order[0], delayed(m, "order", self.order[1:], told_ahead(self._config)))
+        forwards, order = told[: self._stages], told[self._stages :]
         adds, stores, address = order[0], order[1], order[2:]
         result = Signal(32)
         last = delayed(m, "last_result", result, 1)
@@ -172,6 +173,11 @@ class Accumulator(SharedComponent):
             self.o.eq(delayed(m, "o", result, self._config.pipeline.outputs)),
         ]
         return m
+
+
+def told_ahead(config: ChipConfig) -> int:
+    """By how many cycles accumulators know what they do after the first cycle since a read: a lane keeps it for one."""
+    return min(config.pipeline.accumulators - 1, 1)
 
 
 COLUMNS = 2
@@ -293,12 +299,13 @@ class MxmPlane(wiring.Component):
             addresses.append(delayed(m, f"address{stage}", addresses[-1], 1))
             storing.append(delayed(m, f"stores{stage}", storing[-1], 1))
         # What the memory does not hold yet, a read takes from the sum of the instruction so many cycles ahead.
-        forwards = [
-            delayed(m, f"forwards{ahead}", storing[ahead] & (addresses[ahead] == addresses[0]), stages - ahead)
-            for ahead in reversed(range(1, stages + 1))
-        ]
-        adds = delayed(m, "adds", dispatch.executes("takes_old", "acc_add", "acc_add_out", "acc_out"), stages - 1)
-        order = Cat(*forwards, adds, storing[stages - 1], addresses[stages - 1])
+        later = stages - 1 - told_ahead(config)
+        same = {ahead: storing[ahead] & (addresses[ahead] == addresses[0]) for ahead in range(1, stages + 1)}
+        first, *forwards = (
+            delayed(m, f"forwards{ahead}", same[ahead], max(later + 1 - ahead, 0)) for ahead in reversed(same)
+        )
+        adds = delayed(m, "adds", dispatch.executes("takes_old", "acc_add", "acc_add_out", "acc_out"), later)
+        order = Cat(first, *forwards, adds, storing[later], addresses[later])
         orders = relayed(m, "mxm", "accumulating", order, config.lanes, 1)
         asked = relayed(m, "mxm", "accumulators", asks, config.lanes, local_registers(config))
         results = []

@@ -13,7 +13,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.protocol import MAX_DATA, REQUEST_HEADER, Command, Data, Field, commands, size, word_bytes
 
 from .frames import RequestItem
-from .signals import named, select
+from .signals import delayed, named, select
 
 __all__ = ["RequestReader", "packed", "placed"]
 
@@ -27,8 +27,8 @@ class RequestReader(wiring.Component):
     `is_` : one bit for each of `commands`, the one whose code is in `prefix`. Two cycles after the command's byte.
     `whole` : the data is as the command has it: none, or one word or more. Two cycles after the last byte.
     `words` : of data, one cycle after the last byte.
-    `word` : the last word of data, in the highest bits.
-    `word_complete` : pulse, one cycle after the last byte of a word.
+    `word` : the last word of data, in the lowest bits.
+    `word_complete` : pulse, two cycles after the last byte of a word.
     """
 
     items: Any
@@ -75,19 +75,24 @@ class RequestReader(wiring.Component):
             last_place.eq(self.by_command(last_places)),
         ]
 
-        # Without a reset: nothing looks at it before it has come.
+        # Without resets: nothing looks at it before it has come.
         word = Signal(len(self.word), name="collected", reset_less=True)
+        last_byte = delayed(m, "last_byte", byte, 1)
         m.d.comb += self.word.eq(word)
         taken = named(m, "taken", self.items.valid & self.ready & ~self.items.payload.end)
         position, place, data_follows = Signal.like(length), Signal.like(last_place), Signal()
         in_prefix = named(m, "in_prefix", position != length)
         word_ends = named(m, "word_ends", place == last_place)
-        m.d.sync += self.word_complete.eq(taken & ~in_prefix & word_ends)
+        collects = named(m, "collects", taken & ~in_prefix)
+        m.d.comb += self.word_complete.eq(delayed(m, "word_complete", collects & word_ends, 2))
+        # Bytes of a word lie far apart: each is told by a register of its own that it is next.
+        for number in range(len(word) // 8):
+            with m.If(delayed(m, f"next{number}", collects & (place == number), 1)):
+                m.d.sync += word.word_select(number, 8).eq(last_byte)
         with m.If(taken & in_prefix):
             m.d.sync += [self.prefix.word_select(position, 8).eq(byte), position.eq(position + 1)]
-        with m.If(taken & ~in_prefix):
+        with m.If(collects):
             m.d.sync += [
-                word.eq(Cat(word[8:], byte)),
                 place.eq(Mux(word_ends, 0, place + 1)),
                 self.words.eq(self.words + word_ends),
                 data_follows.eq(1),

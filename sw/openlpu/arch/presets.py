@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach, Source, SxmReach
@@ -64,7 +65,22 @@ ULX3S = ChipConfig(
     imem_words=512,
     clock_mhz=80.0,
 )
-"""Sized for a Lattice ECP5-85F: 256 MACs, 256 KiB of SRAM."""
+"""What a Lattice ECP5-85F has room for, but not the wires: 256 MACs, 256 KiB of SRAM."""
+
+ULX3S16 = dataclasses.replace(
+    ULX3S,
+    name="ulx3s16",
+    streams=4,
+    mem_slices=4,
+    mem_words=4096,
+    slices_per_hop=4,
+    weight_streams=4,
+    sxm_rotates=False,
+    alus=tuple(dataclasses.replace(alu, y=alu.y[:1]) for alu in ULX3S.alus),
+    pipeline=dataclasses.replace(ULX3S.pipeline, dispatch=2, alu_fadd=11, alu_fmul=6, lanes=2),
+)
+"""As much of it as an LFE5U-85F can wire, at 80 MHz: all lanes, MACs and SRAM, but half the streams, half the slices,
+each twice as deep, an SXM that turns no words, and constants of the VXM from SRAM."""
 
 _REQUANTISE = ((I2F, F2I), (FMUL, IMUL), (I2F, F2I))
 _ROWS = (((INT, MASK, FADD), *_REQUANTISE),) * 2 + (((INT, MASK, FADD, SPECIAL), *_REQUANTISE),) * 2
@@ -107,7 +123,7 @@ TSP1 = ChipConfig(
 )
 """The published first-generation GroqChip: 320 lanes, 220 MiB of SRAM, four 320 x 320 planes, 900 MHz."""
 
-PRESETS = {config.name: config for config in (NANO, ULX3S, LAB32, TSP1)}
+PRESETS = {config.name: config for config in (NANO, ULX3S, ULX3S16, LAB32, TSP1)}
 
 
 def find_config(name_or_path: str) -> ChipConfig:
