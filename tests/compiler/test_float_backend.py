@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from openlpu.arch import numerics
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass, Source
 from openlpu.arch.presets import LAB32, NANO, ULX3S16
+from openlpu.compiler.bounds import lower_bounds
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import (
     ConstantTensor,
@@ -239,6 +240,18 @@ def test_constants_that_are_tensors(config: ChipConfig) -> None:
     tensors = [tensor(n, 4, 9) for n in "xcy"]
     ops: list[Op] = [ConstantTensor("c", c), Pointwise("y", "x", 0, (FloatStep("fadd", "c"),), None)]
     np.testing.assert_array_equal(run(tensors, ops, ["y"], config, x=x)["y"], x + c)
+
+
+def test_lanes_that_take_turns_at_special_functions_are_in_the_bound() -> None:
+    """64 exponentials through one unit, each taking as many cycles as lanes share it."""
+    ops: list[Op] = [Pointwise("y", "x", 0, (FloatStep("exp", None),), None)]
+    x, y = (Port(name, name, "float32", (64, 4)) for name in "xy")
+    graph = Graph("turns", (tensor("x", 64, 4), tensor("y", 64, 4)), tuple(ops), (x,), (y,))
+    config = dataclasses.replace(ROOMY, special_turns=4)
+    assert lower_bounds(graph, ROOMY).resources["VXM special"] == 64
+    bounds = lower_bounds(graph, config)
+    assert (bounds.busiest, bounds.resources[bounds.busiest]) == ("VXM special", 256)
+    assert compile_graph(graph, config).cycles >= bounds.cycles
 
 
 def test_digits_on_the_chip_that_an_ecp5_can_wire() -> None:

@@ -125,7 +125,8 @@ def _resources(graph: Graph, config: ChipConfig) -> dict[str, int]:
     for op_class, vectors in work.items():
         units = sum(op_class in alu.classes for alu in config.alus)
         if units:
-            bounds[f"VXM {op_class}"] = _ceil(vectors, units)
+            turns = config.special_turns if op_class is OpClass.SPECIAL else 1
+            bounds[f"VXM {op_class}"] = _ceil(vectors * turns, units)
     return bounds
 
 
