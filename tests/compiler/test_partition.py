@@ -26,7 +26,8 @@ from openlpu.compiler.kernels import (
     Term,
 )
 from openlpu.compiler.partition import partition
-from openlpu.compiler.system_pipeline import compile_kernels_system
+from openlpu.compiler.stage_partition import partition_stages
+from openlpu.compiler.system_pipeline import Dealing, compile_kernels_system
 from openlpu.runtime.driver import open_device
 from openlpu.runtime.joined import JoinedDevice
 
@@ -51,6 +52,7 @@ def two_layers(config: ChipConfig) -> KernelGraph:
     writer.state("kept", np.zeros((1, lanes), np.int32))
     most = writer.largest_row("most", "sums", ROWS)
     writer.vector("kept", BufferOperand("kept"), [Step("fadd", most)])
+    writer.stages += [("middle",), (most.name,)]
     writer.made("twice", BufferOperand("sums"), [Step("fadd", BufferOperand("sums"))], rows=ROWS)
     writer.apart.append("twice")
     inside = ((Port("x", "x", "int8", (ROWS, lanes)), "x"),)
@@ -90,11 +92,28 @@ def test_every_column_of_a_product_is_computed_once(chips: int) -> None:
     assert gathered[0][0] == "middle"
 
 
-@pytest.mark.parametrize("chips", [2, 3])
-def test_chips_compute_what_one_computes_run_after_run(chips: int) -> None:
+def test_in_a_pipeline_every_chip_has_layers_of_its_own() -> None:
+    first, second = partition_stages(two_layers(CHIP), 2, CHIP.lanes).graphs
+    for share in (first, second):
+        share.verify()
+    multiplied = [[k.output for k in share.kernels if isinstance(k, MatMulKernel)] for share in (first, second)]
+    assert multiplied == [["middle"], ["sums"]]
+    gathered = [[k for k in share.kernels if isinstance(k, AllGatherKernel)] for share in (first, second)]
+    assert [[k.output for k in some] for some in gathered] == [["middle"], ["middle"]]
+    assert {*gathered[0][0].owners, *gathered[1][0].owners} == {0}
+    assert (list(first.states), list(second.states)) == ([], ["kept"])
+
+
+def test_a_pipeline_of_more_chips_than_layers_is_refused() -> None:
+    with pytest.raises(CompileError, match="'two layers' has 2 parts that follow one another, and there are 3 chips"):
+        partition_stages(two_layers(CHIP), 3, CHIP.lanes)
+
+
+@pytest.mark.parametrize(("chips", "dealing"), [(2, partition), (3, partition), (2, partition_stages)])
+def test_chips_compute_what_one_computes_run_after_run(chips: int, dealing: Dealing) -> None:
     system = SystemConfig.of(CHIP, chips)
     graph = two_layers(CHIP)
-    compiled = compile_kernels_system(graph, system, 0)
+    compiled = compile_kernels_system(graph, system, 0, dealing)
     reference = KernelReference(graph, CHIP)
     with JoinedDevice(open_device("golden", system)) as device:
         device.load(compiled.program)

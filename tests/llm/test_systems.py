@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import LAB32, find_config
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
+from openlpu.compiler.partition import partition
+from openlpu.compiler.stage_partition import partition_stages
+from openlpu.compiler.system_pipeline import Dealing
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import load_checkpoint
 from openlpu.llm.prefill import by_host
@@ -26,22 +30,25 @@ CONTEXT, FED = 32, 6
 
 
 @pytest.mark.parametrize(
-    ("name", "chips"),
+    ("name", "chip", "chips", "dealing"),
     [
-        ("grouped_tied", 2),
-        pytest.param("multi_head_untied", 3, marks=pytest.mark.regress),
-        pytest.param("multi_query", 4, marks=pytest.mark.regress),
+        ("grouped_tied", CHIP, 2, partition),
+        pytest.param("multi_head_untied", CHIP, 3, partition, marks=pytest.mark.regress),
+        pytest.param("multi_query", CHIP, 4, partition, marks=pytest.mark.regress),
+        ("multi_head_untied", CHIP, 2, partition_stages),
+        pytest.param("grouped_tied", CHIP, 2, partition_stages, marks=pytest.mark.regress),
+        pytest.param("grouped_tied", LAB32, 2, partition_stages, marks=pytest.mark.regress),
     ],
 )
-def test_chips_write_what_one_writes(name: str, chips: int) -> None:
+def test_chips_write_what_one_writes(name: str, chip: ChipConfig, chips: int, dealing: Dealing) -> None:
     checkpoint = load_checkpoint(FIXTURES / name)
     tokens = json.loads((FIXTURES / name / "tokens.json").read_text())[:FED]
-    model, system = quantise(checkpoint, own_texts(checkpoint)), SystemConfig.of(CHIP, chips)
-    with open_device("golden", CHIP) as device:
-        device.load(compile_llama(model, CONTEXT, CHIP))
+    model, system = quantise(checkpoint, own_texts(checkpoint)), SystemConfig.of(chip, chips)
+    with open_device("golden", chip) as device:
+        device.load(compile_llama(model, CONTEXT, chip))
         one = Session(device)
         want, written = one.feed(tokens), one.generate(CONTEXT - FED)
-    program = compile_llama_system(model, CONTEXT, system).program
+    program = compile_llama_system(model, CONTEXT, system, dealing).program
     with JoinedDevice(open_device("golden", system)) as several:
         several.load(program)
         session = Session(several)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from openlpu.cli.running import backend_option, open_system, running
 from openlpu.cli.targets import chips_option, find_system, target_option
 from openlpu.cli.terminal import json_option, print_facts, print_json, print_table, working
 from openlpu.compiler.onnx_import import import_onnx
-from openlpu.compiler.system_pipeline import CompiledSystem, compile_graph_system
+from openlpu.compiler.partition import partition
+from openlpu.compiler.stage_partition import partition_stages
+from openlpu.compiler.system_pipeline import CompiledSystem, Dealing, compile_graph_system
 from openlpu.compiler.system_report import SystemReport, Timeline, system_report
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
@@ -28,6 +31,14 @@ from openlpu.llm.quantise import quantise
 from openlpu.llm.session import Session
 from openlpu.llm.tokens import encode
 
+_DEALINGS: Mapping[str, Dealing] = {"columns": partition, "layers": partition_stages}
+by_option = click.option(
+    "--by",
+    type=click.Choice(tuple(_DEALINGS)),
+    default="columns",
+    show_default=True,
+    help="Of a Llama chips have heads and columns of every layer, or whole layers, one chip after the other.",
+)
 _SHADES = " .:-=+*#"
 """How busy something is, from not at all to all the time."""
 
@@ -41,18 +52,19 @@ def system() -> None:
 @directory_argument
 @click.option("--prompt", required=True, help="The text to go on from.")
 @click.option("--tokens", "count", type=click.IntRange(min=1), default=32, show_default=True, help="How many to write.")
+@by_option
 @chips_option
 @target_option
 @backend_option
 @json_option
 def run_system(
-    directory: Path, prompt: str, count: int, chips: int | None, config: str, backend: str, as_json: bool
+    directory: Path, prompt: str, count: int, by: str, chips: int | None, config: str, backend: str, as_json: bool
 ) -> None:
     """Let the Llama in DIRECTORY go on from a prompt, on several chips, with no host in between."""
     target, checkpoint = find_system(config, chips), load_checkpoint(directory)
     tokens = encode(checkpoint, prompt)
     require_room(directory, checkpoint, len(tokens) + count, f"{len(tokens)} tokens of prompt and {count} to write")
-    program = _compiled(checkpoint, len(tokens) + count, target, as_json).program
+    program = _compiled(checkpoint, len(tokens) + count, target, by, as_json).program
     with working(f"preparing {backend} for {target.name}", as_json=as_json):
         device = open_system(backend, target)
     with device, working(f"writing {count} tokens on {backend}", as_json=as_json), running():
@@ -98,17 +110,20 @@ def run_system(
 @click.argument("model", type=click.Path(path_type=Path))
 @context_option
 @click.option("--batch", type=click.IntRange(min=1), help="Of an ONNX file: size of a dynamic first dimension.")
+@by_option
 @chips_option
 @target_option
 @json_option
-def report_system(model: Path, context: int, batch: int | None, chips: int | None, config: str, as_json: bool) -> None:
+def report_system(
+    model: Path, context: int, batch: int | None, by: str, chips: int | None, config: str, as_json: bool
+) -> None:
     """What every chip and every link does in MODEL, and who waits.
 
     MODEL is an ONNX file, or a directory with a Llama, of which it is one token.
     """
     target = find_system(config, chips)
     if model.is_dir():
-        compiled = _compiled(load_checkpoint(model), context, target, as_json)
+        compiled = _compiled(load_checkpoint(model), context, target, by, as_json)
     else:
         with working(f"compiling {model.name} for {target.name}", as_json=as_json):
             compiled = compile_graph_system(import_onnx(model, batch=batch), target)
@@ -119,10 +134,10 @@ def report_system(model: Path, context: int, batch: int | None, chips: int | Non
         print_report(report)
 
 
-def _compiled(checkpoint: Checkpoint, tokens: int, target: SystemConfig, as_json: bool) -> CompiledSystem:
+def _compiled(checkpoint: Checkpoint, tokens: int, target: SystemConfig, by: str, as_json: bool) -> CompiledSystem:
     with working(f"compiling {checkpoint.name} for {target.name}", as_json=as_json):
         model = quantise(checkpoint, own_texts(checkpoint))
-        return compile_llama_system(model, context_for(checkpoint.shape, tokens, target.chip), target)
+        return compile_llama_system(model, context_for(checkpoint.shape, tokens, target.chip), target, _DEALINGS[by])
 
 
 def report_as_dict(report: SystemReport) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Dealing:
         self._planes = config.hemispheres * config.mxm_planes
         self._next_plane = 0
         self.homes = {**_homes(graph, self._planes), **settled}
-        """By name of a factor that takes rows, or has them looked up, where an index says: its plane."""
+        """By name of a factor that is constant, or takes rows or has them looked up by an index: its plane."""
         self.rounds: dict[int, tuple[Round, ...]] = {}
         """Of each product, by its place among the kernels."""
         for number, kernel in enumerate(graph.kernels):
@@ -167,8 +167,9 @@ class Dealing:
 
 
 def _homes(graph: KernelGraph, planes: int) -> dict[str, int]:
-    """A plane for every factor whose rows an index chooses, in turn; the same one for all that meet in a product."""
-    chosen = {*graph.indexed, *graph.scattered}
+    """A plane for every factor that is constant or whose rows an index chooses, in turn; the same one for all that meet
+    in a product."""
+    chosen = {*graph.constants, *graph.indexed, *graph.scattered}
     together: list[list[str]] = []
     for kernel in graph.kernels:
         if isinstance(kernel, MatMulKernel):
@@ -180,4 +181,6 @@ def _homes(graph: KernelGraph, planes: int) -> dict[str, int]:
             elif met:
                 joined[0] += [name for name in itertools.chain(*joined[1:], met) if name not in joined[0]]
                 together = [group for group in together if group not in joined[1:]]
+    # The others of these are looked up as weights lie, and nothing else.
+    together += [[name] for name in graph.indexed if name in graph.factors and name not in itertools.chain(*together)]
     return {name: number % planes for number, group in enumerate(together) for name in group}

@@ -51,6 +51,7 @@ class KernelWriter:
         self.states: dict[str, Content] = {}
         self.gathered: list[tuple[str, ...]] = []
         self.apart: list[str] = []
+        self.stages: list[tuple[str, ...]] = []
         """As in `Sharing`."""
         self.parts: list[str] = []
         """Of each kernel so far but those of the part that is being written."""
@@ -60,7 +61,7 @@ class KernelWriter:
     ) -> KernelGraph:
         """All of it."""
         buffers, kernels = tuple(self.buffers), tuple(self.kernels)
-        sharing = Sharing(tuple(self.gathered), tuple(self.apart))
+        sharing = Sharing(tuple(self.gathered), tuple(self.apart), tuple(self.stages))
         return KernelGraph(name, buffers, kernels, tuple(inputs), tuple(outputs), self.constants, self.states, sharing)
 
     def end(self, part: str) -> None:

@@ -242,6 +242,8 @@ class Sharing:
     the one before by a fold, it is the last that has a row for every chip."""
     apart: tuple[str, ...] = ()
     """Outputs whose rows may stay on the chips that compute them."""
+    stages: tuple[tuple[str, ...], ...] = ()
+    """Of parts of a network that follow one another, such as layers, what others need of each: no more than this."""
 
 
 @dataclass(frozen=True)
@@ -270,9 +272,10 @@ class KernelGraph:
         return self._by_name[name]
 
     @functools.cached_property
-    def factors(self) -> dict[str, Factor]:
-        """The buffers that something is multiplied by."""
-        return {term.weights.name: term.weights for term in self._terms if isinstance(term.weights, Factor)}
+    def factors(self) -> frozenset[str]:
+        """The buffers that lie as weights do: something is multiplied by them, or slices are asked for their rows."""
+        multiplied = {term.weights.name for term in self._terms if isinstance(term.weights, Factor)}
+        return frozenset(multiplied | {term.rows.name for term in self._terms if term.rows.dealt is not None})
 
     @functools.cached_property
     def multiplied(self) -> frozenset[str]:

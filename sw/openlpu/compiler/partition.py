@@ -66,13 +66,13 @@ class Deal:
         self._graph, self._lanes = graph, lanes
         self.owners = {name: _owners(graph, name, chips) for name in _gathered(graph, chips)}
         """By buffer that is gathered, and by row: the chip that computes it."""
-        self._needs = [_Needs(graph, self.owners, chip, lanes) for chip in range(chips)]
+        self._needs = [Needs(graph, self.owners, chip, lanes) for chip in range(chips)]
         self.outputs = self._dealt_outputs()
         """As in `Partition`."""
 
     def share(self, chip: int) -> KernelGraph:
         """The graph of a chip."""
-        return _Share(self._graph, self._needs[chip], self._lanes).graph()
+        return Share(self._graph, self._needs[chip], self._lanes).graph()
 
     def tiles(self, chip: int) -> int:
         """How many tiles of constant weights a chip multiplies by, equal ones counted as often as they come."""
@@ -111,7 +111,7 @@ class Deal:
         return outputs
 
 
-def _follow_all(needs: Sequence[_Needs], outputs: list[str]) -> None:
+def _follow_all(needs: Sequence[Needs], outputs: list[str]) -> None:
     """All that these buffers and what chips want already are made of; what one needs of all, all have."""
     before, wanted = None, outputs
     while before != wanted:
@@ -138,7 +138,7 @@ def _owners(graph: KernelGraph, name: str, chips: int) -> Rows:
     return owners
 
 
-def _where_made(graph: KernelGraph, name: str, needs: Sequence[_Needs]) -> list[_Mask]:
+def _where_made(graph: KernelGraph, name: str, needs: Sequence[Needs]) -> list[_Mask]:
     """For each chip the rows of an output that it computes: those of whose first source it has the rows anyway."""
     makers = [kernel for kernel in graph.kernels if kernel.output == name]
     left, found = np.ones(graph.buffer(name).rows, np.bool_), []
@@ -169,7 +169,7 @@ def _read(view: BufferOperand, rows: Rows) -> Rows:
     return view.first_row + view.row_step * rows
 
 
-class _Needs:
+class Needs:
     """What one chip has to have: rows by buffer."""
 
     def __init__(self, graph: KernelGraph, owners: Mapping[str, Rows], chip: int, lanes: int) -> None:
@@ -230,10 +230,10 @@ class _Needs:
         self.wanted[name][slice(None) if whole else rows] = True
 
 
-class _Share:
+class Share:
     """The graph of one chip: of every buffer the rows that it has, next to each other."""
 
-    def __init__(self, graph: KernelGraph, need: _Needs, lanes: int) -> None:
+    def __init__(self, graph: KernelGraph, need: Needs, lanes: int) -> None:
         self.whole, self.need, self.lanes = graph, need, lanes
         kept = {*graph.states, *graph.factors, *graph.indexed, *graph.indexed.values(), *need.owners}
         kept |= {*(name for _, name in graph.inputs)}

@@ -157,13 +157,14 @@ class Placement:
         self.words.reserved = -(-sum(words.values()) * GROUP // self.config.mem_slices)
 
     def _place_chosen(self) -> None:
-        """What indices choose from, weights, and indices.
+        """What indices choose from, constant factors, weights, and indices.
 
         The first lies aligned, which costs least at the beginning, and the largest first; indices lie beside it.
         """
         graph = self._graph
         chosen = {**graph.indexed, **graph.scattered}
-        for table in sorted(chosen, key=lambda name: -graph.buffer(name).rows):
+        constant = [name for name in graph.constants if name in graph.factors]
+        for table in sorted(dict.fromkeys((*chosen, *constant)), key=lambda name: -graph.buffer(name).rows):
             if table in graph.factors or table in self._beside.homes:
                 self._place_cache(graph.buffer(table))
             else:
@@ -475,7 +476,8 @@ class Placement:
         return min(before, key=lambda number: (self._zones[number] is not _Zone.NEAR, number))
 
     def _place_cache(self, cache: Buffer) -> None:
-        """A factor of which an index says rows: every column of it in one window of each feeder of its home plane."""
+        """A factor that is constant, or of which an index says rows: every column of it in one window of each feeder of
+        its home plane."""
         lanes, width = self.config.lanes, self.config.weight_streams
         plane, kept = self.planes[self.dealing.homes[cache.name]], cache.name in self._graph.states
         content = (self._graph.states if kept else self._graph.constants)[cache.name]

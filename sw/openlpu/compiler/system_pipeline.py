@@ -75,13 +75,20 @@ def compile_graph_system(graph: ir.Graph, system: SystemConfig, *, dump: Dump | 
     return compile_system(graph.name, shares, system, ports, useful_macs(graph), dump)
 
 
-def compile_kernels_system(kernels: KernelGraph, system: SystemConfig, macs: int) -> CompiledSystem:
-    """Compile kernels that say themselves where they may be dealt out (`KernelGraph.sharing`).
+Dealing = Callable[[KernelGraph, int, int], Partition]
+"""What deals kernels that say themselves how (`KernelGraph.sharing`) out to so many chips of so many lanes: `partition`
+by rows, `partition_stages` by layers."""
+
+
+def compile_kernels_system(
+    kernels: KernelGraph, system: SystemConfig, macs: int, dealing: Dealing = partition
+) -> CompiledSystem:
+    """Compile kernels that say themselves where they may be dealt out.
 
     Raises:
-        CompileError: when they do not fit.
+        CompileError: when they do not fit, or have fewer parts than there are chips.
     """
-    shares = partition(kernels, system.chips, system.chip.lanes)
+    shares = dealing(kernels, system.chips, system.chip.lanes)
     return compile_system(kernels.name, shares, system, kernel_ports, macs, lambda name, text_of: None)
 
 

@@ -87,7 +87,7 @@ def system_report(compiled: CompiledSystem, parts: int = 64) -> SystemReport:
         busy = [hop.sent + beat for hop in own for beat in range(beats)]
         latest = max((hop.received - hop.sent - system.latency for hop in own), default=0)
         links.append(LinkUse(sender, receiver, len(own), _timeline(busy, cycles, parts), latest))
-    return SystemReport(cycles, tuple(units), tuple(links), tuple(_waits(hops, system.chips)))
+    return SystemReport(cycles, tuple(units), tuple(links), tuple(_waits(hops)))
 
 
 def _units(chip: int, program: Program, parts: int) -> Iterable[UnitUse]:
@@ -107,12 +107,13 @@ def _timeline(busy: list[int], cycles: int, parts: int) -> Timeline:
     return tuple(round(min(n / max(length, 1), 1.0), 3) for n, length in zip(counts, lengths, strict=True))
 
 
-def _waits(hops: Iterable[Hop], chips: int) -> Iterable[Wait]:
+def _waits(hops: Iterable[Hop]) -> Iterable[Wait]:
     gathered: dict[str, list[Hop]] = {}
     for hop in hops:
         gathered.setdefault(hop.buffer, []).append(hop)
     for name, of_it in gathered.items():
-        for chip in range(chips):
+        taking_part = {end.chip for hop in of_it for end in (hop.sender, hop.receiver)}
+        for chip in sorted(taking_part):
             own = max((hop.ready for hop in of_it if hop.sender.chip == chip), default=0)
             come = max((hop.arrived for hop in of_it if hop.receiver.chip == chip), default=0)
             yield Wait(name, chip, own, max(own, come))

@@ -2,9 +2,10 @@
 # Copyright 2026 The OpenLPU authors
 """Scheduling several chips as one: every chip's kernels, and the vectors that go from one to the other.
 
-Chips take their kernels in step, as their graphs are alike but for rows. Where a buffer is gathered, its vectors leave
-in the order in which they exist, each as soon as there is a way to the links; a link is a number of cycles, and behind
-it the vector goes to SRAM as soon as it may. So a chip waits for nothing but what it needs.
+Chips take their kernels in step, up to where one gives others something that they need: all of these come to such
+places in one order. Where a buffer is gathered, its vectors leave in the order in which they exist, each as soon as
+there is a way to the links; a link is a number of cycles, and behind it the vector goes to SRAM as soon as it may. So a
+chip waits for nothing but what it needs.
 
 Every chip deskews in the same cycles, at equal distances from run to run of the program, too.
 """
@@ -12,6 +13,7 @@ Every chip deskews in the same cycles, at equal distances from run to run of the
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,6 +117,12 @@ class SystemScheduler:
     def run(self) -> SystemSchedule:
         """Schedule everything."""
         next_kernel = dict.fromkeys(self.chips, 0)
+        taking_part = Counter(
+            kernel.output
+            for graph in self.graphs.values()
+            for kernel in graph.kernels
+            if isinstance(kernel, AllGatherKernel)
+        )
         self.reserve_pauses()
         for chip in self.chips.values():
             chip.begin()
@@ -126,16 +134,19 @@ class SystemScheduler:
                         break
                     chip.follow(next_kernel[number])
                     next_kernel[number] += 1
-            gathered = [
-                graph.kernels[next_kernel[number]]
+            waiting = {
+                number: graph.kernels[next_kernel[number]]
                 for number, graph in self.graphs.items()
                 if next_kernel[number] < len(graph.kernels)
-            ]
-            if not gathered:
+            }
+            if not waiting:
                 break
-            self.gather([kernel for kernel in gathered if isinstance(kernel, AllGatherKernel)])
-            for number, chip in self.chips.items():
-                chip.follow(next_kernel[number])
+            come = Counter(kernel.output for kernel in waiting.values())
+            name = next(name for name, count in come.items() if count == taking_part[name])
+            together = {number: kernel for number, kernel in waiting.items() if kernel.output == name}
+            self.gather([kernel for kernel in together.values() if isinstance(kernel, AllGatherKernel)])
+            for number in together:
+                self.chips[number].follow(next_kernel[number])
                 next_kernel[number] += 1
         cycles = max(chip.end for chip in self.chips.values())
         return SystemSchedule(

@@ -26,6 +26,8 @@ from openlpu.llm.token_writer import BYTE, HISTORY, LOGITS, TOKEN, WHOLE, TokenW
 
 HIDDEN = -(1 << 30)
 """Added to the sums of what must not be chosen."""
+CHOSEN = "chosen"
+"""What becomes the next token, where it is more than a byte of a key."""
 _LOWEST = 0x0080_0000
 """The pattern of the smallest float that the VXM does not take for 0."""
 _BEYOND = 0x7F80_0000
@@ -98,7 +100,7 @@ def choose_by_key(writer: TokenWriter, terms: Sequence[Term], keys: Keys) -> Log
         Step("fmul", writer.per_lane("chosen.scale", scales)),
         Step("f2i", WHOLE),
     ]
-    writer.made("chosen", found, steps, rows=1)
+    writer.made(CHOSEN, found, steps, rows=1)
     _leave(writer)
     return Logits("sums", rows, (Step("i2f", Immediate(-keys.zero * places - _LOWEST)),), 1 / places)
 
@@ -158,7 +160,7 @@ def choose(writer: TokenWriter, terms: Sequence[Term], vocabulary: int, scale: O
     place = Step("and", BufferOperand(writer.constant("places", patterns(places))))
     writer.made("candidates", found, [place], rows=rows)
     first = writer.largest_lane("first", writer.largest_row("first", "candidates", rows), 1)
-    writer.as_index("chosen", first, -float(vocabulary), -1.0)
+    writer.as_index(CHOSEN, first, -float(vocabulary), -1.0)
     _leave(writer)
     return Logits("sums", rows, (), 1.0)
 
@@ -172,5 +174,5 @@ def leave_logits(writer: TokenWriter, logits: Logits, scale: float, factor: Sequ
 
 def _leave(writer: TokenWriter) -> None:
     """Bytes 0 of the lanes of `chosen` are the next token."""
-    writer.vector(HISTORY, BufferOperand("chosen", byte=0), [], Target(indices="position.index"))
-    writer.vector(TOKEN, BufferOperand("chosen"), [])
+    writer.vector(HISTORY, BufferOperand(CHOSEN, byte=0), [], Target(indices="position.index"))
+    writer.vector(TOKEN, BufferOperand(CHOSEN), [])

@@ -42,7 +42,7 @@ from openlpu.compiler.kernels import (
     Term,
     padded,
 )
-from openlpu.llm.choosing import HIDDEN, Keys, choose, choose_by_key, largest_sum, leave_logits
+from openlpu.llm.choosing import CHOSEN, HIDDEN, Keys, choose, choose_by_key, largest_sum, leave_logits
 from openlpu.llm.llama_writer import LlamaWriter
 from openlpu.llm.norms import ahead_pays
 from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama
@@ -143,10 +143,13 @@ class _Decoder(LlamaWriter, ABC):
         norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
         for number, (layer, name, next_norm) in enumerate(zip(self.model.layers, following, norms, strict=True)):
             hidden = self.layer(f"layer{number}", layer, hidden, next_norm)
+            self.stages.append(self.left_behind(hidden))
             self.normalise(hidden)
             self.end(name)
         self.vector(POSITION, BufferOperand(POSITION), [Step("fadd", Immediate.of_float(1.0))])
         self.choose(hidden)
+        # What is behind the last layer belongs to it.
+        self.stages[-1] = (CHOSEN,)
         return self.token(Port(POSITION, POSITION, "float32", (1, self.lanes)), 2)
 
     def layer_graph(self) -> KernelGraph:
@@ -201,6 +204,10 @@ class _Decoder(LlamaWriter, ABC):
     @abstractmethod
     def hidden_vector(self, name: str, source: BufferOperand, steps: Sequence[Step], norm: LlamaNorm) -> _Hidden:
         """The vector of this name, `steps(source)` unless there are none, in front of a norm."""
+
+    @abstractmethod
+    def left_behind(self, hidden: _Hidden) -> tuple[str, ...]:
+        """The buffers that what follows a hidden vector needs of what is before it."""
 
     @abstractmethod
     def normalise(self, hidden: _Hidden) -> None:
@@ -404,6 +411,9 @@ class _DecoderBehind(_Decoder):
             self.made(name, source, steps, rows=rows)
         return _Hidden(BufferOperand(name), self.rows(f"{name}.codes", rows), norm)
 
+    def left_behind(self, hidden: _Hidden) -> tuple[str, ...]:
+        return hidden.x.name, f"{hidden.x.name}.normal"
+
     def normalise(self, hidden: _Hidden) -> None:
         """Squares, and the codes themselves."""
         rows, x, gains = self.blocks(self.shape.hidden), hidden.x, self.gains(hidden.norm)
@@ -446,6 +456,9 @@ class _DecoderAhead(_Decoder):
         if steps:
             self.made(name, source, steps, rows=rows)
         return _Hidden(BufferOperand(name), self.rows(f"{name}.codes", rows), norm)
+
+    def left_behind(self, hidden: _Hidden) -> tuple[str, ...]:
+        return hidden.x.name, f"{hidden.x.name}.codes", *self.norms.left_behind
 
     def normalise(self, hidden: _Hidden) -> None:
         """Squares."""

@@ -54,6 +54,11 @@ class Norms(ABC):
     def factor_unit(self, name: str, norm: LlamaNorm) -> Operand:
         """What makes the factor of a norm of the root of its squares."""
 
+    @property
+    @abstractmethod
+    def left_behind(self) -> tuple[str, ...]:
+        """The buffers that norms to come need of those before."""
+
     @abstractmethod
     def ratio(self, factor: BufferOperand) -> list[Step]:
         """What makes products with codes those with the norm, whose factor this is."""
@@ -73,6 +78,11 @@ class CodesBehind(Norms):
     def factor_unit(self, name: str, norm: LlamaNorm) -> Operand:
         """From the root of squares to 1 / rms, in codes."""
         return Immediate.of_float(self.writer.root_unit(norm) / norm.output)
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def ratio(self, factor: BufferOperand) -> list[Step]:
         """Nothing."""
@@ -111,6 +121,11 @@ class CodesAhead(Norms):
         if self._normalised is None:
             return root_unit
         return self._one_each(f"{name}.inverse", self._normalised, [Step("recip"), Step("fmul", root_unit)])
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """1 / rms of the norm before."""
+        return () if self._normalised is None else (self._normalised.name,)
 
     def ratio(self, factor: BufferOperand) -> list[Step]:
         """A product with the factor, whose norm is now the last."""

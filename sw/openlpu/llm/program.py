@@ -19,8 +19,9 @@ from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.compiler.kernels import KernelGraph, MatMulKernel
 from openlpu.compiler.lasting import Lasting
+from openlpu.compiler.partition import partition
 from openlpu.compiler.pipeline import compile_beside, kernel_ports
-from openlpu.compiler.system_pipeline import CompiledSystem, compile_kernels_system
+from openlpu.compiler.system_pipeline import CompiledSystem, Dealing, compile_kernels_system
 from openlpu.llm.checkpoint import LlamaShape
 from openlpu.llm.decode import decoding, layer_decoding
 from openlpu.llm.gpt import QuantisedGpt
@@ -155,15 +156,18 @@ def compile_layer(model: QuantisedLlama, context: int, config: ChipConfig, *, du
     return _compiled(kernels, what, macs_per_layer(model.shape, context), config, dump)
 
 
-def compile_llama_system(model: QuantisedLlama, context: int, system: SystemConfig) -> CompiledSystem:
+def compile_llama_system(
+    model: QuantisedLlama, context: int, system: SystemConfig, dealing: Dealing = partition
+) -> CompiledSystem:
     """Compile programs for all chips of a system, which together make one token from the one before, as
-    `compile_llama`, and bit by bit the same.
+    `compile_llama`, and bit by bit the same. They share heads and columns of every layer, or, by `partition_stages`,
+    the layers.
 
     Raises:
-        CompileError: when the network does not suit the chips, or does not fit.
+        CompileError: when the network does not suit the chips, does not fit, or has fewer layers than there are chips.
     """
     kernels = decoding(model, context, system.chip).kernels
-    return compile_kernels_system(kernels, system, macs_per_token(model.shape, context))
+    return compile_kernels_system(kernels, system, macs_per_token(model.shape, context), dealing)
 
 
 def compile_layer_system(model: QuantisedLlama, context: int, system: SystemConfig) -> CompiledSystem:
