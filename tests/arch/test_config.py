@@ -187,14 +187,6 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
         find_config(str(tmp_path / "b.json"))
 
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def test_the_chip_of_eight_lanes_is_half_of_the_preset() -> None:
-    half = find_config(str(EXAMPLES / "ulx3s8.toml"))
-    assert half == dataclasses.replace(ULX3S, name="ulx3s8", lanes=8, clock_mhz=half.clock_mhz)
-
-
 def test_the_chip_that_is_routed_has_all_that_the_larger_one_multiplies_and_keeps() -> None:
     assert ULX3S16.lanes == ULX3S.lanes
     assert ULX3S16.mem_slices * ULX3S16.mem_words == ULX3S.mem_slices * ULX3S.mem_words

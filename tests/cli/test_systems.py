@@ -115,6 +115,7 @@ def test_a_report_tells_of_an_onnx_network() -> None:
         (("--config", PAIR, "--chips", 2), "a config of a system says how many chips it has: leave out --chips"),
         (("--config", "lab32", "--chips", 18), "config field 'c2c_links': 17 is not a whole number in 0..16"),
         (("--config", "ulx3s", "--chips", 2), "keys are loaded as columns, which config 'ulx3sx2' cannot"),
+        (("--config", PAIR, "--by", "layers"), "has 1 parts that follow one another, and there are 2 chips"),
         (("--config", "nothing.toml"), "config file nothing.toml: No such file or directory"),
     ],
 )

@@ -5,6 +5,7 @@
 import dataclasses
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from openlpu.arch.presets import NANO, PRESETS
 from openlpu.fpga.boards import BOARDS, find_board
 from openlpu.fpga.build import nextpnr_options
 from openlpu.fpga.device import find_pll
+from openlpu.fpga.report import Report
 from openlpu.fpga.top import Indicators, surroundings
 
+REPORTS = Path(__file__).parents[2] / "fpga" / "reports"
 PINS = {
     # From the boards' schematics, so that a change of the platforms is noticed.
     "ulx3s": {
@@ -121,6 +124,17 @@ def test_nextpnr_is_told_the_device(name: str) -> None:
     options = " ".join(nextpnr_options(BOARDS[name], seed=7))
     assert options.startswith(OPTIONS[name])
     assert "--seed 7" in options
+
+
+def test_what_is_built_for_a_ulx3s_has_met_its_clock() -> None:
+    """The committed report is of the chip that the board gets, and of no other."""
+    board = BOARDS["ulx3s"]
+    report = Report.from_json((REPORTS / f"{board.name}-{board.config}" / "report.json").read_text(encoding="utf-8"))
+    assert (report.board, report.config) == (board.name, board.config)
+    assert report.digest == PRESETS[board.config].digest
+    assert report.target_mhz == PRESETS[board.config].clock_mhz
+    assert report.met
+    assert report.fmax_mhz >= report.target_mhz
 
 
 def test_boards_have_a_preset_to_start_with() -> None:
