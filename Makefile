@@ -24,7 +24,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim demo-board demo-llm demo-chips test check lint format types docs docs-check bench regress formal rtl bitstream area constraints clean
+.PHONY: help setup sim demo-board demo-llm demo-chips test check lint format types docs docs-check bench regress formal rtl bitstream area unit-clocks constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -102,6 +102,9 @@ bitstream: $(DEV) ## build a chip for a board, with a report: build/BOARD-CONFIG
 
 area: $(DEV) ## synthesise the presets that fit an ECP5, and rewrite the figures that `make regress` compares with
 	$(BIN)/python -m openlpu.fpga.area
+
+unit-clocks: $(DEV) ## place and route each unit of ulx3s16 alone, and rewrite the table of their areas and clocks
+	$(BIN)/python -m openlpu.fpga.unit_clocks
 
 constraints: $(DEV) ## pin the versions installed now
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new

@@ -20,7 +20,7 @@ from . import report, synthesis
 from .block_registers import absorb_output_registers
 from .boards import Board
 from .delay_lines import absorb_delays
-from .device import Area, Pll, find_pll
+from .device import Area, Device, Pll, find_pll
 from .places import place_blocks
 from .report import Report
 from .synthesis import CELLS_BY_UNIT, NETLIST
@@ -28,12 +28,14 @@ from .table_inputs import enter_through_tables
 from .toolchain import Toolchain
 from .top import TOP, surroundings
 
-__all__ = ["BITSTREAM", "Synthesis", "build", "nextpnr_options", "synthesise"]
+__all__ = ["BITSTREAM", "CONSTRAINTS", "TIMING", "Synthesis", "build", "map_design", "nextpnr_options", "synthesise"]
 
 BITSTREAM = "board.bit"
 """The file for openFPGALoader."""
 
-_CONSTRAINTS, _ROUTED, _TIMING = f"{TOP}.lpf", f"{TOP}.config", "timing.json"
+CONSTRAINTS, TIMING = f"{TOP}.lpf", "timing.json"
+"""What nextpnr reads beside the netlist, and its report."""
+_ROUTED = f"{TOP}.config"
 _FULL = 0.75
 """How much of a device's tables may be taken for routing's sake: with more, placing takes long to become legal."""
 _PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
@@ -72,7 +74,7 @@ def build(
     toolchain.run("nextpnr-ecp5", nextpnr_options(board, seed), directory)
     _stamp(directory / _ROUTED, config)
     toolchain.run("ecppack", _ecppack_options(config), directory)
-    timing = report.timing_of(json.loads((directory / _TIMING).read_text(encoding="utf-8")))
+    timing = report.timing_of(json.loads((directory / TIMING).read_text(encoding="utf-8")))
     target_mhz = round(netlist.pll.output_hz / 1e6, 6)
     made = Report(
         board=board.name,
@@ -104,21 +106,40 @@ def synthesise(
     pll = find_pll(board.oscillator_hz, clock_mhz * 1e6)
     chip = hosted_verilog(config, clock_hz=pll.output_hz, baud=board.baud)
     around, constraints = surroundings(board, pll, config)
+    (directory / CONSTRAINTS).write_text(constraints, encoding="utf-8")
+    units, total = map_design(board.device, config, in_dsp, chip, around, toolchain, directory)
+    return Synthesis(pll=pll, units=units, total=total)
+
+
+def map_design(
+    device: Device,
+    config: ChipConfig,
+    in_dsp: Sequence[synthesis.Share],
+    chip: str,
+    around: str,
+    toolchain: Toolchain,
+    directory: Path,
+) -> tuple[Mapping[str, Area], Area]:
+    """Make a netlist of Verilog of a chip, or of as much of it as `around` uses, RTLIL with the module `TOP`; the area
+    of each unit after mapping, and of the whole at the end.
+
+    `in_dsp` is what `multipliers_in_dsp` says of the chip. Raises ToolError when a tool fails.
+    """
     substitutes = synthesis.substitutes_verilog(config, synthesis.modules_of(chip), in_dsp)
     sources = {f"{TOP}.il": around, "chip.v": chip, "substitutes.v": substitutes}
     modules = [module for text in (chip, sources["substitutes.v"]) for module in synthesis.modules_of(text)]
     commands = synthesis.script(list(sources), modules, top=TOP, in_dsp=in_dsp)
-    for name, text in {**sources, _CONSTRAINTS: constraints, "synthesis.ys": commands}.items():
+    for name, text in {**sources, "synthesis.ys": commands}.items():
         (directory / name).write_text(text, encoding="utf-8")
     toolchain.run("yosys", ["-Q", "-T", "synthesis.ys"], directory)
     by_unit, netlist = (json.loads((directory / name).read_text(encoding="utf-8")) for name in (CELLS_BY_UNIT, NETLIST))
     module = netlist["modules"][TOP]
     absorb_output_registers(module)
     absorb_delays(module)
-    enter_through_tables(module, round(_FULL * board.device.area.lut) - _total(module).lut)
-    place_blocks(module, board.device)
+    enter_through_tables(module, round(_FULL * device.area.lut) - _total(module).lut)
+    place_blocks(module, device)
     (directory / NETLIST).write_text(json.dumps(netlist), encoding="utf-8")
-    return Synthesis(pll=pll, units=synthesis.area_by_unit(by_unit, TOP), total=_total(module))
+    return synthesis.area_by_unit(by_unit, TOP), _total(module)
 
 
 def _total(module: Mapping[str, Any]) -> Area:
@@ -134,9 +155,9 @@ def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
         *("--package", _PACKAGES[kind] + pins),
         *("--speed", platform.speed),
         *("--json", NETLIST),
-        *("--lpf", _CONSTRAINTS),
+        *("--lpf", CONSTRAINTS),
         *("--textcfg", _ROUTED),
-        *("--report", _TIMING),
+        *("--report", TIMING),
         # Wires are what runs out first. This placer spreads cells over the device, which the default one does not.
         *("--placer", "static"),
         *("--router", "router2"),

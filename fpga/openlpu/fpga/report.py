@@ -128,9 +128,9 @@ class Report:
             [
                 self.verdict,
                 "",
-                _table(None, facts),
-                _table(("unit", "LUT", "FF", "DSP", "BRAM"), rows),
-                _table(("slowest path", "ns", "in cells", "cells", "from", "to"), paths),
+                as_table(None, facts),
+                as_table(("unit", "LUT", "FF", "DSP", "BRAM"), rows),
+                as_table(("slowest path", "ns", "in cells", "cells", "from", "to"), paths),
             ]
         )
 
@@ -178,7 +178,8 @@ def _rtl_name(name: str) -> str:
     return _CELL_SUFFIX.sub("", name)
 
 
-def _table(header: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+def as_table(header: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+    """Rows under a header, or without one, as text; columns of numbers stand to the right."""
     cells = [[str(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header is not None)
     for i, name in enumerate(header or cells[0]):

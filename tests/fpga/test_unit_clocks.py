@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Units alone: their ports are found in the chip's Verilog, and registers stand at all of them."""
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+from openlpu.arch.presets import ULX3S16
+from openlpu.fpga import unit_clocks
+from openlpu.fpga.unit_clocks import ALONE, FIGURES, Port, UnitBench, ports_of
+from openlpu.hdl.generate import hosted_verilog
+
+VERILOG = """
+module \\chip.some (clk, rst, \\release , word, result, more);
+  wire \\$1 ;
+  input clk;
+  wire clk;
+  input rst;
+  input \\release ;
+  input [3:0] word;
+  output [1:0] result;
+  output more;
+endmodule
+
+module \\chip.some2 (clk, other);
+  input clk;
+  input other;
+endmodule
+"""
+
+
+def test_ports_are_read_from_verilog() -> None:
+    inputs = [Port("rst", "input", 1), Port("release", "input", 1), Port("word", "input", 4)]
+    assert ports_of(VERILOG, "chip.some") == [*inputs, Port("result", "output", 2), Port("more", "output", 1)]
+    assert ports_of(VERILOG, "chip.some2") == [Port("other", "input", 1)]
+    with pytest.raises(KeyError, match=r"chip\.so"):
+        ports_of(VERILOG, "chip.so")
+
+
+def test_every_unit_is_in_the_chip() -> None:
+    text = hosted_verilog(ULX3S16, clock_hz=80e6, baud=1_000_000)
+    for module in ALONE.values():
+        directions = {port.direction for port in ports_of(text, module)}
+        assert directions == {"input", "output"}, module
+
+
+class Inverter(wiring.Component):
+    """Stands for a unit of four bits."""
+
+    clk: In(1)
+    word: In(4)
+    result: Out(4)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.result.eq(~self.word)
+        return m
+
+
+def test_registers_stand_at_all_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit that inverts four bits: the parity of what comes out, as the chain of registers has it."""
+
+    def instance(module: str, **ports: object) -> Module:
+        m = Module()
+        m.submodules.unit = unit = Inverter()
+        m.d.comb += [unit.word.eq(ports["i_word"]), ports["o_result"].eq(unit.result)]  # type: ignore[attr-defined]
+        return m
+
+    monkeypatch.setattr(unit_clocks, "Instance", instance)
+    bench = UnitBench("some", [Port("word", "input", 4), Port("result", "output", 4)])
+    given = [1, 0, 1, 1, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 1] * 4
+    found, inputs, caught, chain, expected = [], 0, 0, [0] * 5, []
+
+    async def drive(ctx: object) -> None:
+        for bit in given:
+            ctx.set(bench.given, bit)  # type: ignore[attr-defined]
+            found.append(ctx.get(bench.parity))  # type: ignore[attr-defined]
+            await ctx.delay(5e-9)  # type: ignore[attr-defined]
+            ctx.set(bench.clk, 1)  # type: ignore[attr-defined]
+            await ctx.delay(5e-9)  # type: ignore[attr-defined]
+            ctx.set(bench.clk, 0)  # type: ignore[attr-defined]
+
+    simulator = Simulator(bench)
+    simulator.add_testbench(drive)
+    simulator.run()
+    for bit in given:
+        expected.append(chain[4])
+        chain = [0, *(chain[i] ^ caught >> i & 1 for i in range(4))]
+        caught, inputs = ~inputs & 15, (inputs << 1 | bit) & 15
+    assert found == expected
+    assert 0 < sum(found) < len(found)
+
+
+def test_the_table_is_of_the_units_there_are() -> None:
+    text = FIGURES.read_text(encoding="utf-8")
+    assert f"ulx3s16 ({ULX3S16.digest})" in text
+    assert all(f"\n{unit} " in text for unit in ALONE)
