@@ -28,7 +28,17 @@ from .table_inputs import enter_through_tables
 from .toolchain import Toolchain
 from .top import TOP, surroundings
 
-__all__ = ["BITSTREAM", "CONSTRAINTS", "TIMING", "Synthesis", "build", "map_design", "nextpnr_options", "synthesise"]
+__all__ = [
+    "BITSTREAM",
+    "CONSTRAINTS",
+    "TIMING",
+    "Synthesis",
+    "build",
+    "device_options",
+    "map_design",
+    "nextpnr_options",
+    "synthesise",
+]
 
 BITSTREAM = "board.bit"
 """The file for openFPGALoader."""
@@ -147,7 +157,14 @@ def _total(module: Mapping[str, Any]) -> Area:
 
 
 def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
-    """The command line of nextpnr for a board. A clock that is not met is found in its report, and no failure."""
+    """The command line of nextpnr for a chip on a board, which may fill it."""
+    # Wires are what runs out first. This placer spreads cells over the device, which the default one does not. And with
+    # these weights a crowded design goes on getting better, where with the others it swings.
+    return [*device_options(board, seed), "--placer", "static", "--router", "router2", "--router2-alt-weights"]
+
+
+def device_options(board: Board, seed: int) -> Sequence[str]:
+    """That for anything on a board. A clock that is not met is found in nextpnr's report, and no failure."""
     platform = board.make_platform()
     kind, pins = platform.package[:2], platform.package[2:]
     return [
@@ -158,11 +175,6 @@ def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
         *("--lpf", CONSTRAINTS),
         *("--textcfg", _ROUTED),
         *("--report", TIMING),
-        # Wires are what runs out first. This placer spreads cells over the device, which the default one does not.
-        *("--placer", "static"),
-        *("--router", "router2"),
-        # With these a crowded design goes on getting better, where with the others it swings.
-        "--router2-alt-weights",
         *("--seed", str(seed)),
         "--timing-allow-fail",
     ]

@@ -2,8 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """Units of a chip alone on a device: what each takes, and how fast it is between registers of its own.
 
-`python -m openlpu.fpga.unit_clocks` places and routes them one after the other, and rewrites the table. What a unit has
-above the whole chip is what the wires between units, and the lack of room, cost.
+`python -m openlpu.fpga.unit_clocks` places and routes them one after the other, with nextpnr's own placer, and rewrites
+the table. What a unit has above the whole chip is what wires between units, and the lack of room, cost.
 """
 
 import importlib
@@ -25,7 +25,7 @@ from openlpu.arch.presets import ULX3S16
 from openlpu.hdl.generate import hosted_verilog
 
 from .boards import BOARDS
-from .build import CONSTRAINTS, TIMING, map_design, nextpnr_options
+from .build import CONSTRAINTS, TIMING, device_options, map_design
 from .device import Area
 from .report import as_table, timing_of
 from .synthesis import multipliers_in_dsp
@@ -134,7 +134,7 @@ def unit_alone(config: ChipConfig, module: str, toolchain: Toolchain, directory:
     in_dsp = multipliers_in_dsp(config, BOARD.device.area.dsp)
     units, _ = map_design(BOARD.device, config, in_dsp, chip, around, toolchain, directory)
     (directory / CONSTRAINTS).write_text(f'FREQUENCY PORT "clk" {config.clock_mhz} MHZ;\n', encoding="utf-8")
-    toolchain.run("nextpnr-ecp5", [*nextpnr_options(BOARD, _SEED), "--lpf-allow-unconstrained"], directory)
+    toolchain.run("nextpnr-ecp5", [*device_options(BOARD, _SEED), "--lpf-allow-unconstrained"], directory)
     timing = timing_of(json.loads((directory / TIMING).read_text(encoding="utf-8")))
     return UnitAlone(sum((area for unit, area in units.items() if unit != _AROUND), Area()), timing.fmax_mhz)
 
