@@ -10,6 +10,8 @@ from amaranth.sim import Simulator
 
 from openlpu.arch.presets import ULX3S16
 from openlpu.fpga import unit_clocks
+from openlpu.fpga.device import Area
+from openlpu.fpga.synthesis import area_by_unit, script
 from openlpu.fpga.unit_clocks import ALONE, FIGURES, Port, UnitBench, ports_of
 from openlpu.hdl.generate import hosted_verilog
 
@@ -98,3 +100,13 @@ def test_the_table_is_of_the_units_there_are() -> None:
     text = FIGURES.read_text(encoding="utf-8")
     assert f"ulx3s16 ({ULX3S16.digest})" in text
     assert all(f"\n{unit} " in text for unit in ALONE)
+
+
+def test_a_unit_that_is_no_unit_of_the_count_is_counted_by_its_name() -> None:
+    modules = ["board", "hosted_chip.bridged.bridge", "mem_e0"]
+    commands = script(["board.il"], modules, top="board", in_dsp=[], apart=["hosted_chip.bridged.bridge"])
+    assert "keep_hierarchy 1 hosted_chip.bridged.bridge mem_e0\n" in commands
+    assert "keep_hierarchy 1 mem_e0\n" in script(["board.il"], modules, top="board", in_dsp=[])
+    cells = {"board": {"TRELLIS_FF": 3, "some": 2}, "some": {"LUT4": 5}}
+    counted = area_by_unit({"modules": {name: {"num_cells_by_type": of_it} for name, of_it in cells.items()}}, "board")
+    assert counted == {"board": Area(ff=3), "some": Area(lut=10)}

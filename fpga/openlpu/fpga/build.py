@@ -8,7 +8,7 @@ The same board, config, clock, seed and tools give the same bytes.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,16 +129,18 @@ def map_design(
     around: str,
     toolchain: Toolchain,
     directory: Path,
+    *,
+    apart: Collection[str] = (),
 ) -> tuple[Mapping[str, Area], Area]:
     """Make a netlist of Verilog of a chip, or of as much of it as `around` uses, RTLIL with the module `TOP`; the area
-    of each unit after mapping, and of the whole at the end.
+    of each unit after mapping, and of modules `apart`, and of the whole at the end.
 
     `in_dsp` is what `multipliers_in_dsp` says of the chip. Raises ToolError when a tool fails.
     """
     substitutes = synthesis.substitutes_verilog(config, synthesis.modules_of(chip), in_dsp)
     sources = {f"{TOP}.il": around, "chip.v": chip, "substitutes.v": substitutes}
     modules = [module for text in (chip, sources["substitutes.v"]) for module in synthesis.modules_of(text)]
-    commands = synthesis.script(list(sources), modules, top=TOP, in_dsp=in_dsp)
+    commands = synthesis.script(list(sources), modules, top=TOP, in_dsp=in_dsp, apart=apart)
     for name, text in {**sources, "synthesis.ys": commands}.items():
         (directory / name).write_text(text, encoding="utf-8")
     toolchain.run("yosys", ["-Q", "-T", "synthesis.ys"], directory)

@@ -114,14 +114,17 @@ def substitutes_verilog(config: ChipConfig, modules: Sequence[str], in_dsp: Sequ
     )
 
 
-def script(sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: Sequence[Share]) -> str:
+def script(
+    sources: Sequence[str], modules: Sequence[str], *, top: str, in_dsp: Sequence[Share], apart: Collection[str] = ()
+) -> str:
     """The Yosys script that makes `NETLIST` and `CELLS_BY_UNIT` of RTLIL and Verilog files.
 
-    `modules` are those of the sources, `in_dsp` what `multipliers_in_dsp` said.
+    `modules` are those of the sources, `in_dsp` what `multipliers_in_dsp` said; what is `apart` is counted, too, by its
+    name.
     """
     read = {"il": "read_rtlil", "v": "read_verilog"}
     replaced = {f"{_DOT_PRODUCTS}_{share.columns}" for share in in_dsp}
-    units = [module for module in modules if module not in (top, *replaced) and _unit(module) is not None]
+    units = [module for module in modules if module not in (top, *replaced) and (_unit(module) or module in apart)]
     planes = [module for module in modules if re.fullmatch(_PLANE, module)]
     cells = [f"{plane}/{_DOT_PRODUCTS}{number}" for plane in planes for number in range(len(in_dsp) // len(planes))]
     lines = [
@@ -152,14 +155,13 @@ def modules_of(text: str) -> list[str]:
 
 
 def area_by_unit(statistics: Mapping[str, Any], top: str) -> dict[str, Area]:
-    """The area of each of `UNITS` there is, from what `CELLS_BY_UNIT` holds."""
+    """The area of each of `UNITS` there is, and of what else was kept apart, from what `CELLS_BY_UNIT` holds."""
     cells = {name.removeprefix("\\"): module["num_cells_by_type"] for name, module in statistics["modules"].items()}
     areas: dict[str, Area] = {}
     for module, count in _instances(cells, top).items():
-        unit = _unit(module)
-        assert unit is not None  # only these are kept apart
+        unit = _unit(module) or module
         areas[unit] = areas.get(unit, Area()) + area(cells[module]) * count
-    return {unit: areas[unit] for unit in UNITS if unit in areas}
+    return {unit: areas[unit] for unit in (*UNITS, *sorted(areas.keys() - UNITS.keys())) if unit in areas}
 
 
 def area(cells: Mapping[str, int]) -> Area:

@@ -132,7 +132,7 @@ def unit_alone(config: ChipConfig, module: str, toolchain: Toolchain, directory:
     bench = UnitBench(module, ports_of(chip, module))
     around = _rtlil.convert(bench, name=TOP, emit_src=False)
     in_dsp = multipliers_in_dsp(config, BOARD.device.area.dsp)
-    units, _ = map_design(BOARD.device, config, in_dsp, chip, around, toolchain, directory)
+    units, _ = map_design(BOARD.device, config, in_dsp, chip, around, toolchain, directory, apart=[module])
     (directory / CONSTRAINTS).write_text(f'FREQUENCY PORT "clk" {config.clock_mhz} MHZ;\n', encoding="utf-8")
     toolchain.run("nextpnr-ecp5", [*device_options(BOARD, _SEED), "--lpf-allow-unconstrained"], directory)
     timing = timing_of(json.loads((directory / TIMING).read_text(encoding="utf-8")))
