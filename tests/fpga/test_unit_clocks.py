@@ -2,6 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """Units alone: their ports are found in the chip's Verilog, and registers stand at all of them."""
 
+from typing import Any
+
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -12,7 +14,7 @@ from openlpu.arch.presets import ULX3S16
 from openlpu.fpga import unit_clocks
 from openlpu.fpga.device import Area
 from openlpu.fpga.synthesis import area_by_unit, script
-from openlpu.fpga.unit_clocks import ALONE, FIGURES, Port, UnitBench, ports_of
+from openlpu.fpga.unit_clocks import ALONE, FIGURES, Port, UnitBench, verilog_ports
 from openlpu.hdl.generate import hosted_verilog
 
 VERILOG = """
@@ -36,16 +38,16 @@ endmodule
 
 def test_ports_are_read_from_verilog() -> None:
     inputs = [Port("rst", "input", 1), Port("release", "input", 1), Port("word", "input", 4)]
-    assert ports_of(VERILOG, "chip.some") == [*inputs, Port("result", "output", 2), Port("more", "output", 1)]
-    assert ports_of(VERILOG, "chip.some2") == [Port("other", "input", 1)]
+    assert verilog_ports(VERILOG, "chip.some") == [*inputs, Port("result", "output", 2), Port("more", "output", 1)]
+    assert verilog_ports(VERILOG, "chip.some2") == [Port("other", "input", 1)]
     with pytest.raises(KeyError, match=r"chip\.so"):
-        ports_of(VERILOG, "chip.so")
+        verilog_ports(VERILOG, "chip.so")
 
 
 def test_every_unit_is_in_the_chip() -> None:
     text = hosted_verilog(ULX3S16, clock_hz=80e6, baud=1_000_000)
     for module in ALONE.values():
-        directions = {port.direction for port in ports_of(text, module)}
+        directions = {port.direction for port in verilog_ports(text, module)}
         assert directions == {"input", "output"}, module
 
 
@@ -65,10 +67,10 @@ class Inverter(wiring.Component):
 def test_registers_stand_at_all_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit that inverts four bits: the parity of what comes out, as the chain of registers has it."""
 
-    def instance(module: str, **ports: object) -> Module:
+    def instance(module: str, **ports: Any) -> Module:
         m = Module()
         m.submodules.unit = unit = Inverter()
-        m.d.comb += [unit.word.eq(ports["i_word"]), ports["o_result"].eq(unit.result)]  # type: ignore[attr-defined]
+        m.d.comb += [unit.word.eq(ports["i_word"]), ports["o_result"].eq(unit.result)]
         return m
 
     monkeypatch.setattr(unit_clocks, "Instance", instance)
@@ -76,14 +78,14 @@ def test_registers_stand_at_all_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     given = [1, 0, 1, 1, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 1] * 4
     found, inputs, caught, chain, expected = [], 0, 0, [0] * 5, []
 
-    async def drive(ctx: object) -> None:
+    async def drive(ctx: Any) -> None:
         for bit in given:
-            ctx.set(bench.given, bit)  # type: ignore[attr-defined]
-            found.append(ctx.get(bench.parity))  # type: ignore[attr-defined]
-            await ctx.delay(5e-9)  # type: ignore[attr-defined]
-            ctx.set(bench.clk, 1)  # type: ignore[attr-defined]
-            await ctx.delay(5e-9)  # type: ignore[attr-defined]
-            ctx.set(bench.clk, 0)  # type: ignore[attr-defined]
+            ctx.set(bench.given, bit)
+            found.append(ctx.get(bench.parity))
+            await ctx.delay(5e-9)
+            ctx.set(bench.clk, 1)
+            await ctx.delay(5e-9)
+            ctx.set(bench.clk, 0)
 
     simulator = Simulator(bench)
     simulator.add_testbench(drive)

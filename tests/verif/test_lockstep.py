@@ -16,7 +16,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import instruction
-from openlpu.arch.presets import LAB32, NANO, ULX3S
+from openlpu.arch.presets import LAB32, NANO, ULX3S, ULX3S16
 from openlpu.arch.status import Fault, RunStatus
 from openlpu.compiler.dealing import Dealing
 from openlpu.compiler.lower import lower
@@ -47,13 +47,13 @@ def test_ulx3s_runs_as_the_golden_model(rtl_chip: Chips, batch: int) -> None:
         compare(random_program(ULX3S, seed), rtl_chip(ULX3S))
 
 
-@pytest.mark.parametrize("config", [MIRRORED, UNEVEN], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [ULX3S16, MIRRORED, UNEVEN], ids=lambda config: config.name)
 def test_other_chips_run_as_the_golden_model(rtl_chip: Chips, config: ChipConfig) -> None:
     for seed in range(BATCH):
         compare(random_program(config, seed), rtl_chip(config))
 
 
-@pytest.mark.parametrize("config", [NANO, ULX3S, MIRRORED, UNEVEN], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [NANO, ULX3S, ULX3S16, MIRRORED, UNEVEN], ids=lambda config: config.name)
 def test_runs_in_a_row_are_as_on_the_golden_model(rtl_chip: Chips, config: ChipConfig) -> None:
     """Every register in every cycle of each run, the same cycles apart as the timing table says."""
     for seed, count in ((100, 2), (101, 4)):
@@ -63,7 +63,7 @@ def test_runs_in_a_row_are_as_on_the_golden_model(rtl_chip: Chips, config: ChipC
 @pytest.mark.regress
 @pytest.mark.parametrize(
     ("config", "share"),
-    [(NANO, 1), (ULX3S, 20), (MIRRORED, 10), (UNEVEN, 10)],
+    [(NANO, 1), (ULX3S, 20), (ULX3S16, 20), (MIRRORED, 10), (UNEVEN, 10)],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_many_programs_run_as_the_golden_model(rtl_chip: Chips, config: ChipConfig, share: int) -> None:
@@ -98,12 +98,13 @@ def test_the_first_difference_names_cycle_place_and_instruction(
         compare(program, chip)
 
 
-def test_matrix_product_is_the_same_on_both(rtl_chip: Chips) -> None:
-    program = compile_graph(gemm(32, 64, 64, seed=1), ULX3S)
+@pytest.mark.parametrize("config", [ULX3S, ULX3S16], ids=lambda config: config.name)
+def test_matrix_product_is_the_same_on_both(rtl_chip: Chips, config: ChipConfig) -> None:
+    program = compile_graph(gemm(32, 64, 64, seed=1), config)
     values = {"x": np.random.default_rng(1).integers(-128, 128, (32, 64), dtype=np.int8)}
-    device = Device(rtl_chip(ULX3S))
+    device = Device(rtl_chip(config))
     device.load(program)
-    with open_device("golden", ULX3S) as golden:
+    with open_device("golden", config) as golden:
         golden.load(program)
         want, found = golden.run(values), device.run(values)
     assert found.cycles == want.cycles == program.cycles

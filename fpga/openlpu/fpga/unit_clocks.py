@@ -34,7 +34,7 @@ from .top import TOP
 
 _rtlil = importlib.import_module("amaranth.back.rtlil")  # which the stubs do not know
 
-__all__ = ["ALONE", "FIGURES", "Port", "UnitAlone", "UnitBench", "ports_of", "unit_alone"]
+__all__ = ["ALONE", "FIGURES", "Port", "UnitAlone", "UnitBench", "unit_alone", "verilog_ports"]
 
 BOARD = BOARDS["ulx3s"]
 ALONE = {
@@ -51,8 +51,6 @@ ALONE = {
 """The Verilog modules of the units, one of each kind."""
 FIGURES = Path(__file__).parents[2] / "reports" / "units.txt"
 _SEED = 1
-_AROUND = "board"
-"""What the registers around a unit are counted as."""
 
 
 class Port(NamedTuple):
@@ -72,7 +70,7 @@ class UnitAlone(NamedTuple):
     fmax_mhz: float
 
 
-def ports_of(text: str, module: str) -> list[Port]:
+def verilog_ports(text: str, module: str) -> list[Port]:
     """The ports of a module in Verilog text, as Yosys prints it, without clocks. Raises KeyError when there is no such
     module."""
     found = re.search(rf"^module \\?{re.escape(module)}\s?\(.*?^endmodule", text, re.MULTILINE | re.DOTALL)
@@ -129,14 +127,15 @@ def unit_alone(config: ChipConfig, module: str, toolchain: Toolchain, directory:
     Raises ToolError when a tool fails.
     """
     chip = hosted_verilog(config, clock_hz=config.clock_mhz * 1e6, baud=BOARD.baud)
-    bench = UnitBench(module, ports_of(chip, module))
+    bench = UnitBench(module, verilog_ports(chip, module))
     around = _rtlil.convert(bench, name=TOP, emit_src=False)
     in_dsp = multipliers_in_dsp(config, BOARD.device.area.dsp)
     units, _ = map_design(BOARD.device, config, in_dsp, chip, around, toolchain, directory, apart=[module])
     (directory / CONSTRAINTS).write_text(f'FREQUENCY PORT "clk" {config.clock_mhz} MHZ;\n', encoding="utf-8")
     toolchain.run("nextpnr-ecp5", [*device_options(BOARD, _SEED), "--lpf-allow-unconstrained"], directory)
     timing = timing_of(json.loads((directory / TIMING).read_text(encoding="utf-8")))
-    return UnitAlone(sum((area for unit, area in units.items() if unit != _AROUND), Area()), timing.fmax_mhz)
+    # The registers around it are counted as what they stand for, the board.
+    return UnitAlone(sum((area for unit, area in units.items() if unit != TOP), Area()), timing.fmax_mhz)
 
 
 def text_of(config: ChipConfig, found: Mapping[str, UnitAlone], toolchain: Toolchain) -> str:

@@ -352,6 +352,11 @@ def views_of(kernel: Kernel) -> tuple[BufferOperand, ...]:
     return (*kernel.sources, *(step.y for step in kernel.chain if isinstance(step.y, BufferOperand)))
 
 
+def met_by(kernel: Kernel) -> tuple[BufferOperand, ...]:
+    """Of these the ones that each element it computes meets: all but the factors of a product."""
+    return views_of(kernel)[len(kernel.terms) if isinstance(kernel, MatMulKernel) else 0 :]
+
+
 class _Verifier:
     """One verification: what has been written so far, by buffer, row and byte."""
 
@@ -375,12 +380,9 @@ class _Verifier:
                 self.reads(view, rows, where)
             for view in views_of(kernel)[len(kernel.sources) :]:
                 self.reads(view, rows * max(kernel.target.stacked, 1), where)
-            views = list(views_of(kernel))
-            if isinstance(kernel, MatMulKernel):
-                for term in kernel.terms:
-                    self.multiplies(term, kernel.target.cols(target), where)
-                views = views[len(kernel.terms) :]
-            for view in views:
+            for term in kernel.terms if isinstance(kernel, MatMulKernel) else ():
+                self.multiplies(term, kernel.target.cols(target), where)
+            for view in met_by(kernel):
                 some = view.column is not None or view.first_column is not None
                 same = some or self.graph.buffer(view.name).cols == target.cols
                 _require(same, f"{where} changes the number of columns")

@@ -37,6 +37,7 @@ from openlpu.compiler.kernels import (
     Target,
     Term,
     VectorKernel,
+    met_by,
     views_of,
 )
 
@@ -294,8 +295,7 @@ class Share:
     def _columns(self, kernel: MatMulKernel, rows: Rows) -> Iterator[Kernel]:
         """Of a product that stacks its columns, those whose rows are wanted."""
         count = len(_rows_of(kernel, self.whole)) // kernel.target.stacked
-        met = [*views_of(kernel)][len(kernel.terms) :]
-        for part in self._in_step(kernel, rows, met, count):
+        for part in self._in_step(kernel, rows, met_by(kernel), count):
             columns = part[::count] // count
             target = dataclasses.replace(self._target(kernel, part), rows=count, stacked=len(columns))
             terms = tuple(self._some_columns(term, columns, np.arange(count)) for term in kernel.terms)

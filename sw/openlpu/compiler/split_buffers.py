@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, views_of
+from openlpu.compiler.kernels import Factor, Kernel, KernelGraph, MatMulKernel, met_by, views_of
 
 
 class Splits:
@@ -57,7 +57,8 @@ class Splits:
             self.split = {name for name, kernels in self.filling.items() if any(map(_is_work, kernels))} - whole
             found = -1
             while found != (found := len(self.split)):
-                self.split |= {name for name, kernels in self.filling.items() if self._meets(kernels)} - whole
+                met = {kernel.output for kernel in self._graph.kernels if any(self._beside(kernel))}
+                self.split |= met - whole
             for number, kernel in enumerate(self._graph.kernels):
                 whole |= {name for name in self.split if not self._suits(kernel, number, name)}
 
@@ -72,34 +73,24 @@ class Splits:
                 return False
             if isinstance(kernel, MatMulKernel) and any(isinstance(term.weights, Factor) for term in kernel.terms):
                 return False
-            for view in views_of(kernel)[len(kernel.sources) if isinstance(kernel, MatMulKernel) else 0 :]:
+            for view in met_by(kernel):
                 if view.indices is not None or (view.column is None and graph.buffer(view.name).cols != cols):
                     return False
         return True
 
-    def _meets(self, kernels: list[Kernel]) -> bool:
-        return any(True for kernel in kernels for _ in self._beside(kernel))
-
     def _beside(self, kernel: Kernel) -> Iterator[str]:
         """The split buffers that a kernel meets element by element."""
-        skipped = len(kernel.sources) if isinstance(kernel, MatMulKernel) else 0
-        for view in views_of(kernel)[skipped:]:
-            if view.column is None and view.name in self.split:
-                yield view.name
+        return (view.name for view in met_by(kernel) if view.column is None and view.name in self.split)
 
     def _suits(self, kernel: Kernel, number: int, name: str) -> bool:
         """Whether a kernel can do with parts of a buffer."""
-        views = [view for view in views_of(kernel) if view.name == name]
-        if not views:
+        if name not in {view.name for view in views_of(kernel)}:
             return True
-        if number < self.last[name]:
-            return False
-        if isinstance(kernel, MatMulKernel):
-            factors = (term.rows.name for term in kernel.terms if isinstance(term.weights, Factor))
-            if name in factors:
-                return False
-            views = [view for view in views_of(kernel)[len(kernel.terms) :] if view.name == name]
-        return kernel.output in self.split or all(view.column is not None for view in views)
+        by_computed = isinstance(kernel, MatMulKernel) and any(
+            isinstance(term.weights, Factor) and term.rows.name == name for term in kernel.terms
+        )
+        too_early = number < self.last[name]
+        return not (by_computed or too_early) and (kernel.output in self.split or name not in self._beside(kernel))
 
     def _groups(self) -> tuple[tuple[str, ...], ...]:
         """What meets element by element, directly or by way of others, is split alike."""
@@ -118,10 +109,9 @@ class Splits:
 
 def _in_parts(kernel: Kernel) -> Iterator[str]:
     """What a kernel reads for columns of its own whatever they are: factors, and single columns."""
-    views = views_of(kernel)
-    rows = len(kernel.sources) if isinstance(kernel, MatMulKernel) else 0
-    yield from (view.name for view in views[:rows])
-    yield from (view.name for view in views[rows:] if view.column is not None)
+    if isinstance(kernel, MatMulKernel):
+        yield from (term.rows.name for term in kernel.terms)
+    yield from (view.name for view in met_by(kernel) if view.column is not None)
 
 
 def _is_work(kernel: Kernel) -> bool:

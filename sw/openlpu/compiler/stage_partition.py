@@ -9,14 +9,14 @@ has room for its own layers, and nothing else is sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from openlpu.arch.system_program import Part
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernels import KernelGraph
-from openlpu.compiler.partition import Needs, Partition, Rows, Share
+from openlpu.compiler.partition import Needs, Partition, Share
 
 
 def partition_stages(graph: KernelGraph, chips: int, lanes: int) -> Partition:
@@ -31,14 +31,10 @@ def partition_stages(graph: KernelGraph, chips: int, lanes: int) -> Partition:
             f"'{graph.name}' has {len(stages)} parts that follow one another, and there are {chips} chips: use at most "
             f"as many chips, or share out columns"
         )
-    owners = {
-        name: np.full(graph.buffer(name).rows, number * chips // len(stages))
-        for number, names in enumerate(stages)
-        for name in names
-    }
-    needs = _followed(graph, owners, chips, lanes)
-    sent = {name: chip for name, chip in owners.items() if sum(name in need.wanted for need in needs) > 1}
-    needs = _followed(graph, sent, chips, lanes)
+    made_by = {name: number * chips // len(stages) for number, names in enumerate(stages) for name in names}
+    needs = _followed(graph, made_by, made_by, chips, lanes)
+    sent = [name for name in made_by if sum(name in need.wanted for need in needs) > 1]
+    needs = _followed(graph, made_by, sent, chips, lanes)
     outputs = {
         port.name: (Part(chips - 1, port.name, _every(graph.buffer(view.name).rows), _every(port.shape[-1])),)
         for port, view in graph.outputs
@@ -46,11 +42,14 @@ def partition_stages(graph: KernelGraph, chips: int, lanes: int) -> Partition:
     return Partition(tuple(Share(graph, need, lanes).graph() for need in needs), outputs)
 
 
-def _followed(graph: KernelGraph, owners: Mapping[str, Rows], chips: int, lanes: int) -> list[Needs]:
-    """What each chip has to have, if it gets of other chips what these send."""
-    stages, needs = graph.sharing.stages, [Needs(graph, owners, chip, lanes) for chip in range(chips)]
-    for number, names in enumerate(stages):
-        needs[number * chips // len(stages)].follow(names)
+def _followed(
+    graph: KernelGraph, made_by: Mapping[str, int], sent: Iterable[str], chips: int, lanes: int
+) -> list[Needs]:
+    """What each chip has to have to make what stages leave, if others send it these buffers."""
+    owners = {name: np.full(graph.buffer(name).rows, made_by[name]) for name in sent}
+    needs = [Needs(graph, owners, chip, lanes) for chip in range(chips)]
+    for need in needs:
+        need.follow(name for name, chip in made_by.items() if chip == need.chip)
     needs[-1].follow(view.name for _, view in graph.outputs)
     return needs
 

@@ -22,7 +22,7 @@ from openlpu.arch.isa import Instruction
 from openlpu.arch.program import Column, Port, Program, Vector
 from openlpu.runtime.arrays import image_runs, word_runs
 from openlpu.runtime.errors import ProgramFileError
-from openlpu.runtime.sealed_file import FileKind, read_whole, write_whole
+from openlpu.runtime.sealed_file import FileKind, read_file, write_whole
 
 PROGRAM = FileKind(b"\x89LPU\r\n\x1a\n", 4)
 _STRUCTURED = ("config", "text", "image", "kept", "inputs", "outputs", "states")
@@ -45,11 +45,7 @@ def load(path: Path) -> Program:
     Raises:
         ProgramFileError: when the file is missing, no program, of another version, damaged, or inconsistent.
     """
-    content = read_whole(path)
-    try:
-        return from_bytes(content)
-    except ProgramFileError as error:
-        raise ProgramFileError(f"{path}: {error}") from None
+    return read_file(path, from_bytes)
 
 
 def to_bytes(program: Program) -> bytes:
@@ -89,13 +85,7 @@ def from_bytes(content: bytes) -> Program:
     Raises:
         ProgramFileError: see `load`.
     """
-    header, body = PROGRAM.unseal(content)
-    try:
-        return _program(header, body)
-    except ProgramFileError:
-        raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ProgramFileError(f"malformed: {error}") from None
+    return PROGRAM.parse(content, _program)
 
 
 def _program(header: dict[str, Any], body: bytes) -> Program:

@@ -19,15 +19,16 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from openlpu.runtime.errors import ProgramFileError
 
+T = TypeVar("T")
 _SUFFIX = ".lpu"
 _PREFIX = struct.Struct("<8sIIQ")
 _HASH_BYTES = hashlib.sha256().digest_size
@@ -45,6 +46,20 @@ class FileKind:
         head = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_scalar).encode()
         content = _PREFIX.pack(self.magic, self.version, len(head), len(body)) + head + body
         return content + hashlib.sha256(content).digest()
+
+    def parse(self, content: bytes, build: Callable[[dict[str, Any], bytes], T]) -> T:
+        """What `build` makes of header and body of a file's content.
+
+        Raises:
+            ProgramFileError: as `unseal`, and when `build` cannot make anything of them.
+        """
+        header, body = self.unseal(content)
+        try:
+            return build(header, body)
+        except ProgramFileError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ProgramFileError(f"malformed: {error}") from None
 
     def unseal(self, content: bytes) -> tuple[dict[str, Any], bytes]:
         """Header and body of a file's content.
@@ -96,12 +111,14 @@ def write_whole(content: bytes, path: Path) -> None:
         raise ProgramFileError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def read_whole(path: Path) -> bytes:
-    """The content of a file. Raises ProgramFileError when it cannot be read."""
+def read_file(path: Path, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of a file. Raises ProgramFileError, with the file's name, when it cannot be read or parsed."""
     try:
-        return path.read_bytes()
+        return parse(path.read_bytes())
     except OSError as error:
         raise ProgramFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except ProgramFileError as error:
+        raise ProgramFileError(f"{path}: {error}") from None
 
 
 def _scalar(value: object) -> int | float:

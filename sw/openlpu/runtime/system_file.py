@@ -17,7 +17,7 @@ from openlpu.arch.system import SystemConfig
 from openlpu.arch.system_program import Part, SystemProgram
 from openlpu.runtime import program_file
 from openlpu.runtime.errors import ProgramFileError
-from openlpu.runtime.sealed_file import FileKind, read_whole, write_whole
+from openlpu.runtime.sealed_file import FileKind, read_file, write_whole
 
 SYSTEM = FileKind(b"\x89LPS\r\n\x1a\n", 1)
 
@@ -33,11 +33,11 @@ def load_any(path: Path) -> Program | SystemProgram:
     Raises:
         ProgramFileError: when the file is missing, no program, of another version, damaged, or inconsistent.
     """
-    content = read_whole(path)
-    try:
+
+    def parsed(content: bytes) -> Program | SystemProgram:
         return from_bytes(content) if SYSTEM.marks(content) else program_file.from_bytes(content)
-    except ProgramFileError as error:
-        raise ProgramFileError(f"{path}: {error}") from None
+
+    return read_file(path, parsed)
 
 
 def to_bytes(program: SystemProgram) -> bytes:
@@ -62,13 +62,7 @@ def from_bytes(content: bytes) -> SystemProgram:
     Raises:
         ProgramFileError: see `load_any`.
     """
-    header, body = SYSTEM.unseal(content)
-    try:
-        return _program(header, body)
-    except ProgramFileError:
-        raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ProgramFileError(f"malformed: {error}") from None
+    return SYSTEM.parse(content, _program)
 
 
 def _program(header: dict[str, Any], body: bytes) -> SystemProgram:
