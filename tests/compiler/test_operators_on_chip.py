@@ -2,6 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """Every operator from its ONNX model to the golden chip, against ONNX Runtime and the exact result."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 
@@ -11,6 +12,8 @@ from tests.compiler.onnx_catalogue import GROUPS
 from tests.compiler.test_float_backend import CONFIGS
 
 from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import ULX3S, ULX3S16
+from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.compiler.lower import lower
 from openlpu.compiler.onnx_import import import_model
@@ -52,6 +55,22 @@ def test_no_operator_is_left_out(group: str) -> None:
         {node.op_type for case in some for node in case.model.graph.node} for some in (taken, cases)
     )
     assert operators == all_of_them
+
+
+@pytest.mark.parametrize("chip", [ULX3S, ULX3S16], ids=lambda chip: chip.name)
+def test_boards_move_elements_that_their_arrays_do_not_load_as_columns(chip: ChipConfig) -> None:
+    transposes = [case for case in GROUPS["movement"](0) if "Transpose" in case.name]
+    assert len(transposes) > 10 and not chip.mxm_transposes
+    run_on_chip((case, chip) for case in transposes)
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("chip", [ULX3S, ULX3S16], ids=lambda chip: chip.name)
+@pytest.mark.parametrize("group", GROUPS)
+def test_boards_run_a_case_or_say_why_not(group: str, chip: ChipConfig) -> None:
+    for case in GROUPS[group](0):
+        with contextlib.suppress(CompileError):
+            run_on_chip([(case, chip)])
 
 
 @pytest.mark.regress

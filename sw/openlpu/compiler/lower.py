@@ -304,7 +304,7 @@ class _Lowering:
     def rearrange(self, op: Rearrange) -> None:
         out = self.graph.tensor(op.output)
         source = op.source.reshape(out.rows, out.lanes)
-        turned = transposition(source)
+        turned = transposition(source) if self.config.mxm_transposes else None
         if turned is not None:
             self.transpose(op, turned)
             return
