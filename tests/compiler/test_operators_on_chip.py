@@ -60,7 +60,8 @@ def test_no_operator_is_left_out(group: str) -> None:
 @pytest.mark.parametrize("chip", [ULX3S, ULX3S16], ids=lambda chip: chip.name)
 def test_boards_move_elements_that_their_arrays_do_not_load_as_columns(chip: ChipConfig) -> None:
     transposes = [case for case in GROUPS["movement"](0) if "Transpose" in case.name]
-    assert len(transposes) > 10 and not chip.mxm_transposes
+    assert len(transposes) > 10
+    assert not chip.mxm_transposes
     run_on_chip((case, chip) for case in transposes)
 
 

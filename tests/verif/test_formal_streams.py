@@ -33,6 +33,7 @@ def thrifty_hop(**parameters: Any) -> Any:
     return EnableInserter(hop.e_valid_in.any() | hop.w_valid_in.any())(hop)
 
 
+@pytest.mark.regress
 def test_a_hop_that_keeps_a_vector_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chip, "Hop", thrifty_hop)
     proof = ask(Direction.EAST, Mode.BOUNDED, 4)

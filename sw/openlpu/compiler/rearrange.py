@@ -3,9 +3,9 @@
 """How the chip moves elements: what a `Rearrange` of the graph is made of.
 
 A transposition is a product: the rows of a matrix, loaded as columns of the array, meet the rows of the identity. All
-else, and that too where a chip loads no columns, is looked at row by row. Output rows that take their elements from input rows in the same manner, and that lie
-regularly, form a *selection*: a sum of products of input rows with matrices of zeros and ones. Where whole rows stay
-whole, it needs no multiplication at all.
+else, and that too where a chip loads no columns, is looked at row by row. Output rows that take their elements from
+input rows in the same manner, and that lie regularly, form a *selection*: a sum of products of input rows with matrices
+of zeros and ones. Where whole rows stay whole, it needs no multiplication at all.
 """
 
 from __future__ import annotations
