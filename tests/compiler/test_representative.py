@@ -29,7 +29,7 @@ NEAR = 0.05
 def layer(sizes: dict[str, int], system: SystemConfig) -> KernelGraph:
     checkpoint = random_layer(**sizes, seed=3)
     model = quantise(checkpoint, [random_text(checkpoint, 4)])
-    return layer_decoding(model, sizes["context"], system.chip).kernels
+    return layer_decoding(model, sizes["context"], system.chip, shared=True).kernels
 
 
 def both(

@@ -16,14 +16,17 @@ from openlpu.llm.token_writer import TokenWriter
 
 CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
 HIDDEN = 40
+PARTS = [1, 3]
+"""A vector of that size has three rows."""
 NORM = QuantisedNorm(output=0.5, largest=10.0)
 LIMIT = 127 * 256 + 127
 """Of a rounded square, near which the upper byte ends."""
 
 
-def factor(values: np.ndarray) -> float:
-    """What the chip multiplies a vector with."""
+def factor(values: np.ndarray, parts: int) -> float:
+    """What the chip multiplies a vector with, whose squares it adds up in so many parts."""
     writer = TokenWriter("norm", HIDDEN, 1, 16, CHIP)
+    writer.square_parts = parts
     blocks = writer.blocks(HIDDEN)
     x = BufferOperand(writer.buffer("x", blocks))
     y = writer.made("y", x, [Step("fmul", Immediate.of_float(writer.norm_scale(NORM)))], rows=blocks)
@@ -39,18 +42,22 @@ def factor(values: np.ndarray) -> float:
     return lane
 
 
+@pytest.mark.parametrize("parts", PARTS)
 @pytest.mark.parametrize("largest", [0.1, 0.3, 2.0, 10.0, 14.9])
-def test_a_norm_sums_rounded_squares(largest: float) -> None:
+def test_a_norm_sums_rounded_squares(largest: float, parts: int) -> None:
     values = np.random.default_rng(1).uniform(-largest, largest, HIDDEN)
-    units = 32_500 / (1.5 * NORM.largest) ** 2
-    rounded = np.rint(values**2 * units).sum() / units
-    assert factor(values) == pytest.approx(1 / np.sqrt(rounded / HIDDEN) / NORM.output, rel=1e-5)
+    units = 32_500 / (1.5 * NORM.largest) ** 2 / parts
+    whole = np.zeros(3 * CHIP.lanes)
+    whole[:HIDDEN] = values**2 * units
+    rounded = np.rint(whole.reshape(parts, -1).sum(axis=0)).sum() / units
+    assert factor(values, parts) == pytest.approx(1 / np.sqrt(rounded / HIDDEN) / NORM.output, rel=1e-5)
 
 
+@pytest.mark.parametrize("parts", PARTS)
 @pytest.mark.parametrize("above", [1.002, 1.0041, 1.5, 1000.0])
-def test_a_square_beyond_the_limit_counts_as_the_limit(above: float) -> None:
+def test_squares_beyond_the_limit_count_as_the_limit(above: float, parts: int) -> None:
     values = np.zeros(HIDDEN)
-    values[3] = -above * 1.5 * NORM.largest
-    units = 32_500 / (1.5 * NORM.largest) ** 2
+    values[3 : 3 + parts * CHIP.lanes : CHIP.lanes] = -above * 1.5 * NORM.largest
+    units = 32_500 / (1.5 * NORM.largest) ** 2 / parts
     most = min(round(32_500 * above**2), LIMIT) / units
-    assert factor(values) == pytest.approx(1 / np.sqrt(most / HIDDEN) / NORM.output, rel=4e-3)
+    assert factor(values, parts) == pytest.approx(1 / np.sqrt(most / HIDDEN) / NORM.output, rel=4e-3)

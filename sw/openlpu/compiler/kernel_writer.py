@@ -204,10 +204,15 @@ class KernelWriter:
         return BufferOperand(source)
 
     def _fold_lanes(self, mnemonic: str, name: str, view: BufferOperand, rows: int) -> BufferOperand:
+        """Each pass folds a vector onto itself turned, or onto as many turned ones as it can take: the way to the SXM
+        and back is longer than that through an ALU."""
+        three = [Step(mnemonic, BufferOperand(view.name, rotate=distance)) for distance in (1, 2, 3)]
+        most = 4 if len(split_chain(three, self.config) or three) == 1 else 2
         distance = 1
         while distance < self.lanes:
-            turned = BufferOperand(view.name, column=view.column, rotate=distance)
+            ways = min(most, -(-self.lanes // distance))
+            turned = [BufferOperand(view.name, column=view.column, rotate=way * distance) for way in range(1, ways)]
             both = self.buffer(f"{name}.lanes{distance}", rows, turned=True)
-            view = self.vector(both, view, [Step(mnemonic, turned)])
-            distance *= 2
+            view = self.vector(both, view, [Step(mnemonic, operand) for operand in turned])
+            distance *= ways
         return view

@@ -177,7 +177,8 @@ class Placement:
     def _place_buffers(self) -> None:
         """All other buffers, what is there from the beginning first, since it needs fresh words."""
         graph, lifetimes = self._graph, _Lifetimes(self._graph)
-        lasting = {*graph.constants, *graph.states, *(name for _, name in graph.inputs)}
+        inputs = {name for _, name in graph.inputs}.difference(graph.states)
+        lasting = {*graph.constants, *graph.states, *inputs}
         for name, content in {**graph.constants, **graph.states}.items():
             mirrored = self.config.hemispheres == 2 and name in graph.multiplied
             found = self._beside.columns(name, content, self.config.lanes, 1 + mirrored)
@@ -195,7 +196,8 @@ class Placement:
                 self._place_factor(buffer)
             else:
                 mirrored = self.config.hemispheres == 2 and buffer.name in graph.multiplied
-                self._place_buffer(buffer, _Zone.NEAR if buffer.name in self._computed else _Zone.FAR, mirrored)
+                far = mirrored if buffer.name in inputs else buffer.name not in self._computed
+                self._place_buffer(buffer, _Zone.FAR if far else _Zone.NEAR, mirrored)
 
     def _fill_buffers(self) -> None:
         """Put constants and first states where their buffers lie; what lies as weights do is there already."""

@@ -12,16 +12,11 @@ head has rows of its own, as many as it fills. Products stack their columns into
    them, and the token in the history.
 
 How often the caches have been filled makes no difference to the time: a run is as long as its `context` asks for.
-
-Softmax. Scores less their maximum become powers, and these int8; their sum is once more a product with ones, and its
-reciprocal is what the weighted values are multiplied with. So the weights add up to one as the chip sees them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openlpu.arch.config import ChipConfig
+from openlpu.compiler.chain import split_chain
 from openlpu.compiler.graph import Port
 from openlpu.compiler.kernel_writer import patterns
 from openlpu.compiler.kernels import (
@@ -42,14 +38,16 @@ from openlpu.compiler.kernels import (
     Term,
     padded,
 )
+from openlpu.llm.attention import Addends, AttentionWriter, HeadGroup
 from openlpu.llm.choosing import CHOSEN, HIDDEN, Keys, choose, choose_by_key, largest_sum, leave_logits
-from openlpu.llm.llama_writer import LlamaWriter
 from openlpu.llm.norms import ahead_pays
 from openlpu.llm.quantise import LlamaNorm, QuantisedLayer, QuantisedLlama
 from openlpu.llm.token_writer import FINER, LOGITS, POSITION, TOKEN, WHOLE
 
 BEFORE, BEHIND = "before", "behind"
 """Ports of a layer alone: the hidden vector in front of it, and behind it."""
+_WORTH_GROUPS = 64
+"""Cycles of weights behind attention, for heads in two groups to pay: their sums then pass the VXM twice."""
 LAYER = "layer"
 """The name of a layer alone, which those of its buffers begin with."""
 
@@ -74,25 +72,28 @@ class Decoding:
     parts: tuple[str, ...]
 
 
-def decoding(model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int = 0) -> Decoding:
-    """The kernels of one token, for positions 0 to `context` - 1, over states for `capacity` positions, or as many.
+def decoding(
+    model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int = 0, shared: bool = False
+) -> Decoding:
+    """The kernels of one token, for positions 0 to `context` - 1, over states for `capacity` positions, or as many;
+    `shared` by several chips, or for one.
 
     Raises:
         CompileError: when the network does not suit the chip.
     """
-    decoder = _decoder(model, context, config, capacity)
+    decoder = _decoder(model, context, config, capacity=capacity, shared=shared)
     graph = decoder.graph()
     return Decoding(graph, tuple(decoder.parts))
 
 
-def layer_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> Decoding:
-    """The kernels of one token in the first layer alone: from a hidden vector in front of it, and a position, to the
-    one behind it. The caches are states.
+def layer_decoding(model: QuantisedLlama, context: int, config: ChipConfig, *, shared: bool = False) -> Decoding:
+    """The kernels of one token in the first layer alone, as `decoding`: from a hidden vector in front of it, and a
+    position, to the one behind it. The caches are states.
 
     Raises:
         CompileError: when the network does not suit the chip.
     """
-    decoder = _decoder(model, context, config)
+    decoder = _decoder(model, context, config, shared=shared)
     graph = decoder.layer_graph()
     return Decoding(graph, tuple(decoder.parts))
 
@@ -108,13 +109,12 @@ def output_decoding(model: QuantisedLlama, context: int, config: ChipConfig) -> 
     return Decoding(graph, tuple(decoder.parts))
 
 
-def _decoder(model: QuantisedLlama, context: int, config: ChipConfig, capacity: int = 0) -> _Decoder:
-    kind = _DecoderAhead if ahead_pays(config) else _DecoderBehind
-    return kind(model, context, config, capacity=capacity)
-
-
-_Addends = tuple[BufferOperand, BufferOperand]
-"""Of vectors that rotary embedding has turned: their sum is."""
+def _decoder(
+    model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int = 0, shared: bool = False
+) -> _Decoder:
+    if not ahead_pays(config):
+        return _DecoderBehind(model, context, config, capacity=capacity)
+    return _DecoderAhead(model, context, config, capacity=capacity, shared=shared)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _Hidden:
     norm: LlamaNorm
 
 
-class _Decoder(LlamaWriter, ABC):
+class _Decoder(AttentionWriter, ABC):
     """All but how codes come out of norms."""
 
     def graph(self) -> KernelGraph:
@@ -137,8 +137,6 @@ class _Decoder(LlamaWriter, ABC):
         self.end("embedding")
         self.normalise(hidden)
         self.end("layer0 attention norm")
-        self.positions()
-        self.end("position")
         following = [f"layer{number} attention norm" for number in range(1, len(self.model.layers))] + ["final norm"]
         norms = [layer.attention_norm for layer in self.model.layers[1:]] + [self.model.final_norm]
         for number, (layer, name, next_norm) in enumerate(zip(self.model.layers, following, norms, strict=True)):
@@ -161,8 +159,6 @@ class _Decoder(LlamaWriter, ABC):
         self.end("hidden vector")
         self.normalise(hidden)
         self.end("layer attention norm")
-        self.positions()
-        self.end("position")
         x = self.layer(LAYER, layer, hidden, self.model.final_norm).x
         inside = (
             (Port(BEFORE, BEFORE, "float32", (blocks, self.lanes)), BEFORE),
@@ -198,7 +194,7 @@ class _Decoder(LlamaWriter, ABC):
         return hidden
 
     @abstractmethod
-    def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
+    def add(self, name: str, x: BufferOperand, digits: Addends, norm: LlamaNorm) -> _Hidden:
         """The hidden vector with what a part of the network adds, in two digits, in front of the norm that follows."""
 
     @abstractmethod
@@ -233,7 +229,9 @@ class _Decoder(LlamaWriter, ABC):
         return self.per_row("final.gains", self.model.final_gains)
 
     def positions(self) -> None:
-        """Indices, angles and hidden scores of the position."""
+        """Indices, angles and hidden scores of the position, unless they are there already."""
+        if "cosine.high" in self.constants:
+            return
         cols = self.head_rows * self.lanes
         here = BufferOperand(POSITION)
         self.index("position.index", self.as_index("position.word", here, 0.0, 1.0))
@@ -258,6 +256,7 @@ class _Decoder(LlamaWriter, ABC):
         self.vector("later", BufferOperand(POSITION, column=0), [later])
         self.buffer("hidden", 1, cols=self.context)
         self.vector("hidden", BufferOperand("later"), [Step("and", Immediate(HIDDEN))])
+        self.end("position")
 
     def embed(self) -> None:
         """The hidden vector of the token, `embedded`."""
@@ -277,85 +276,12 @@ class _Decoder(LlamaWriter, ABC):
             else:
                 self.vector(x, BufferOperand(table, indices="token.index"), steps, target)
 
-    def attention(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> tuple[BufferOperand, BufferOperand]:
-        shape, lanes, size, rows = self.shape, self.lanes, self.shape.head_size, self.head_rows
-        heads, kv_heads, group = shape.heads, shape.kv_heads, shape.group
-        keys, queries, values, ratio = self.projected(name, layer, hidden)
-        for head, row in itertools.product(range(kv_heads), range(rows)):
-            straight, turned = (
-                dataclasses.replace(view, first_row=view.first_row + head * rows + row) for view in keys
-            )
-            self.cache(f"{name}.keys{head}.{row}", straight, [Step("fadd", turned), *ratio, Step("f2i", WHOLE)])
-        straight, turned = queries
-        both = [Step("fadd", turned), *ratio, Step("f2i", WHOLE)]
-        self.made(f"{name}.queries", straight, both, rows=heads * rows, wide=False)
-        self.end(f"{name} rope, key cache")
-        score = layer.query * layer.key / math.sqrt(size)
-        scores = self.buffer(f"{name}.scores", heads, cols=self.context)
-        steps = [Step("i2f", BufferOperand("hidden", row_step=0)), Step("fmul", Immediate.of_float(score))]
-        for head in range(kv_heads):
-            terms = [
-                Term(
-                    BufferOperand(f"{name}.queries", first_row=head * group * rows + row, row_step=rows),
-                    self.cached(f"{name}.keys{head}.{row}", transposed=True),
-                )
-                for row in range(rows)
-            ]
-            self.product(scores, terms, steps, Target(first_row=head * group, rows=group))
-        # Values are needed last, and what comes first has the first choice of cycles.
-        for head, row in itertools.product(range(kv_heads), range(rows)):
-            source = dataclasses.replace(values, first_row=values.first_row + head * rows + row)
-            self.cache(f"{name}.values{head}.{row}", source, [*ratio, Step("f2i", WHOLE)])
-        self.end(f"{name} scores, value cache")
-        weights = self.softmax(f"{name}.", scores, heads)
-        self.end(f"{name} softmax")
-        self.buffer(f"{name}.share", heads)
-        attended = self.buffer(f"{name}.attended", heads * rows)
-        # The tile that norms have, too.
-        ones = np.full((self.context, lanes), -1, np.int8)
-        # Weights of so many heads are in the activation buffer at once, for both products with them.
-        at_once = max(self.config.act_depth // (group * self.context // lanes), 1)
-        for first in range(0, kv_heads, at_once):
-            chosen = range(first, min(first + at_once, kv_heads))
-            for head in chosen:
-                members = Target(first_row=head * group, rows=group)
-                mine = BufferOperand(weights, first_row=head * group)
-                share = [Step("i2f", WHOLE), Step("recip"), Step("fmul", Immediate.of_float(-FINER))]
-                self.product(f"{name}.share", [Term(mine, (ones,))], share, members)
-            for head, row in itertools.product(chosen, range(rows)):
-                members = Target(first_row=head * group * rows + row, row_step=rows, rows=group)
-                mine = BufferOperand(weights, first_row=head * group)
-                by_share = Step("fmul", BufferOperand(f"{name}.share", first_row=head * group))
-                average = [Step("i2f", WHOLE), by_share, Step("f2i", WHOLE)]
-                self.product(attended, [Term(mine, self.cached(f"{name}.values{head}.{row}"))], average, members)
-        self.end(f"{name} values")
-        by_row, by_output = self.output_by_heads(layer), layer.o.scales * layer.value
-        return self.two_digits(f"{name}.o", BufferOperand(attended), heads * rows, by_row, by_output)
-
     @abstractmethod
-    def projected(
-        self, name: str, layer: QuantisedLayer, hidden: _Hidden
-    ) -> tuple[_Addends, _Addends, BufferOperand, list[Step]]:
-        """Keys and queries, values, and what is the same for all of them."""
+    def attention(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> Addends:
+        """What attention adds to a hidden vector, in two digits; in the first layer, what the position is needed for,
+        too."""
 
-    def rope(self, source: str, count: int) -> _Addends:
-        """Two addends for each of `count` heads: its rows times cosines, and its halves, changed over, times sines."""
-        rows = self.head_rows
-        straight, turned = (self.buffer(f"{source}.{what}", count * rows) for what in ("straight", "turned"))
-        for row in range(rows):
-            target = Target(first_row=row, row_step=rows, rows=count)
-            if self.turned_by_weights:
-                other = BufferOperand(source, first_row=count * rows + row, row_step=rows)
-            elif rows == 1:
-                other = BufferOperand(source, rotate=self.lanes // 2)
-            else:
-                other = BufferOperand(source, first_row=(row + rows // 2) % rows, row_step=rows)
-            cosine, sine = (BufferOperand(angle, row_step=0, column=row) for angle in ("cosine", "sine"))
-            self.vector(straight, BufferOperand(source, first_row=row, row_step=rows), [Step("fmul", cosine)], target)
-            self.vector(turned, other, [Step("fmul", sine)], target)
-        return BufferOperand(straight), BufferOperand(turned)
-
-    def feed_forward(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> tuple[BufferOperand, BufferOperand]:
+    def feed_forward(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> Addends:
         """All that is made of `gate` alone is found while the weights of `up` stream."""
         scale, blocks = self.norms.scale(layer.ffn_norm), self.blocks(self.shape.ffn)
         # silu(g) = (1 + tanh(g / 2)) * g / 2
@@ -398,7 +324,7 @@ class _Decoder(LlamaWriter, ABC):
 
 
 class _DecoderBehind(_Decoder):
-    def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
+    def add(self, name: str, x: BufferOperand, digits: Addends, norm: LlamaNorm) -> _Hidden:
         upper, lower = digits
         self.gathered.append((f"{name}.added",))
         added = self.made(f"{name}.added", upper, [Step("fadd", lower)], rows=self.blocks(self.shape.hidden))
@@ -425,23 +351,39 @@ class _DecoderBehind(_Decoder):
     def ratio(self, hidden: _Hidden) -> list[Step]:
         return []
 
-    def projected(
-        self, name: str, layer: QuantisedLayer, hidden: _Hidden
-    ) -> tuple[_Addends, _Addends, BufferOperand, list[Step]]:
+    def attention(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> Addends:
+        """One product for queries, keys and values, and all heads at a time: what waits, waits for all of them."""
         heads, kv_heads = self.shape.heads, self.shape.kv_heads
+        self.positions()
         together = self.scaled(f"{name}.qkv", hidden.codes, *self.projections(layer)).name
         self.end(f"{name} q, k, v")
-        straight, turned = self.rope(together, heads + kv_heads)
+        straight, turned = queries = self.rope(together, heads + kv_heads)
         first = heads * self.head_rows
+        keys = dataclasses.replace(straight, first_row=first), dataclasses.replace(turned, first_row=first)
+        self.cache_keys(name, keys, [])
+        group = self.head_group(name, range(kv_heads))
+        self.turned_queries(group, queries, [])
+        self.end(f"{name} rope, key cache")
+        self.scores(name, layer, group)
+        # Values are needed last, and what comes first has the first choice of cycles.
         after = (heads + kv_heads) * self.head_rows * (2 if self.turned_by_weights else 1)
-        of_keys = dataclasses.replace(straight, first_row=first), dataclasses.replace(turned, first_row=first)
-        return of_keys, (straight, turned), BufferOperand(together, first_row=after), []
+        self.cache_values(name, BufferOperand(together, first_row=after), [])
+        self.end(f"{name} scores, value cache")
+        self.attention_weights(group)
+        self.end(f"{name} softmax")
+        self.averages(name, group)
+        self.end(f"{name} values")
+        return self.output(name, layer, [group])
 
 
 class _DecoderAhead(_Decoder):
     """What the next product waits for comes first."""
 
-    def add(self, name: str, x: BufferOperand, digits: tuple[BufferOperand, BufferOperand], norm: LlamaNorm) -> _Hidden:
+    def __init__(self, model: QuantisedLlama, context: int, config: ChipConfig, *, capacity: int, shared: bool) -> None:
+        super().__init__(model, context, config, capacity=capacity)
+        self.shared = shared
+
+    def add(self, name: str, x: BufferOperand, digits: Addends, norm: LlamaNorm) -> _Hidden:
         upper, lower = digits
         self.gathered += [(f"{name}.codes",), (name,)]
         return self.hidden_vector(name, upper, [Step("fadd", lower), Step("fadd", x)], norm)
@@ -469,15 +411,54 @@ class _DecoderAhead(_Decoder):
     def ratio(self, hidden: _Hidden) -> list[Step]:
         return self.norms.ratio(self.factor(hidden))
 
-    def projected(
-        self, name: str, layer: QuantisedLayer, hidden: _Hidden
-    ) -> tuple[_Addends, _Addends, BufferOperand, list[Step]]:
-        """The ratio is found while weights of queries stream, and keys wait for the cache longer than queries do for
-        scores."""
-        heads, kv_heads = self.shape.heads, self.shape.kv_heads
-        k = self.scaled(f"{name}.k", hidden.codes, *self.rotated(layer, [self.keys(layer)]))
+    def attention(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> Addends:
+        """What follows keys, and the ratio, is found while weights of queries stream, and the softmax of one group of
+        heads while those of the next one, and of values, do."""
+        groups = self.head_groups(name)
+        keys = self.scaled(f"{name}.k", hidden.codes, *self.rotated(layer, [self.keys(layer)]))
+        self.end(f"{name} keys")
+        self.positions()
         ratio = self.ratio(hidden)
-        q = self.scaled(f"{name}.q", hidden.codes, *self.rotated(layer, [self.queries(layer)]))
-        v = self.scaled(f"{name}.v", hidden.codes, *self.values(layer))
-        self.end(f"{name} q, k, v")
-        return self.rope(k.name, kv_heads), self.rope(q.name, heads), v, ratio
+        self.cache_keys(name, self.rope(keys.name, self.shape.kv_heads), ratio)
+        self.end(f"{name} rope, key cache")
+        waiting: list[HeadGroup] = []
+        for group in groups:
+            rotated = self.rotated(layer, [self.queries(layer, group.queries)])
+            queries = self.rope(self.scaled(f"{group.name}.q", hidden.codes, *rotated).name, len(group.queries))
+            self.attend(name, layer, waiting)
+            self.turned_queries(group, queries, ratio)
+            self.end(f"{group.name} queries")
+            waiting = [group]
+        self.attend(name, layer, waiting)
+        values = self.scaled(f"{name}.v", hidden.codes, *self.values(layer))
+        self.cache_values(name, values, ratio)
+        self.end(f"{name} value cache")
+        for group in groups:
+            self.averages(name, group)
+        self.end(f"{name} values")
+        return self.output(name, layer, groups)
+
+    def attend(self, name: str, layer: QuantisedLayer, groups: Sequence[HeadGroup]) -> None:
+        """Scores and their softmax."""
+        for group in groups:
+            self.scores(name, layer, group)
+            self.attention_weights(group)
+            self.end(f"{group.name} scores, softmax")
+
+    def head_groups(self, name: str) -> list[HeadGroup]:
+        """A third of the heads, and all others: the second group has its softmax while the first one is multiplied with
+        the weights behind attention, if these take their time. Chips that share a layer have heads each of their own.
+        """
+        every = range(self.shape.kv_heads)
+        first = -(-len(every) // 3)
+        adding = [Step("iadd", BufferOperand("")), Step("i2f", WHOLE), Step("fmul", BufferOperand(""))]
+        parts = split_chain(adding, self.config, from_sram=False)
+        alone = self.shared or first == len(every) or parts is None or len(parts) > 1
+        if alone or self.output_cycles() < _WORTH_GROUPS:
+            return [self.head_group(name, every)]
+        return [self.head_group(f"{name}.heads{heads.start}", heads) for heads in (every[:first], every[first:])]
+
+    def output_cycles(self) -> int:
+        """For which the weights behind attention stream."""
+        config, tiles = self.config, self.shape.heads * self.head_rows * self.blocks(self.shape.hidden)
+        return tiles * config.lanes // (config.weight_streams * config.mxm_planes * config.hemispheres)

@@ -50,6 +50,7 @@ class LlamaWriter(TokenWriter):
         self.model, self.shape = model, shape
         self.head_rows = self.blocks(shape.head_size)
         self.norms = (CodesAhead if ahead_pays(config) else CodesBehind)(self, vectors)
+        self.square_parts = self.norms.square_parts(self.blocks(shape.hidden))
 
     # Weights
 
@@ -82,9 +83,11 @@ class LlamaWriter(TokenWriter):
         codes = np.concatenate([rotated.codes, values.codes], axis=1)
         return Projection(codes, np.concatenate([rotated.scales, values.scales]))
 
-    def queries(self, layer: QuantisedLayer) -> Heads:
-        """What makes queries."""
-        return layer.q, layer.query, self.shape.heads
+    def queries(self, layer: QuantisedLayer, heads: range | None = None) -> Heads:
+        """What makes queries, of consecutive heads if not of all."""
+        heads = heads or range(self.shape.heads)
+        outputs = slice(heads.start * self.shape.head_size, heads.stop * self.shape.head_size)
+        return QuantisedMatrix(layer.q.codes[outputs], layer.q.scales[outputs]), layer.query, len(heads)
 
     def keys(self, layer: QuantisedLayer) -> Heads:
         """What makes keys."""

@@ -20,6 +20,9 @@ from openlpu.llm.token_writer import TokenWriter
 
 __all__ = ["CodesAhead", "CodesBehind", "Norms", "ahead_pays"]
 
+_FEW_ROWS = 8
+"""Of squares, that the MXM sums sooner than the VXM adds any up."""
+
 
 def ahead_pays(config: ChipConfig) -> bool:
     """Whether a chip can do all else of a norm while weights stream. Where every slice feeds them, it cannot."""
@@ -54,6 +57,10 @@ class Norms(ABC):
     def factor_unit(self, name: str, norm: LlamaNorm) -> Operand:
         """What makes the factor of a norm of the root of its squares."""
 
+    @abstractmethod
+    def square_parts(self, rows: int) -> int:
+        """In how many parts a vector of so many rows comes, whose squares the VXM adds up before the MXM sums them."""
+
     @property
     @abstractmethod
     def left_behind(self) -> tuple[str, ...]:
@@ -78,6 +85,10 @@ class CodesBehind(Norms):
     def factor_unit(self, name: str, norm: LlamaNorm) -> Operand:
         """From the root of squares to 1 / rms, in codes."""
         return Immediate.of_float(self.writer.root_unit(norm) / norm.output)
+
+    def square_parts(self, rows: int) -> int:
+        """One: the next product waits for the sum, and to add takes longer than to multiply."""
+        return 1
 
     @property
     def left_behind(self) -> tuple[str, ...]:
@@ -121,6 +132,11 @@ class CodesAhead(Norms):
         if self._normalised is None:
             return root_unit
         return self._one_each(f"{name}.inverse", self._normalised, [Step("recip"), Step("fmul", root_unit)])
+
+    def square_parts(self, rows: int) -> int:
+        """Up to three, of equally many rows, where there are many: the fewer a sum has, the fewer cycles it takes from
+        the products that stream meanwhile."""
+        return next(parts for parts in (3, 2, 1) if rows % parts == 0) if rows > _FEW_ROWS else 1
 
     @property
     def left_behind(self) -> tuple[str, ...]:

@@ -166,7 +166,7 @@ def compile_llama_system(
     Raises:
         CompileError: when the network does not suit the chips, does not fit, or has fewer layers than there are chips.
     """
-    kernels = decoding(model, context, system.chip).kernels
+    kernels = decoding(model, context, system.chip, shared=True).kernels
     return compile_kernels_system(kernels, system, macs_per_token(model.shape, context), dealing)
 
 
@@ -176,7 +176,7 @@ def compile_layer_system(model: QuantisedLlama, context: int, system: SystemConf
     Raises:
         CompileError: when the network does not suit the chips, or does not fit.
     """
-    kernels = layer_decoding(model, context, system.chip).kernels
+    kernels = layer_decoding(model, context, system.chip, shared=True).kernels
     return compile_kernels_system(kernels, system, macs_per_layer(model.shape, context))
 
 

@@ -208,8 +208,8 @@ class _Reader(LlamaWriter):
         y = self.made(f"{name}.normal", BufferOperand(x), scaled, rows=rows)
         self.squares(name, BufferOperand(x), y, rows)
         lower, halves = (np.full((lanes, lanes), -1, np.int8),), (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
-        terms = [Term(self.part(f"{name}.lower", block, byte=2), lower) for block in range(blocks)]
-        terms += [Term(self.part(f"{name}.upper", block, byte=3), halves) for block in range(blocks)]
+        terms = [Term(self.part(f"{name}.lower", block, byte=2), lower) for block in range(self.square_blocks)]
+        terms += [Term(self.part(f"{name}.upper", block, byte=3), halves) for block in range(self.square_blocks)]
         factor = self.norms.for_each(self.buffer(f"{name}.factor", self.tokens))
         by = self.norms.codes_unit(name, norm, factor)
         unit = self.norms.factor_unit(name, norm)

@@ -2,8 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """What the kernels of one token have in common, whatever the network: states, indices, norms, caches, digits.
 
-Norms. The sum of squares of a vector is a product with ones, which leaves it in every lane at once: squares become
-whole numbers, and each of their two upper bytes, of four, a signed one.
+Norms. The sum of squares of a vector is a product with ones, which leaves it in every lane at once: squares, or sums of
+a few of them, become whole numbers, and each of their two upper bytes, of four, a signed one.
 
 Two digits. What attention and the feed-forward part hand to their last product varies too much for one byte. It is a
 whole number of 15 bits, and its two bytes are two rows: a tile is in the array for as long as it takes to load the
@@ -12,6 +12,7 @@ next, so where that is two cycles the second row costs the array nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -66,6 +67,9 @@ class TokenWriter(KernelWriter):
     ) -> None:
         super().__init__(config)
         self.name, self.hidden, self.vocabulary, self.context = name, hidden, vocabulary, context
+        self.square_parts = 1
+        """In how many parts of equally many rows a vector in front of a norm comes, whose squares are added up before
+        they become whole numbers."""
         self.capacity = max(capacity, context)
         chip, what = f"config '{config.name}'", ""
         if not config.mxm_transposes:
@@ -130,7 +134,7 @@ class TokenWriter(KernelWriter):
 
     def norm_scale(self, norm: QuantisedNorm) -> float:
         """What an element in front of a norm, times itself, is multiplied with, for whole numbers below 0."""
-        return -_LARGEST_SQUARE / (norm.largest * _SQUARE_ROOM) ** 2
+        return -_LARGEST_SQUARE / (norm.largest * _SQUARE_ROOM) ** 2 / self.square_parts
 
     def squares(self, name: str, x: BufferOperand, y: BufferOperand, rows: int | None = None) -> None:
         """What a norm sums, of a vector x, where y is x by `norm_scale`: bytes 3 and 2 of the products, rounded.
@@ -138,9 +142,20 @@ class TokenWriter(KernelWriter):
         Products are below 0, as -128 is a weight, and 128 is none. What is added, to round them, cannot exceed int32.
         Byte 2 counts from 128 on, so that it is a signed byte, too.
         """
-        rows, half = rows or self.blocks(self.hidden), BYTE**2 // 2
-        self.made(f"{name}.upper", y, [Step("fmul", x), Step("f2i", Immediate(half))], rows=rows)
-        self.made(f"{name}.lower", y, [Step("fmul", x), Step("f2i", Immediate(BYTE**3 // 2 + half))], rows=rows)
+        half, total = BYTE**2 // 2, rows or self.blocks(self.hidden)
+        rows = total // self.square_parts
+        square = [(_from_row(y, first), [Step("fmul", _from_row(x, first))]) for first in range(0, total, rows)]
+        source, steps = square[0]
+        if len(square) > 1:
+            parts = [self.made(f"{name}.squares{i}", *part, rows=rows) for i, part in enumerate(square)]
+            source, steps = parts[0], [Step("fadd", part) for part in parts[1:]]
+        self.made(f"{name}.upper", source, [*steps, Step("f2i", Immediate(half))], rows=rows)
+        self.made(f"{name}.lower", source, [*steps, Step("f2i", Immediate(BYTE**3 // 2 + half))], rows=rows)
+
+    @property
+    def square_blocks(self) -> int:
+        """Rows of the `squares` of one vector."""
+        return self.blocks(self.hidden) // self.square_parts
 
     def root_unit(self, norm: QuantisedNorm) -> float:
         """What 1 / root of the sum of `squares` of a vector is multiplied with, for 1 / rms."""
@@ -148,7 +163,7 @@ class TokenWriter(KernelWriter):
 
     def norm_factor(self, name: str, norm: QuantisedNorm, epsilon: float, unit: Operand) -> BufferOperand:
         """1 / root of the sum of the `squares` of this name, times `unit`, in every lane."""
-        blocks, lanes = self.blocks(self.hidden), self.lanes
+        blocks, lanes = self.square_blocks, self.lanes
         terms, halves = [], (np.full((lanes, lanes), -BYTE // 2, np.int8),) * 2
         for row in range(blocks):
             lower = BufferOperand(f"{name}.lower", first_row=row, row_step=0, byte=2)
@@ -161,7 +176,7 @@ class TokenWriter(KernelWriter):
         """From what `squares` of a vector come to, to 1 / its root, times `unit`."""
         square = -self.norm_scale(norm) / BYTE**2
         # What lower bytes have too much, in every lane, and epsilon.
-        added = round(self.hidden * square * epsilon) - BYTE // 2 * self.lanes * self.blocks(self.hidden)
+        added = round(self.hidden * square * epsilon) - BYTE // 2 * self.lanes * self.square_blocks
         return [Step("i2f", Immediate(added)), Step("rsqrt"), Step("fmul", unit)]
 
     # Attention
@@ -196,18 +211,29 @@ class TokenWriter(KernelWriter):
         scales: npt.NDArray[np.floating[Any]],
     ) -> tuple[BufferOperand, BufferOperand]:
         """The products of whole numbers, `FINER` of them to 1: of their upper bytes, and of their lower ones."""
+        digits = self.as_digits(name, numbers, rows)
+        scaling = [Step("i2f", WHOLE), Step("fmul", BufferOperand(self.digit_scales(name, scales)))]
+        both = self.digit_sums(name, digits, padded(codes, self.lanes), scaling)
+        return BufferOperand(both, row_step=2), BufferOperand(both, first_row=1, row_step=2)
+
+    def as_digits(self, name: str, numbers: BufferOperand, rows: int) -> str:
+        """The upper bytes of rows of whole numbers of 15 bits, then the lower ones."""
         digits = self.buffer(f"{name}.digits", 2 * rows, wide=False)
         upper = [Step("i2f", WHOLE), Step("fmul", Immediate.of_float(SPLIT)), Step("f2i", WHOLE)]
         self.vector(digits, numbers, upper, Target(rows=rows))
         self.vector(digits, BufferOperand(numbers.name, byte=0), [], Target(first_row=rows, rows=rows))
-        wide, blocks = padded(codes, self.lanes), self.blocks(codes.shape[1])
-        views = [BufferOperand(digits, first_row=row, row_step=rows) for row in range(rows)]
-        terms = [Term(view, (wide[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(views)]
-        both = self.buffer(f"{name}.both", 2 * blocks)
-        steps = [Step("i2f", WHOLE), Step("fmul", BufferOperand(self.digit_scales(name, scales)))]
-        self.product(both, terms, steps, Target(rows=2, stacked=blocks))
         self.gathered.append((digits,))
-        return BufferOperand(both, row_step=2), BufferOperand(both, first_row=1, row_step=2)
+        return digits
+
+    def digit_sums(self, name: str, digits: str, codes: npt.NDArray[np.int8], steps: Sequence[Step]) -> str:
+        """The product of such digits with `codes` (elements, outputs) in whole tiles: of each row that of its upper
+        bytes, then the lower."""
+        rows, columns = codes.shape[0] // self.lanes, codes.shape[1] // self.lanes
+        views = [BufferOperand(digits, first_row=row, row_step=rows) for row in range(rows)]
+        terms = [Term(view, (codes[i * self.lanes : (i + 1) * self.lanes],)) for i, view in enumerate(views)]
+        both = self.buffer(f"{name}.both", 2 * columns)
+        self.product(both, terms, steps, Target(rows=2, stacked=columns))
+        return both
 
     def digit_scales(self, name: str, scales: npt.NDArray[np.floating[Any]]) -> str:
         """Scales of the outputs of a product of whole numbers: of each row that of its upper bytes, then the lower."""
@@ -216,3 +242,7 @@ class TokenWriter(KernelWriter):
         factors[: len(scales)] = scales / FINER
         by_digit = np.stack([BYTE * factors.reshape(blocks, -1), factors.reshape(blocks, -1)], axis=1)
         return self.per_row(f"{name}.scale", by_digit.reshape(-1)).name
+
+
+def _from_row(view: BufferOperand, row: int) -> BufferOperand:
+    return dataclasses.replace(view, first_row=view.first_row + row)

@@ -178,7 +178,7 @@ class _Search:
         twin = stand_in(model.name, model.shape, vocabulary=self.tokens, lanes=config.lanes)
         # What has been written is for the host to remember: of the context, the output has no use but for that.
         self.output_kernels = output_decoding(twin, config.lanes, config).kernels
-        self.layer_kernels = layer_decoding(twin, context, config).kernels
+        self.layer_kernels = layer_decoding(twin, context, config, shared=True).kernels
         planes = config.mxm_planes * config.weight_streams
         self.weight_words = config.hemispheres * min(config.mem_slices, planes) * config.mem_words
         """Of slices that feed planes: weights lie nowhere else."""
