@@ -425,6 +425,7 @@ class _DecoderAhead(_Decoder):
         for group in groups:
             rotated = self.rotated(layer, [self.queries(layer, group.queries)])
             queries = self.rope(self.scaled(f"{group.name}.q", hidden.codes, *rotated).name, len(group.queries))
+            self.end(f"{group.name} q, rope")
             self.attend(name, layer, waiting)
             self.turned_queries(group, queries, ratio)
             self.end(f"{group.name} queries")

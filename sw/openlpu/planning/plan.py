@@ -11,6 +11,7 @@ added up here is that: every layer takes as long as the one, and as much SRAM.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.compiler.errors import CompileError
+from openlpu.compiler.kernels import KernelGraph
 from openlpu.compiler.pipeline import uncollected
 from openlpu.llm.decode import layer_decoding, output_decoding
 from openlpu.llm.token_writer import BYTE
@@ -178,7 +180,7 @@ class _Search:
         twin = stand_in(model.name, model.shape, vocabulary=self.tokens, lanes=config.lanes)
         # What has been written is for the host to remember: of the context, the output has no use but for that.
         self.output_kernels = output_decoding(twin, config.lanes, config).kernels
-        self.layer_kernels = layer_decoding(twin, context, config, shared=True).kernels
+        self._layer_of = functools.cache(lambda shared: layer_decoding(twin, context, config, shared=shared).kernels)
         planes = config.mxm_planes * config.weight_streams
         self.weight_words = config.hemispheres * min(config.mem_slices, planes) * config.mem_words
         """Of slices that feed planes: weights lie nowhere else."""
@@ -188,6 +190,10 @@ class _Search:
         """The last layout that has been found, with the shares of a layer and of the output."""
         self.why = ""
         """The last group that nothing fitted into has not fitted for this reason."""
+
+    def layer_kernels(self, group: Group) -> KernelGraph:
+        """Those of a layer that the chips of a group share, if there are several."""
+        return self._layer_of(group.chips > 1)
 
     def plan(self, layout: Layout) -> Plan:
         """Schedule what a layout needs to know."""
@@ -256,7 +262,7 @@ class _Search:
         """The layout of a line of such groups, or of one that is alone; None where it does not fit."""
         self._placed = None
         try:
-            layer, output = Share(self.layer_kernels, group), Share(self.output_kernels, group)
+            layer, output = Share(self.layer_kernels(group), group), Share(self.output_kernels, group)
         except CompileError as error:
             self.why = str(error)
             return None
@@ -276,7 +282,7 @@ class _Search:
         layers = self.model.shape.layers
         for group in groups:
             if group.chips not in self._fewest:
-                self._fewest[group.chips] = fewest_words(self.layer_kernels, group)
+                self._fewest[group.chips] = fewest_words(self.layer_kernels(group), group)
             each = min(self.weight_words // self._fewest[group.chips], layers)
             if each == layers or (each and not group.alone):
                 yield math.ceil(layers / each) * group.chips, group
