@@ -10,8 +10,8 @@ A plane multiplies what the slices of its own hemisphere send outwards. So on a 
 that are multiplied lie in both, at the same places. What only the VXM reads and writes, constants of chains among it,
 lies in either: so the columns that several planes finish at once come from different slices, and go to different ones.
 Everything else that is not weights lies in the east. Where slices are left that feed no weight stream, those nearest to
-the VXM are for what it writes, and the outermost for what only the MXM reads, so that neither travels further than it
-must.
+the VXM are for what it writes, and for what it reads first, and the outermost for what only the MXM reads, so that
+neither travels further than it must.
 """
 
 from __future__ import annotations
@@ -121,6 +121,8 @@ class Placement:
         """The buffers of which a kernel reads several columns at once."""
         self._turned = {view.name for kernel in graph.kernels for view in views_of(kernel) if view.rotate}
         self._computed = {kernel.output for kernel in graph.kernels}
+        self._first = _read_first(graph)
+        """Inputs that need nothing that is multiplied for what the VXM makes of them."""
         self._products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
         self._reserve_constants()
         self._place_chosen()
@@ -177,8 +179,7 @@ class Placement:
     def _place_buffers(self) -> None:
         """All other buffers, what is there from the beginning first, since it needs fresh words."""
         graph, lifetimes = self._graph, _Lifetimes(self._graph)
-        inputs = {name for _, name in graph.inputs}.difference(graph.states)
-        lasting = {*graph.constants, *graph.states, *inputs}
+        lasting = {*graph.constants, *graph.states, *(name for _, name in graph.inputs)}
         for name, content in {**graph.constants, **graph.states}.items():
             mirrored = self.config.hemispheres == 2 and name in graph.multiplied
             found = self._beside.columns(name, content, self.config.lanes, 1 + mirrored)
@@ -196,8 +197,8 @@ class Placement:
                 self._place_factor(buffer)
             else:
                 mirrored = self.config.hemispheres == 2 and buffer.name in graph.multiplied
-                far = mirrored if buffer.name in inputs else buffer.name not in self._computed
-                self._place_buffer(buffer, _Zone.FAR if far else _Zone.NEAR, mirrored)
+                near = buffer.name in self._computed or (buffer.name in self._first and not mirrored)
+                self._place_buffer(buffer, _Zone.NEAR if near else _Zone.FAR, mirrored)
 
     def _fill_buffers(self) -> None:
         """Put constants and first states where their buffers lie; what lies as weights do is there already."""
@@ -625,6 +626,19 @@ class Placement:
         for column, placed in stripes.items():
             self.stripes[buffer.name, column] = tuple(placed)
         self.buffers[buffer.name] = tuple(Column((), 0) for _ in range(broad))
+
+
+def _read_first(graph: KernelGraph) -> set[str]:
+    """The inputs of which something is made that no product comes before."""
+    behind: set[str] = set()
+    read: set[str] = set()
+    for kernel in graph.kernels:
+        names = {view.name for view in views_of(kernel)}
+        if isinstance(kernel, MatMulKernel) or not names.isdisjoint(behind):
+            behind.add(kernel.output)
+        else:
+            read |= names
+    return read.intersection(name for _, name in graph.inputs).difference(graph.states)
 
 
 class _Lifetimes:
