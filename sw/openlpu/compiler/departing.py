@@ -79,7 +79,8 @@ class Departures:
             found: Journey | None = None
             ends = 0
             for journey in journeys(chains):
-                for gap in itertools.islice(journey.flight.gaps(rows, limit), _GAPS_TRIED):
+                gaps = (gap for gap in journey.flight.gaps(rows, limit) if gap >= journey.apart)
+                for gap in itertools.islice(gaps, _GAPS_TRIED):
                     ready = self.awaited(journey, rows, gap, earliest)
                     start = self.timeline.earliest(journey.flight, rows, gap, ready)
                     if found is None or start + gap * rows < ends:

@@ -27,6 +27,16 @@ class Flow:
     finish: tuple[int, ...] | None = None
     """When each row meets the last tile; None for one after the other, as fast as can be."""
 
+    def apart(self, last_row: int, ahead: int) -> int:
+        """Cycles from a column to the next one, at least, whose last row meets its last tile at `last_row`.
+
+        The next one's first tile may not come to the shadow buffer before that has left it; and a row meets the tile
+        that has been installed `ahead` cycles before, which may not be the next one's.
+        """
+        loads = [at for _, _, at in self.loads]
+        first_install = max(at for position, _, at in self.loads if position == 0)
+        return max(max(loads) - min(loads), last_row - first_install - ahead) + 1
+
 
 @dataclass(frozen=True)
 class Pace:

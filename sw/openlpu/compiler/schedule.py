@@ -365,6 +365,7 @@ class Scheduler(VectorDepartures):
                     met = range(meet, meet + tile.rows)
                     self.accumulate(journey, plane=plane, tile=tile, word=word, next_acc=kept, at=met)
                 finish(journey, at=flow.finish)
+                journey.apart = flow.apart(journey.flight.latest(plane.acts), ahead)
                 journey.floor = self.may_flow(plane, journey.flight)
                 yield journey
 

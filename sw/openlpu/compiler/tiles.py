@@ -82,7 +82,7 @@ class Tiles:
         factors = {term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)}
         alone = len(self.placement.planes) > 1 and not factors.isdisjoint(self.placement.dealing.homes)
         if kernel.target.stacked > 1 and len(self.placement.planes) == 1 and rows > self.groups:
-            waiting = rows * len(rounds) <= self.config.acc_depth
+            waiting = rows * len(rounds) <= self.config.acc_depth and rows <= self.config.act_depth
             return waiting or rows * len(self.sources(number)[0]) <= self.config.act_depth
         if rows > min(self.groups * (2 if alone else 1), self.config.act_depth // 2):
             return False
@@ -93,13 +93,13 @@ class Tiles:
 
     def passes(self, number: int, kernel: MatMulKernel) -> list[tuple[Source, ...]]:
         """What a replayed product multiplies, in as many parts as it takes for each to fit in the activation buffers.
-        Where there are several, two fit at once: one can fill up while the other is multiplied."""
+        Where there are several, two fit at once, if that can be: one can fill up while the other is multiplied."""
         rows = self.rows(kernel)
         columns = (range(self.columns(source.name)) for source in kernel.sources)
         sources = [(term, column) for term, every in enumerate(columns) for column in every]
         most = max(len(every) for every in self.sources(number).values())
         if most * rows > self.config.act_depth:
-            at_once = self.config.act_depth // 2 // rows
+            at_once = max(self.config.act_depth // 2 // rows, 1)
         elif self._all_share(number) or self._rows_follow_columns(number, kernel):
             # Rows that come late are needed late, and not by the first column: those of other chips come last.
             at_once = -(-len(sources) // _PARTS)

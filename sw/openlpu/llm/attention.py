@@ -136,7 +136,7 @@ class AttentionWriter(LlamaWriter):
         rows, width = self.head_rows, self.head_rows * self.lanes
         weights, scales = padded(self.output_by_heads(layer), self.lanes), layer.o.scales * layer.value
         scaling = [Step("i2f", WHOLE), Step("fmul", BufferOperand(self.digit_scales(f"{name}.o", scales)))]
-        before: list[Step] = []
+        before, both = list[Step](), ""
         for group in groups:
             attended = BufferOperand(f"{group.name}.attended")
             digits = self.as_digits(f"{group.name}.o", attended, len(group.queries) * rows)

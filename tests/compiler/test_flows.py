@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Products whose output columns are stacked, on one plane: each column follows the one before, and no row may meet the
+tiles of another."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openlpu.arch.presets import NANO, find_config
+from openlpu.compiler.bounds import Bounds
+from openlpu.compiler.flows import Flow
+from openlpu.compiler.graph import Port
+from openlpu.compiler.kernel_reference import KernelReference
+from openlpu.compiler.kernel_writer import KernelWriter
+from openlpu.compiler.kernels import BufferOperand, Immediate, Step, Target, Term
+from openlpu.compiler.pipeline import compile_kernels, kernel_ports
+from openlpu.runtime.driver import open_device
+
+ROOMY = dataclasses.replace(NANO, name="roomy", mem_words=512, imem_words=512)
+CHIPS = {chip.name: chip for chip in (ROOMY, find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml")))}
+SIZES = [*itertools.product((1, 2, 3, 5, 8), (1, 2, 4, 7), (2, 3))]
+"""Rows, tiles of a column, columns."""
+
+
+@pytest.mark.parametrize("steps", [[], [Step("i2f", Immediate(0)), Step("fmul", Immediate.of_float(0.5))]])
+@pytest.mark.parametrize("name", CHIPS)
+def test_columns_follow_one_another(name: str, steps: list[Step]) -> None:
+    chip = CHIPS[name]
+    random = np.random.default_rng(7)
+    for rows, tiles, columns in SIZES:
+        writer = KernelWriter(chip)
+        writer.buffer("x", rows * tiles, wide=False)
+        weights = random.integers(-128, 128, (tiles, chip.lanes, columns * chip.lanes), np.int8)
+        views = [BufferOperand("x", first_row=tile * rows) for tile in range(tiles)]
+        terms = [Term(view, (tile,)) for view, tile in zip(views, weights, strict=True)]
+        writer.buffer("y", rows * columns)
+        writer.product("y", terms, steps, Target(rows=rows, stacked=columns))
+        graph = writer.written(
+            "stacked",
+            [(Port("x", "x", "int8", (rows * tiles, chip.lanes)), "x")],
+            [(Port("y", "y", "int32", (rows * columns, chip.lanes)), BufferOperand("y"))],
+        )
+        program = compile_kernels(graph, chip, kernel_ports, Bounds({"nothing": 0}, 0), 0, lambda *_: None)
+        x = random.integers(-128, 128, (rows * tiles, chip.lanes), np.int8)
+        with open_device("golden", chip) as device:
+            device.load(program)
+            found = device.run({"x": x}).outputs["y"]
+        want = KernelReference(graph, chip).run({"x": x})["y"]
+        np.testing.assert_array_equal(found, want, f"{rows} rows, {tiles} tiles, {columns} columns")
+
+
+def test_a_column_leaves_buffer_and_array_to_the_next() -> None:
+    """Two tiles of two row groups; rows that come two cycles after a tile has been installed meet it."""
+    flow = Flow(loads=[(0, 0, -6), (0, 1, -5), (1, 0, -3), (1, 1, -2)], meets=[-3, 0])
+    assert flow.apart(last_row=0, ahead=2) == 5
+    assert flow.apart(last_row=4, ahead=2) == 8
