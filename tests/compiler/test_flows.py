@@ -26,7 +26,12 @@ SIZES = [*itertools.product((1, 2, 3, 5, 8), (1, 2, 4, 7), (2, 3))]
 """Rows, tiles of a column, columns."""
 
 
-@pytest.mark.parametrize("steps", [[], [Step("i2f", Immediate(0)), Step("fmul", Immediate.of_float(0.5))]])
+FLOAT = Step("i2f", Immediate(0))
+STEPS = {"sums": [], "floats": [FLOAT, Step("fmul", Immediate.of_float(0.5))], "turns": [FLOAT, Step("tanh")]}
+"""At full pace, and where lanes of one chip take turns."""
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
 @pytest.mark.parametrize("name", CHIPS)
 def test_columns_follow_one_another(name: str, steps: list[Step]) -> None:
     chip = CHIPS[name]

@@ -46,6 +46,8 @@ class Pace:
     """Loads of a tile, one a cycle; the last installs it."""
     ahead: int
     """Cycles from that load to the first row that may meet the tile."""
+    turns: int
+    """Cycles from a row that meets the last tile to the next one, at least, as the chain behind can take them."""
 
 
 def straight(bases: Sequence[int], rows: int, pace: Pace) -> Flow:
@@ -73,7 +75,11 @@ def even(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flo
     least = -(-rows // pace.groups)
     for apart in range(least, least + _MOST_GAPS):
         period = apart * pace.groups
-        free = [at for at in range(period) if all((at + other + pace.ahead) % apart for other in taken)]
+        free: list[int] = []
+        for at in range(period):
+            late = not free or at >= free[-1] + pace.turns
+            if late and all((at + other + pace.ahead) % apart for other in taken):
+                free.append(at)
         if len(free) >= rows:
             meets = [period * (position + 1 - tiles) for position in range(tiles)]
             loads = [

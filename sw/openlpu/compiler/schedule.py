@@ -344,7 +344,7 @@ class Scheduler(VectorDepartures):
         bases = [self.placement.weights[number, 0, tile.inner] for tile in tiles]
         step, kept = self.tiles.step(number, tiles[0].kernel), self.tiles.accumulators(number, tiles[0].kernel)
         ahead = after(self.router.latency(plane.weights, "lw_iw").state) - self.timing.weights_used
-        pace, one = Pace(self.tiles.groups, ahead), Journey()
+        one = Journey()
         self.load_group(one, plane, tiles[0], bases[0], 0, 0, 0)
         ends = [*itertools.product(chains, range(self.config.streams // GROUP))] if tiles[-1].last else [(chains[0], 0)]
         for chain, group in ends:
@@ -357,6 +357,7 @@ class Scheduler(VectorDepartures):
             alone, first = Journey(), Journey()
             finish(alone)
             finish(first, at=(0,))
+            pace = Pace(self.tiles.groups, ahead, self.turns(chain) if tiles[-1].last else 1)
             for flow in flows(bases, tiles[0].rows, pace, one.flight, alone.flight, first.flight):
                 journey = Journey()
                 for position, load, at in flow.loads:
@@ -410,11 +411,15 @@ class Scheduler(VectorDepartures):
     ) -> None:
         """The rows of a column meet its last tile, at these times if any are given, or else as fast as the slowest step
         of the chain can take them."""
-        pace = max(self.timing.turns(BY_MNEMONIC[place.step.mnemonic]) for place in chain)
+        pace = self.turns(chain)
         for row, offset in enumerate(range(0, tile.rows * pace, pace) if at is None else at):
             mine = dataclasses.replace(tile, first_row=row)
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
             self.emit(journey, plane, mine, offset, out, chain, row, next_row=tile.rows, next_acc=next_acc)
+
+    def turns(self, chain: tuple[Placed, ...]) -> int:
+        """Cycles from a row to the next one, at least, as the slowest step of a chain takes them."""
+        return max(self.timing.turns(BY_MNEMONIC[place.step.mnemonic]) for place in chain)
 
     def load_group(
         self, journey: Journey, plane: _PlaneState, tile: Tile, base: int, group: int, offset: int, step: int
