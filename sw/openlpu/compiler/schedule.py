@@ -508,7 +508,7 @@ class Scheduler(VectorDepartures):
         """One row of the last tiles: the finished sums go on to the VXM, each on a group, and through a chain for every
         column. Sums of planes that share a column arrive as the chain adds them.
 
-        Where there are fewer chains than columns, columns take turns, a cycle apart.
+        Where there are fewer chains than columns, columns take turns, as far apart as a chain takes rows.
         """
         count, columns = self.config.streams // GROUP, _columns(tiles)
         first_chains = range(len(chains)) if len(columns) == 1 else range(1)
@@ -517,8 +517,9 @@ class Scheduler(VectorDepartures):
             # Sums of different hemispheres come on different sides of the VXM.
             beside = {plane.inward: itertools.count() for plane, _ in tiles}
             for number, ((plane, tile), *others) in enumerate(columns):
-                turn, which = divmod(first_chain + number, len(chains))
+                before, which = divmod(first_chain + number, len(chains))
                 chain, streams = chains[which], dict[int, Stream]()
+                turn = before * self.turns(chain)
                 outs = [
                     Stream(member.inward, GROUP * ((first_group + spacing * next(beside[member.inward])) % count))
                     for member, _ in columns[number]
