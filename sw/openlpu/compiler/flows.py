@@ -77,8 +77,8 @@ def even(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flo
         period = apart * pace.groups
         free: list[int] = []
         for at in range(period):
-            late = not free or at >= free[-1] + pace.turns
-            if late and all((at + other + pace.ahead) % apart for other in taken):
+            in_turn = not free or at >= free[-1] + pace.turns
+            if in_turn and all((at + other + pace.ahead) % apart for other in taken):
                 free.append(at)
         if len(free) >= rows:
             meets = [period * (position + 1 - tiles) for position in range(tiles)]

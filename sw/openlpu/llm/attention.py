@@ -26,7 +26,7 @@ from openlpu.llm.quantise import QuantisedLayer
 from openlpu.llm.token_writer import FINER, WHOLE
 
 Addends = tuple[BufferOperand, BufferOperand]
-"""Of vectors that rotary embedding has turned: their sum is."""
+"""Two views whose sum is meant: of what rotary embedding turns, and of products in two digits."""
 
 
 @dataclass(frozen=True)
