@@ -2,6 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """Networks from their ONNX models to several golden chips, against ONNX Runtime and the exact result."""
 
+import dataclasses
 from collections.abc import Iterable
 
 import pytest
@@ -37,6 +38,12 @@ def test_some_networks_on_several_chips(group: str, chips: int) -> None:
 
 def test_results_are_put_together_whatever_their_shape() -> None:
     run_on_chips(GROUPS["dense"](0), SystemConfig.of(CHIPS[0], 2))
+
+
+def test_chips_pause_to_the_end_of_what_needs_no_links() -> None:
+    """Softmax is every chip's own, and takes far longer than the time between two pauses."""
+    case = next(case for case in GROUPS["rows"](0) if "Softmax" in case.name)
+    run_on_chips([case], dataclasses.replace(SystemConfig.of(CHIPS[0], 2), deskew_cycles=128))
 
 
 @pytest.mark.regress

@@ -148,6 +148,8 @@ class SystemScheduler:
             for number in together:
                 self.chips[number].follow(next_kernel[number])
                 next_kernel[number] += 1
+        # What needs no links may have gone on for long behind the last pause.
+        self.reserve_pauses()
         cycles = max(chip.end for chip in self.chips.values())
         return SystemSchedule(
             tuple(self.with_pauses(chip.scheduled(), cycles) for chip in self.chips.values()),
