@@ -9,23 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.compiler.kernel_runs import assert_means_what_it_says, graph_of, stacked_product
 
 from openlpu.arch.presets import NANO, find_config
-from openlpu.compiler.bounds import Bounds
 from openlpu.compiler.flows import Flow
-from openlpu.compiler.graph import Port
-from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Immediate, Step, Target, Term
-from openlpu.compiler.pipeline import compile_kernels, kernel_ports
-from openlpu.runtime.driver import open_device
+from openlpu.compiler.kernels import BufferOperand, Immediate, Step
 
 ROOMY = dataclasses.replace(NANO, name="roomy", mem_words=512, imem_words=512)
 CHIPS = {chip.name: chip for chip in (ROOMY, find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml")))}
 SIZES = [*itertools.product((1, 2, 3, 5, 8), (1, 2, 4, 7), (2, 3))]
 """Rows, tiles of a column, columns."""
-
-
 FLOAT = Step("i2f", Immediate(0))
 STEPS = {"sums": [], "floats": [FLOAT, Step("fmul", Immediate.of_float(0.5))], "turns": [FLOAT, Step("tanh")]}
 """At full pace, and where lanes of one chip take turns."""
@@ -41,21 +35,9 @@ def test_columns_follow_one_another(name: str, steps: list[Step]) -> None:
         writer.buffer("x", rows * tiles, wide=False)
         weights = random.integers(-128, 128, (tiles, chip.lanes, columns * chip.lanes), np.int8)
         views = [BufferOperand("x", first_row=tile * rows) for tile in range(tiles)]
-        terms = [Term(view, (tile,)) for view, tile in zip(views, weights, strict=True)]
-        writer.buffer("y", rows * columns)
-        writer.product("y", terms, steps, Target(rows=rows, stacked=columns))
-        graph = writer.written(
-            "stacked",
-            [(Port("x", "x", "int8", (rows * tiles, chip.lanes)), "x")],
-            [(Port("y", "y", "int32", (rows * columns, chip.lanes)), BufferOperand("y"))],
-        )
-        program = compile_kernels(graph, chip, kernel_ports, Bounds({"nothing": 0}, 0), 0, lambda *_: None)
+        graph = graph_of(writer, rows * tiles, {"y": stacked_product(writer, "y", views, rows, weights, steps)})
         x = random.integers(-128, 128, (rows * tiles, chip.lanes), np.int8)
-        with open_device("golden", chip) as device:
-            device.load(program)
-            found = device.run({"x": x}).outputs["y"]
-        want = KernelReference(graph, chip).run({"x": x})["y"]
-        np.testing.assert_array_equal(found, want, f"{rows} rows, {tiles} tiles, {columns} columns")
+        assert_means_what_it_says(graph, chip, x, f"{rows} rows, {tiles} tiles, {columns} columns")
 
 
 def test_a_column_leaves_buffer_and_array_to_the_next() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 from tests.compiler.onnx_cases import Case
-from tests.compiler.onnx_catalogue import GROUPS
+from tests.compiler.onnx_catalogue import GROUPS, catalogue
 from tests.compiler.test_float_backend import CONFIGS
 
 from openlpu.arch.config import ChipConfig
@@ -66,12 +66,14 @@ def test_boards_move_elements_that_their_arrays_do_not_load_as_columns(chip: Chi
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize("chip", [ULX3S, ULX3S16], ids=lambda chip: chip.name)
-@pytest.mark.parametrize("group", GROUPS)
-def test_boards_run_a_case_or_say_why_not(group: str, chip: ChipConfig) -> None:
-    for case in GROUPS[group](0):
+@pytest.mark.parametrize(("chip", "least"), [(ULX3S, 425), (ULX3S16, 402)], ids=["ulx3s", "ulx3s16"])
+def test_boards_run_a_case_or_say_why_not(chip: ChipConfig, least: int) -> None:
+    right = 0
+    for case in catalogue():
         with contextlib.suppress(CompileError):
             run_on_chip([(case, chip)])
+            right += 1
+    assert right >= least
 
 
 @pytest.mark.regress

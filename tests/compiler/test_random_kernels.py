@@ -12,19 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.compiler.kernel_runs import assert_means_what_it_says, graph_of, stacked_product
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import LAB32, NANO, ULX3S, ULX3S16, find_config
-from openlpu.compiler.bounds import Bounds
 from openlpu.compiler.chain import split_chain
 from openlpu.compiler.errors import CompileError
-from openlpu.compiler.graph import Port
 from openlpu.compiler.kernel_bounds import kernel_bounds
-from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Target, Term
-from openlpu.compiler.pipeline import compile_kernels, kernel_ports
-from openlpu.runtime.driver import open_device
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step
 from openlpu.verif.odd_configs import MIRRORED
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -77,9 +73,7 @@ class _Random:
             views = [BufferOperand("codes", first_row=first) for first in range(0, count, at_once)][:8]
             self.product("second", views, at_once, [])
             self.product("third", views, at_once, self.chains[-1])
-        inside = (Port("x", "x", "int8", (rows * tiles, self.lanes)), "x")
-        outside = [(Port(n, n, "int32", (count, self.lanes)), BufferOperand(n)) for n, count in self.rows.items()]
-        return writer.written("random", [inside], outside)
+        return graph_of(writer, rows * tiles, self.rows)
 
     def product(self, name: str, views: list[BufferOperand], rows: int, chain: list[Step]) -> None:
         columns = int(self.random.integers(1, 7))
@@ -87,10 +81,7 @@ class _Random:
         if self.random.random() < 0.2:
             # Equal tiles stay in the array.
             weights[self.random.integers(len(views))] = weights[0]
-        terms = [Term(view, (matrix,)) for view, matrix in zip(views, weights, strict=True)]
-        self.rows[name] = rows * columns
-        self.writer.buffer(name, rows * columns)
-        self.writer.product(name, terms, chain, Target(rows=rows, stacked=columns))
+        self.rows[name] = stacked_product(self.writer, name, views, rows, weights, chain)
 
 
 def kernels(chip: ChipConfig, seed: int) -> KernelGraph:
@@ -100,15 +91,10 @@ def kernels(chip: ChipConfig, seed: int) -> KernelGraph:
 
 def assert_right(chip: ChipConfig, seed: int) -> None:
     graph = kernels(chip, seed)
-    program = compile_kernels(graph, chip, kernel_ports, Bounds({"nothing": 0}, 0), 0, lambda *_: None)
     (port, _), *_ = graph.inputs
     x = np.random.default_rng(seed).integers(-128, 128, port.shape, np.int8)
-    with open_device("golden", chip) as device:
-        device.load(program)
-        found = device.run({"x": x}).outputs
-    for name, want in KernelReference(graph, chip).run({"x": x}).items():
-        np.testing.assert_array_equal(found[name], want, f"{seed=}: {name}")
-    assert program.cycles >= kernel_bounds(graph, chip).cycles, f"{seed=} beats its bounds"
+    cycles = assert_means_what_it_says(graph, chip, x, f"{seed=}")
+    assert cycles >= kernel_bounds(graph, chip).cycles, f"{seed=} beats its bounds"
 
 
 def right(chip: ChipConfig, seeds: range) -> int:

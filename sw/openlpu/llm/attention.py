@@ -136,12 +136,12 @@ class AttentionWriter(LlamaWriter):
         rows, width = self.head_rows, self.head_rows * self.lanes
         weights, scales = padded(self.output_by_heads(layer), self.lanes), layer.o.scales * layer.value
         scaling = [Step("i2f", WHOLE), Step("fmul", BufferOperand(self.digit_scales(f"{name}.o", scales)))]
-        before, both = list[Step](), ""
+        both = ""
         for group in groups:
             attended = BufferOperand(f"{group.name}.attended")
             digits = self.as_digits(f"{group.name}.o", attended, len(group.queries) * rows)
             part = weights[group.queries.start * width : group.queries.stop * width]
-            steps = [*before, *(scaling if group is groups[-1] else [])]
+            steps = [Step("iadd", BufferOperand(both))] if both else []
+            steps += scaling if group is groups[-1] else []
             both = self.digit_sums(f"{group.name}.o", digits, part, steps)
-            before = [Step("iadd", BufferOperand(both))]
         return BufferOperand(both, row_step=2), BufferOperand(both, first_row=1, row_step=2)

@@ -421,16 +421,15 @@ class _DecoderAhead(_Decoder):
         ratio = self.ratio(hidden)
         self.cache_keys(name, self.rope(keys.name, self.shape.kv_heads), ratio)
         self.end(f"{name} rope, key cache")
-        waiting: list[HeadGroup] = []
-        for group in groups:
+        for number, group in enumerate(groups):
             rotated = self.rotated(layer, [self.queries(layer, group.queries)])
             queries = self.rope(self.scaled(f"{group.name}.q", hidden.codes, *rotated).name, len(group.queries))
             self.end(f"{group.name} q, rope")
-            self.attend(name, layer, waiting)
+            if number:
+                self.attend(name, layer, groups[number - 1])
             self.turned_queries(group, queries, ratio)
             self.end(f"{group.name} queries")
-            waiting = [group]
-        self.attend(name, layer, waiting)
+        self.attend(name, layer, groups[-1])
         values = self.scaled(f"{name}.v", hidden.codes, *self.values(layer))
         self.cache_values(name, values, ratio)
         self.end(f"{name} value cache")
@@ -439,12 +438,11 @@ class _DecoderAhead(_Decoder):
         self.end(f"{name} values")
         return self.output(name, layer, groups)
 
-    def attend(self, name: str, layer: QuantisedLayer, groups: Sequence[HeadGroup]) -> None:
-        """Scores and their softmax."""
-        for group in groups:
-            self.scores(name, layer, group)
-            self.attention_weights(group)
-            self.end(f"{group.name} scores, softmax")
+    def attend(self, name: str, layer: QuantisedLayer, group: HeadGroup) -> None:
+        """Scores of a group, and their softmax."""
+        self.scores(name, layer, group)
+        self.attention_weights(group)
+        self.end(f"{group.name} scores, softmax")
 
     def head_groups(self, name: str) -> list[HeadGroup]:
         """A third of the heads, and all others: the second group has its softmax while the first one is multiplied with
