@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach
-from openlpu.arch.geometry import geometry
+from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach, TextConfig
+from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, ULX3S16, find_config
 
+TEXT = TextConfig(mem_read=64, mem_write=16, mxm_weights=8, mxm_acts=32, mxm_accs=24, vxm=48, sxm_shift=12)
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 
 
@@ -21,10 +22,13 @@ def toml(values: dict[str, Any]) -> str:
     lines = [f"{k} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, dict) and k != "alus"]
     for alu in values["alus"]:
         lines += ["[[alus]]", *(f"{k} = {json.dumps(v)}" for k, v in alu.items())]
-    return "\n".join([*lines, "[pipeline]", *(f"{k} = {v}" for k, v in values["pipeline"].items())])
+    for table, fields in values.items():
+        if isinstance(fields, dict):
+            lines += [f"[{table}]", *(f"{k} = {v}" for k, v in fields.items())]
+    return "\n".join(lines)
 
 
-@ALL
+@pytest.mark.parametrize("config", [*PRESETS.values(), dataclasses.replace(NANO, imem_words=TEXT)])
 def test_dict_and_files(config: ChipConfig, tmp_path: Path) -> None:
     values = json.loads(json.dumps(config.to_dict()))
     assert ChipConfig.from_dict(values) == config
@@ -51,7 +55,7 @@ def test_the_digest_is_of_everything_but_the_name(config: ChipConfig) -> None:
     changes: dict[str, Any] = {
         "mem_words": config.mem_words // 2,
         "mem_reach": Reach.OWN if config.mem_reach is Reach.FULL else Reach.FULL,
-        "imem_words": config.imem_words + 1,
+        "imem_words": TEXT,
         "ecc": not config.ecc,
         "clock_mhz": config.clock_mhz + 0.5,
         "alus": (*config.alus[:-1], AluConfig(classes=(OpClass.FADD, OpClass.SPECIAL), chain=(1,))),
@@ -59,6 +63,14 @@ def test_the_digest_is_of_everything_but_the_name(config: ChipConfig) -> None:
     }
     digests = {dataclasses.replace(config, **{name: value}).digest for name, value in changes.items()}
     assert len(digests | {config.digest}) == len(changes) + 1
+
+
+def test_text_memories_are_as_long_as_their_kind_of_queue_needs() -> None:
+    assert {field.name for field in dataclasses.fields(TextConfig)} == {str(kind) for kind in QueueKind}
+    chip = geometry(dataclasses.replace(NANO, imem_words=TEXT))
+    assert {queue.text_words for queue in chip.of_kind(QueueKind.MEM_READ)} == {64}
+    assert {queue.text_words for queue in chip.of_kind(QueueKind.VXM)} == {48}
+    assert {queue.text_words for queue in geometry(NANO).queues} == {NANO.imem_words}
 
 
 def test_presets_are_distinct_and_known_by_name() -> None:
@@ -100,6 +112,9 @@ def test_presets_are_distinct_and_known_by_name() -> None:
         ),
         ({"alus": ()}, "config field 'alus': 0 ALUs"),
         ({"imem_words": 3}, "config field 'imem_words': 3"),
+        ({"imem_words": {"vxm": 8}}, "config fields are missing: 'imem_words.mem_read', 'imem_words.mem_write', "),
+        ({"imem_words": dataclasses.asdict(TEXT) | {"vxm": 3}}, "config field 'imem_words.vxm': 3 is not"),
+        ({"imem_words": dataclasses.asdict(TEXT) | {"alu": 8}}, "config field 'imem_words.alu': there is none"),
         ({"mem_reach": "all"}, "'all' is not a valid Reach"),
         ({"ecc": 1}, "config field 'ecc': 1 is not true or false"),
         ({"clock_mhz": 0}, "config field 'clock_mhz': 0 is not a positive number"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openlpu.arch.config import ChipConfig, OpClass
+from openlpu.arch.config import ChipConfig, ConfigError, OpClass
 from openlpu.arch.encoding import OPCODE_BITS, EncodingError, encoding
 from openlpu.arch.geometry import Direction, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
@@ -376,3 +376,10 @@ def test_text_words_fill_whole_vectors() -> None:
             codec = encoding(config)
             assert (codec.word_vectors(kind) - 1) * config.lanes * 8 < codec.word_bits(kind)
             assert codec.word_vectors(kind) * config.lanes * 8 >= codec.word_bits(kind)
+
+
+def test_a_chip_brings_a_word_of_text_in_a_cycle() -> None:
+    narrow = dataclasses.replace(NANO, lanes=2, streams=4, weight_streams=2)
+    refused = r"'streams': 4 of 2 lanes bring 8 bytes a cycle, and an instruction of vxm\.alu0 has 9"
+    with pytest.raises(ConfigError, match=refused):
+        encoding(narrow)

@@ -19,7 +19,7 @@ from amaranth.sim import Simulator
 from cobs import cobs
 
 from openlpu.arch import protocol
-from openlpu.arch.config import ChipConfig
+from openlpu.arch.config import ChipConfig, TextConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import NANO
 from openlpu.arch.protocol import CHIP_COMMANDS, Command, Outcome
@@ -252,16 +252,17 @@ def test_words_go_to_memory_and_come_back() -> None:
 def test_text() -> None:
     """Words of the width of the longest, for the first and the last queue, up to the last address."""
     size, last = protocol.text_word_bytes(NANO), len(geometry(NANO).queues) - 1
+    first = geometry(NANO).queues[last].text_words - 3
     assert size == 9
     words = [0xF0_0123_4567_89AB_CDEF, 0, 0x08_0766_5544_3322_1100]
 
     async def script(host: Host, chip: FakeChip) -> None:
         data = b"".join(little(word, size) for word in words)
-        assert await host.ask(request(protocol.WRITE_TEXT, 0, last, NANO.imem_words - 3, data=data)) == done(0)
+        assert await host.ask(request(protocol.WRITE_TEXT, 0, last, first, data=data)) == done(0)
         assert await host.ask(request(protocol.WRITE_TEXT, 1, 0, 0, data=data[:size])) == done(1)
 
     chip = play(script)
-    expected = {(last, NANO.imem_words - 3 + i): word for i, word in enumerate(words)}
+    expected = {(last, first + i): word for i, word in enumerate(words)}
     assert chip.text == expected | {(0, 0): words[0]}
     assert chip.memory == {}
 
@@ -310,7 +311,7 @@ REFUSED: list[tuple[Outcome, Command | int, Sequence[int], bytes]] = [
     (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 62), WORD * 3),
     (Outcome.OUT_OF_RANGE, protocol.WRITE_MEMORY, (0, 65_535), WORD * 2),
     (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (QUEUES, 0), bytes(9)),
-    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (0, NANO.imem_words - 1), bytes(18)),
+    (Outcome.OUT_OF_RANGE, protocol.WRITE_TEXT, (0, geometry(NANO).queues[0].text_words - 1), bytes(18)),
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (4, 0, 1), b""),
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 0, 0), b""),
     (Outcome.OUT_OF_RANGE, protocol.READ_MEMORY, (0, 63, 2), b""),
@@ -319,6 +320,25 @@ REFUSED: list[tuple[Outcome, Command | int, Sequence[int], bytes]] = [
     (Outcome.MALFORMED, protocol.RUN, (), b""),
     (Outcome.OUT_OF_RANGE, protocol.RUN, (0, 0), b""),
 ]
+
+
+def test_text_memories_of_different_lengths() -> None:
+    """What a queue has no word for is refused, also where another queue's memory is longer."""
+    lengths = TextConfig(mem_read=32, mem_write=8, mxm_weights=8, mxm_acts=8, mxm_accs=8, vxm=16, sxm_shift=8)
+    config = dataclasses.replace(NANO, imem_words=lengths)
+    word = bytes(protocol.text_word_bytes(config))
+
+    async def script(host: Host, chip: FakeChip) -> None:
+        for number, queue in enumerate(geometry(config).queues):
+            for sequence, address, outcome in (
+                (2 * number, queue.text_words - 1, Outcome.DONE),
+                (2 * number + 1, queue.text_words, Outcome.OUT_OF_RANGE),
+            ):
+                reply = await host.ask(request(protocol.WRITE_TEXT, sequence, number, address, data=word))
+                assert reply == (outcome, sequence, b"")
+
+    chip = play(script, config)
+    assert set(chip.text) == {(number, queue.text_words - 1) for number, queue in enumerate(geometry(config).queues)}
 
 
 def test_counts_of_a_chip_with_ecc() -> None:

@@ -316,7 +316,7 @@ def fetch(
     late = timing(config).text_tap
 
     async def bench(ctx: Any) -> None:
-        for address in range(config.imem_words):
+        for address in range(queue.text_words):
             await write(ctx, dut, config, queue, address, words[address] if address < len(words) else 0)
         ctx.set(dut.start, 1)
         await ctx.tick()
@@ -389,7 +389,7 @@ def test_text_is_fetched_just_in_time(config: ChipConfig, name: str, early: int)
     assert table.fetch.state is not None
     units = [enc.encode(unit_instruction(queue, a), queue) for a in (1, 2, 3)]
     fetched = [*units, enc.encode(instruction("halt"), queue)]
-    pieces, at, stream = enc.word_vectors(queue.kind), config.imem_words - 3, queue.fetches[-1]
+    pieces, at, stream = enc.word_vectors(queue.kind), queue.text_words - 3, queue.fetches[-1]
     ready = table.fetch.state + len(fetched) * pieces - 1
     # HALT is read `text_ahead` before the second of the units dispatches.
     first = ready - early + table.text_ahead - 1

@@ -10,7 +10,7 @@ import pytest
 
 from openlpu.arch.assembly import parse_instruction
 from openlpu.arch.config import ChipConfig, OpClass
-from openlpu.arch.geometry import Direction, Stream
+from openlpu.arch.geometry import Direction, Stream, geometry
 from openlpu.arch.isa import Instruction, instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.program import Column, Port, Program
@@ -319,7 +319,7 @@ def test_barrier(copy: Program) -> None:
     assert "does not end with halt" in only(with_text("vxm.alu0", "sync", "nop n=1"))
     assert "2 instructions after it can never run" in only(with_text("vxm.alu0", "sync", "halt", "nop n=1", "halt"))
     assert "nothing to repeat" in only(with_text("mem_e1.read", "sync", "nop n=1", "repeat n=2", "halt"))
-    too_long = with_text("vxm.alu0", "sync", *["nop n=1"] * NANO.imem_words, "halt")
+    too_long = with_text("vxm.alu0", "sync", *["nop n=1"] * geometry(NANO).queues[0].text_words, "halt")
     assert "do not fit its 256 words" in refusals(too_long)[0]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch import protocol
+from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import instruction
 from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.program import Program
@@ -151,7 +152,7 @@ def test_what_the_chip_refuses_is_an_error_and_changes_nothing() -> None:
         with pytest.raises(RequestRefusedError, match="refused read_memory"):
             chip.read_memory(*wrong, 2)
     with pytest.raises(RequestRefusedError, match="refused write_text"):
-        chip.write_text(0, [0] * (NANO.imem_words + 1))
+        chip.write_text(0, [0] * (geometry(NANO).queues[0].text_words + 1))
     assert not any(chip.read_memory(number, 0, 64).any() for number in range(4))
 
 

@@ -12,7 +12,7 @@ Every code, place and width comes from the tables of the protocol.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -287,13 +287,28 @@ class Executor(wiring.Component):
             self.chip.c2c_link.eq(placed(request.prefix, (*REQUEST_HEADER, *LINK.fields), "link")),
         ]
 
+    def _text_words(self, number: Value) -> Value:
+        """How many words the text memory of a queue has, by the queue's number."""
+        of_queue = [queue.text_words for queue in geometry(self._config).queues]
+        most, *fewer = sorted(set(of_queue), reverse=True)
+        words: Value = C(most)
+        for held in fewer:
+            holding = Cat(number == queue for queue, words_of in enumerate(of_queue) if words_of == held)
+            words = Mux(holding.any(), held, words)
+        return words
+
     def _judge(self, m: Module, request: RequestReader, reception: Value, in_order: Value) -> Value:
         """The outcome of a request, `_JUDGING` cycles after the cycle in which its end was taken."""
         chip, config = geometry(self._config), self._config
         units = {WRITE_MEMORY: len(chip.mem_slices), READ_MEMORY: len(chip.mem_slices), WRITE_TEXT: len(chip.queues)}
         # The host's own reads are counted behind the queues.
         units[ECC] = len(chip.queues) + 1
-        depths = {WRITE_MEMORY: config.mem_words, READ_MEMORY: config.mem_words, WRITE_TEXT: config.imem_words}
+        text_words = Signal(range(max(queue.text_words for queue in chip.queues) + 1))
+        depths: dict[Command, ValueLike] = {
+            WRITE_MEMORY: config.mem_words,
+            READ_MEMORY: config.mem_words,
+            WRITE_TEXT: text_words,
+        }
         if config.c2c_links:
             units |= {PLACE: 1 << CHIP_BITS, LINK: config.c2c_links}
             # A link is not followed by others.
@@ -311,6 +326,7 @@ class Executor(wiring.Component):
             counted.eq(
                 (~is_[READ_MEMORY] | ((count != 0) & (count <= MAX_DATA // config.lanes))) & (~is_[RUN] | (runs != 0))
             ),
+            text_words.eq(self._text_words(unit)),
             end.eq(address + words),
             fits.eq(end <= request.by_command(depths)),
         ]

@@ -52,7 +52,7 @@ class HostSignature(wiring.Signature):
                 "mem_rdata": In(word),
                 "imem_we": Out(1),
                 "imem_queue": Out(bits_for(len(chip.queues))),
-                "imem_addr": Out(bits_for(config.imem_words)),
+                "imem_addr": Out(bits_for(max(queue.text_words for queue in chip.queues))),
                 "imem_data": Out(text_bits),
             }
         )
@@ -93,7 +93,7 @@ class HostPort(wiring.Component):
                 "e_data": Out(vector_code(config).bits * config.streams),
                 "w_data": In(vector_code(config).bits * config.streams),
             }
-            | {text_name(i): Out(TextWriteSignature(config)) for i in range(len(chip.queues))}
+            | {text_name(i): Out(TextWriteSignature(config, queue)) for i, queue in enumerate(chip.queues)}
             | ({"corrected": Out(1), "uncorrectable": Out(1)} if config.ecc else {})
         )
 

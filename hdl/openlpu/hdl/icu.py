@@ -43,8 +43,8 @@ _CONTROL = ("nop", "repeat", "sync", "notify", "halt", "ifetch")
 class TextWriteSignature(wiring.Signature):
     """Host access to the text memory of a queue: where `en`, what is on its `text_streams` becomes word `address`."""
 
-    def __init__(self, config: ChipConfig) -> None:
-        super().__init__({"en": Out(1), "address": Out(bits_for(config.imem_words))})
+    def __init__(self, config: ChipConfig, queue: Queue) -> None:
+        super().__init__({"en": Out(1), "address": Out(bits_for(queue.text_words))})
 
 
 def release_registers(config: ChipConfig) -> int:
@@ -123,7 +123,7 @@ class InstructionQueue(SharedComponent):
                 "issue": Out(IssueSignature(self._issue_bits)),
                 "halted": Out(1),
                 "illegal": Out(1),
-                "text": In(TextWriteSignature(config)),
+                "text": In(TextWriteSignature(config, queue)),
                 "text_taps": In(StreamSignature(config.lanes)).array(len(tapped(config, queue))),
                 "fetch_empty": Out(1),
                 "fetching": Out(1),
@@ -137,7 +137,7 @@ class InstructionQueue(SharedComponent):
         """Build fetch, head and issue register."""
         m = Module()
         advance = Signal()
-        m.submodules.text_memory = text = Ram(depth=self._config.imem_words, width=self._word_bits)
+        m.submodules.text_memory = text = Ram(depth=self._queue.text_words, width=self._word_bits)
         fetched, fetched_valid = self._fetch(m, text.read, advance)
 
         incoming = Decoder(self._config, self._queue, fetched)
@@ -230,7 +230,7 @@ class InstructionQueue(SharedComponent):
 
     def _fetch(self, m: Module, read: Any, advance: Value) -> tuple[Value, Value]:
         """The stages before the head: the word fetched, and whether there is one."""
-        counter = Signal(bits_for(self._config.imem_words), reset_less=True)
+        counter = Signal(bits_for(self._queue.text_words), reset_less=True)
         read_valid, fetched_valid = Signal(reset_less=True), Signal(reset_less=True)
         fetched = Signal(self._word_bits, reset_less=True)
         m.d.comb += [read.addr.eq(counter), read.en.eq(advance)]
@@ -256,7 +256,7 @@ class InstructionQueue(SharedComponent):
         wanted = Signal(len(words), name="fetch_wanted", reset_less=True)
         count = Signal(len(words), name="fetch_count", reset_less=True)
         piece = Signal(range(pieces), name="fetch_piece", reset_less=True)
-        address = Signal(bits_for(self._config.imem_words), name="fetch_address", reset_less=True)
+        address = Signal(bits_for(self._queue.text_words), name="fetch_address", reset_less=True)
         last = named(m, "fetch_last", source.any() & (piece == pieces - 1))
         with m.If(source.any()):
             m.d.sync += piece.eq(Mux(last, 0, piece + 1))
@@ -307,8 +307,11 @@ class InstructionQueue(SharedComponent):
 
     def _next_address(self, address: Value) -> Value:
         """The address of the word after this one: after the last comes the first."""
-        words = self._config.imem_words
-        return address + 1 if words == 1 << len(address) else Mux(address == words - 1, 0, address + 1)
+        return (
+            address + 1
+            if self._queue.text_words == 1 << len(address)
+            else Mux(address == self._queue.text_words - 1, 0, address + 1)
+        )
 
     def _advanced(self, m: Module, word: Value, head: Decoder) -> Value:
         """The instruction `word` as it is dispatched next, by a REPEAT or by itself: as `Encoding.advanced` has it."""

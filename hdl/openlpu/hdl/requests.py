@@ -5,7 +5,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -108,11 +108,10 @@ class RequestReader(wiring.Component):
         """The bit of `is_` for a command; 0 for one that the chip does not know."""
         return self.is_[self.commands.index(command)] if command in self.commands else C(0, 1)
 
-    def by_command(self, numbers: Mapping[Command, int]) -> Value:
+    def by_command(self, numbers: Mapping[Command, ValueLike]) -> Value:
         """The number of the command whose bit is set in `is_`; 0 for one that has none."""
-        known = {command: numbers[command] for command in self.commands if command in numbers}
-        width = max(known.values()).bit_length()
-        return select((self.is_command(command) for command in known), [C(n, width) for n in known.values()])
+        known = {command: Value.cast(numbers[command]) for command in self.commands if command in numbers}
+        return select((self.is_command(command) for command in known), [*known.values()])
 
 
 def placed(bits: Value, fields: Iterable[Field], name: str) -> Value:

@@ -238,6 +238,31 @@ class PipelineConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Instructions per queue, where kinds of queue differ: a field for each `geometry.QueueKind`."""
+
+    mem_read: int
+    mem_write: int
+    mxm_weights: int
+    mxm_acts: int
+    mxm_accs: int
+    vxm: int
+    sxm_shift: int
+    sxm_permute: int = 4
+    c2c_send: int = 4
+    c2c_receive: int = 4
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            _require_text_words(f"imem_words.{f.name}", getattr(self, f.name))
+
+
+def _require_text_words(name: str, value: object) -> None:
+    ok = isinstance(value, int) and not isinstance(value, bool) and 4 <= value <= 1 << 16
+    _require(ok, name, f"{value!r} is not a whole number in 4..{1 << 16}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChipConfig:
     """One chip. See the architecture page of the documentation for the floor plan.
 
@@ -285,8 +310,8 @@ class ChipConfig:
     """Whether an SXM has a unit that gives every lane any lane, beside the one that shifts all by the same distance."""
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     """Register stages of every unit."""
-    imem_words: int
-    """Instructions per queue."""
+    imem_words: int | TextConfig
+    """Instructions per queue: a number for all, or a table with one for each kind of queue."""
     ecc: bool = False
     """SECDED on SRAM words and streams."""
     c2c_links: int = 0
@@ -313,7 +338,8 @@ class ChipConfig:
         for number, alu in enumerate(self.alus):
             known = all(isinstance(distance, int) and 0 <= distance < len(self.alus) for distance in alu.chain)
             _require(known, "alus.chain", f"ALU {number} chains {list(alu.chain)}: not in 0..{len(self.alus) - 1}")
-        whole("imem_words", 4, 1 << 16)
+        if not isinstance(self.imem_words, TextConfig):
+            _require_text_words("imem_words", self.imem_words)
         whole("special_turns", 1, 16)
         whole("c2c_links", 0, MAX_LINKS)
         whole("c2c_width", 1, MAX_LINK_WIDTH)
@@ -427,6 +453,8 @@ class ChipConfig:
                 fields["alus"] = tuple(_alu(alu) for alu in fields["alus"])
             if "pipeline" in fields:
                 fields["pipeline"] = from_fields(PipelineConfig, dict(fields["pipeline"]), "pipeline.")
+            if isinstance(fields.get("imem_words"), Mapping):
+                fields["imem_words"] = from_fields(TextConfig, dict(fields["imem_words"]), "imem_words.")
             if "sxm_reach" in fields:
                 fields["sxm_reach"] = SxmReach(fields["sxm_reach"])
             if "mem_reach" in fields:

@@ -45,7 +45,7 @@ def derived(config: ChipConfig) -> dict[str, int | float]:
     slices = config.hemispheres * config.mem_slices
     macs = planes * config.lanes**2
     queues = geometry(config).queues
-    text_bits = config.imem_words * sum(encoding(config).word_bits(queue.kind) for queue in queues)
+    text_bits = sum(queue.text_words * encoding(config).word_bits(queue.kind) for queue in queues)
     numbers: dict[str, int | float] = {
         "MACs a cycle": macs,
         "peak int8 GOP/s (a MAC counts two)": 2 * macs * config.clock_mhz / 1000,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from openlpu.arch.config import GROUP, ChipConfig, Source
+from openlpu.arch.config import GROUP, ChipConfig, ConfigError, Source
 from openlpu.arch.geometry import Direction, Geometry, Queue, QueueKind, Stream, geometry
 from openlpu.arch.isa import (
     IMMEDIATE,
@@ -84,7 +84,12 @@ class Layout:
 
 
 class Encoding:
-    """The instruction words of one chip. Use `encoding(config)`, which computes them once."""
+    """The instruction words of one chip. Use `encoding(config)`, which computes them once.
+
+    Raises:
+        ConfigError: on construction, when a word is longer than what all streams bring in a cycle: the host writes it
+            in one.
+    """
 
     def __init__(self, config: ChipConfig) -> None:
         self.config = config
@@ -102,7 +107,17 @@ class Encoding:
         self._by_opcode = {
             kind: {layout.spec.opcode: layout for layout in layouts} for kind, layouts in self.layouts.items()
         }
+        self._require_streams()
         self._limits = {(field, kind): self._limits_of(field, kind) for field in FieldKind for kind in QueueKind}
+
+    def _require_streams(self) -> None:
+        lanes, streams = self.config.lanes, self.config.streams
+        for queue in self._geometry.queues:
+            if self.word_vectors(queue.kind) > streams:
+                raise ConfigError(
+                    f"config field 'streams': {streams} of {lanes} lanes bring {lanes * streams} bytes a cycle, and an "
+                    f"instruction of {queue.name} has {self.word_bytes(queue.kind)}: use more streams or lanes"
+                )
 
     def word_bits(self, kind: QueueKind) -> int:
         """Width of every instruction word of a queue kind."""
@@ -135,7 +150,7 @@ class Encoding:
             case FieldKind.ACT_ADDRESS:
                 return bits_for(config.act_depth)
             case FieldKind.TEXT_ADDRESS:
-                return bits_for(config.imem_words)
+                return bits_for(self._geometry.text_words(kind))
             case FieldKind.WINDOW:
                 return bits_for(config.mem_words.bit_length())
             case FieldKind.PLACE:
@@ -187,7 +202,7 @@ class Encoding:
             case FieldKind.ACT_ADDRESS:
                 return 0, config.act_depth - 1
             case FieldKind.TEXT_ADDRESS:
-                return 0, config.imem_words - 1
+                return 0, self._geometry.text_words(kind) - 1
             case FieldKind.WINDOW:
                 return 0, config.mem_words.bit_length() - 1
             case FieldKind.PLACE:

@@ -20,7 +20,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openlpu.arch.config import GROUP, ChipConfig, Source, SxmReach
+from openlpu.arch.config import GROUP, ChipConfig, Source, SxmReach, TextConfig
 
 
 class Direction(enum.Enum):
@@ -100,6 +100,8 @@ class Queue:
     fetches: tuple[Stream, ...]
     """The streams that IFETCH may take instruction text from, whatever else the unit reaches: one eastward, as the text
     of the host comes, and one westward if there is no SRAM in the west."""
+    text_words: int
+    """Instructions that its memory holds."""
 
     @property
     def unit(self) -> str:
@@ -133,6 +135,12 @@ class Geometry:
     def of_kind(self, kind: QueueKind) -> tuple[Queue, ...]:
         """The queues of one kind, in index order."""
         return tuple(queue for queue in self.queues if queue.kind is kind)
+
+    def text_words(self, kind: QueueKind) -> int:
+        """Instructions that the memory of a queue of a kind holds."""
+        words = self.config.imem_words
+        held: int = getattr(words, kind) if isinstance(words, TextConfig) else words
+        return held
 
     def weight_stream_base(self, plane: int) -> int:
         """First of the `weight_streams` consecutive streams that a plane (index over the chip) loads from."""
@@ -168,7 +176,7 @@ class Geometry:
             first_sram = self.vxm_hop - config.mem_hops if config.hemispheres == 2 else self.vxm_hop + 1
             directions = (Direction.EAST,) if hop >= first_sram else tuple(Direction)
             fetches = tuple(Stream(direction, number % config.streams) for direction in directions)
-            queues.append(Queue(name, kind, hop, index, consumes, produces, fetches))
+            queues.append(Queue(name, kind, hop, index, consumes, produces, fetches, self.text_words(kind)))
 
         for hemisphere, outward in enumerate(sides):
             self._hemisphere(add, hemisphere, outward)

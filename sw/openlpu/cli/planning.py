@@ -192,7 +192,7 @@ def _print_use(plan: Plan) -> None:
         busy = f"{all_of(cost.vectors):,}, {100 * cost.link_cycles / cost.cycles:.1f} %"
         rows.append([name, *(f"{size:,.1f}" for size in sizes), fullest, f"{all_of(cost.text):,}", busy])
     sram = (
-        f"{_bytes(_words(config), config) / scale:,.1f} {unit} of SRAM, {config.imem_words:,} words of text in a queue"
+        f"{_bytes(_words(config), config) / scale:,.1f} {unit} of SRAM, {plan.layer.text_room:,} words of text a queue"
     )
     header = [
         "",

@@ -35,10 +35,10 @@ def assemble(dispatches: Dispatches, cycles: int, config: ChipConfig) -> dict[st
         start = instruction("notify" if queue is queues[0] else "sync")
         body = shortest_text(dispatches[queue.name], queue, halt_at, config)
         text[queue.name] = (start, *body, instruction("halt"))
-        if len(text[queue.name]) > config.imem_words:
+        if len(text[queue.name]) > queue.text_words:
             raise CompileError(
                 f"the program of {queue.name} has {len(text[queue.name])} instructions, config '{config.name}' has "
-                f"room for {config.imem_words}; use a smaller network or a config with more imem_words"
+                f"room for {queue.text_words}; use a smaller network or a config with more imem_words"
             )
     return text
 

@@ -80,8 +80,8 @@ def expand(
         out.violations.append(Violation(cycle, queue.name, shown, message, fault_cycle=fault_cycle))
 
     mnemonics = [inst.spec.mnemonic for inst in text[:2]]
-    if len(text) > config.imem_words:
-        refuse(0, None, f"{len(text)} instructions do not fit its {config.imem_words} words of instruction memory")
+    if len(text) > queue.text_words:
+        refuse(0, None, f"{len(text)} instructions do not fit its {queue.text_words} words of instruction memory")
     if mnemonics == ["halt"]:
         return out
     begins = mnemonics[:1] in (["sync"], ["notify"])
@@ -184,6 +184,7 @@ class InstructionMemory:
         """Cycle from which all fetched words stand."""
         self._config = config
         self._text = text
+        self._words = queue.text_words
         self._vectors = encoding(config).word_vectors(queue.kind)
         self._fetched: dict[int, list[tuple[int, Instruction | None]]] = {}
         """By address: (cycle from which it may be read, word), in order."""
@@ -196,7 +197,7 @@ class InstructionMemory:
         stands = dispatch.cycle + timing(self._config).fetch.retire - 1
         for k, word in enumerate(words):
             stands += self._vectors
-            self._fetched.setdefault((inst.number("a") + k) % self._config.imem_words, []).append((stands, word))
+            self._fetched.setdefault((inst.number("a") + k) % self._words, []).append((stands, word))
         self.fetches_until = dispatch.cycle + self._vectors * len(words)
         self.settles = stands
 
@@ -206,7 +207,7 @@ class InstructionMemory:
         Raises:
             TextMissing: when nothing stands there, or nothing new, or it changes on the clock edge.
         """
-        address = position % self._config.imem_words
+        address = position % self._words
         writes = self._fetched.get(address, [])
         seen = 0 if cycle is None else bisect_right(writes, cycle, key=lambda write: write[0])
         if cycle is not None and seen < len(writes) and writes[seen][0] == cycle + 1:
@@ -214,7 +215,7 @@ class InstructionMemory:
         if seen > self._executed.get(address, 0):
             self._executed[address] = seen
             return writes[seen - 1][1]
-        if position < min(len(self._text), self._config.imem_words):
+        if position < min(len(self._text), self._words):
             return self._text[position]
         if seen < len(writes):
             raise TextMissing(

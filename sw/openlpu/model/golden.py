@@ -137,8 +137,9 @@ class GoldenChip:
         """Write the instruction memory of queue number `queue` from word 0 on; words beyond keep what they hold."""
         if not 0 <= queue < len(self._text):
             raise ValueError(f"queue {queue}: the chip has 0..{len(self._text) - 1}")
-        if len(words) > self.config.imem_words:
-            raise ValueError(f"queue {queue}: {len(words)} words, but it holds {self.config.imem_words}")
+        room = geometry(self.config).queues[queue].text_words
+        if len(words) > room:
+            raise ValueError(f"queue {queue}: {len(words)} words, but it holds {room}")
         held = self._text[queue]
         held[: len(words)] = [int(word) for word in words]
         self._execution = None

@@ -94,7 +94,7 @@ class _Reader:
             if len(known) < len(parts):
                 continue
             word = int.from_bytes(b"".join(part.tobytes() for part in known)[:used], "little")
-            address = (inst.number("a") + k) % self._config.imem_words
+            address = (inst.number("a") + k) % queue.text_words
             self._out.fetched.append((self._numbers[queue.name], address, word))
             try:
                 found[-1] = codec.decode(word, queue)

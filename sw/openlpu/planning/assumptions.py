@@ -81,8 +81,8 @@ def _of_the_schedule(plan: Plan) -> Iterator[str]:
             "group that gets them gathers them, in place of the one before"
         )
     words = layout.layers_each * plan.layer.text
-    if words > config.imem_words:
+    if words > plan.layer.text_room:
         yield (
             f"the text of {layout.layers_each} layers, {words:,} words in a queue, is longer than its memory of "
-            f"{config.imem_words:,}: it is fetched beside the program, which the compiler does not do yet"
+            f"{plan.layer.text_room:,}: it is fetched beside the program, which the compiler does not do yet"
         )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.links import flit_format
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.graph import Port
@@ -53,7 +53,9 @@ class Cost:
     weight_cycles: int
     """For which all planes load weights, without a pause."""
     text: int
-    """Instruction words of a queue, the longest of those with most departures among their kind."""
+    """Instruction words of the queue that is fullest, of those with most departures among their kind..."""
+    text_room: int
+    """...and how many its memory holds."""
     vectors: int
     """That a chip sends over the link that is used most..."""
     link_cycles: int
@@ -111,23 +113,29 @@ class Share:
                 runs = scheduled.dispatches.get(queue.name, ())
                 sent[queue.index] = sum(run.count for run in runs if run.instruction.spec.mnemonic == "send")
         vectors = max(sent.values(), default=0)
+        text, text_room = self._fullest_text(scheduled)
         return Cost(
             cycles=scheduled.cycles,
             weight_cycles=weight_cycles(self._graph, group.chip),
-            text=self._longest_text(scheduled),
+            text=text,
+            text_room=text_room,
             vectors=vectors,
             link_cycles=vectors * flit_format(group.chip).beats if vectors else 0,
         )
 
-    def _longest_text(self, scheduled: Schedule) -> int:
-        """Words; to write the text of every queue takes longer than all else, and queues of a kind are much alike."""
+    def _fullest_text(self, scheduled: Schedule) -> tuple[int, int]:
+        """Words, and how many its memory holds.
+
+        To write the text of every queue takes longer than all else, and queues of a kind are much alike.
+        """
         config, dispatches = self._group.chip, scheduled.dispatches
         used = [queue for queue in geometry(config).queues if queue.name in dispatches]
-        busiest: dict[QueueKind, str] = {}
+        busiest: dict[QueueKind, Queue] = {}
         for queue in sorted(used, key=lambda queue: len(dispatches[queue.name])):
-            busiest[queue.kind] = queue.name
-        text = assemble({name: dispatches[name] for name in busiest.values()}, scheduled.cycles, config)
-        return max(len(words) for words in text.values())
+            busiest[queue.kind] = queue
+        text = assemble({queue.name: dispatches[queue.name] for queue in busiest.values()}, scheduled.cycles, config)
+        rooms = {queue.name: queue.text_words for queue in busiest.values()}
+        return max(((len(words), rooms[name]) for name, words in text.items()), key=lambda full: full[0] / full[1])
 
 
 def fewest_words(kernels: KernelGraph, group: Group) -> int:

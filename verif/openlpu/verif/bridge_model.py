@@ -125,7 +125,9 @@ class BridgeModel:
     def _do_write_text(self, queue: int, address: int, body: bytes) -> bytes:
         config, size = self.chip.config, protocol.text_word_bytes(self.chip.config)
         words = [_number(body[i : i + size]) for i in range(0, len(body), size)]
-        self._require_words(address, len(words), config.imem_words, there=queue < len(self._text))
+        there = queue < len(self._text)
+        held = geometry(config).queues[queue].text_words if there else 0
+        self._require_words(address, len(words), held, there=there)
         text = self._text[queue]
         text += [0] * (address + len(words) - len(text))
         text[address : address + len(words)] = words

@@ -7,7 +7,18 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from openlpu.arch.config import GROUP, AluConfig, ChipConfig, OpClass, PipelineConfig, Reach, Source, SxmReach
+from openlpu.arch.config import (
+    GROUP,
+    AluConfig,
+    ChipConfig,
+    OpClass,
+    PipelineConfig,
+    Reach,
+    Source,
+    SxmReach,
+    TextConfig,
+)
+from openlpu.arch.geometry import QueueKind
 
 _LANES = (2, 3, 4, 4, 5, 6, 8)
 _MOST_SLICES = 4
@@ -18,7 +29,9 @@ _MOST_ALUS = 4
 def random_config(seed: int) -> ChipConfig:
     """A legal chip, the same for the same seed. Links between chips have no RTL, so it has none."""
     rng = random.Random(seed)
-    lanes, streams = rng.choice(_LANES), GROUP * rng.choice((1, 1, 1, 2))
+    lanes, groups = rng.choice(_LANES), rng.choice((1, 1, 1, 2))
+    # Two lanes need two groups: the host writes a word of text in one go.
+    streams = GROUP * (groups if lanes > 2 else 2)
     mem_slices, alus = rng.randint(1, _MOST_SLICES), _random_alus(rng)
     config = ChipConfig(
         name=f"random_{seed}",
@@ -40,13 +53,23 @@ def random_config(seed: int) -> ChipConfig:
         ecc=seed % 2 == 0,
         clock_mhz=100.0,
     )
-    return dataclasses.replace(config, special_turns=_random_turns(seed, config))
+    return dataclasses.replace(
+        config, special_turns=_random_turns(seed, config), imem_words=_random_text(seed) or config.imem_words
+    )
 
 
 def _random_turns(seed: int, config: ChipConfig) -> int:
     """How many lanes share a unit for special functions, where they can."""
     possible = [n for n in range(1, config.lanes + 1) if config.lanes % n == 0]
     return 1 if config.pipeline.alu_special == 1 else random.Random(seed).choice(possible)
+
+
+def _random_text(seed: int) -> TextConfig | None:
+    """For every third chip, how long the instruction memories of each kind of queue are."""
+    rng = random.Random(seed)
+    if seed % 3 != 1:
+        return None
+    return TextConfig(**{str(kind): rng.choice((16, 64, rng.randint(16, 100))) for kind in QueueKind})
 
 
 def _random_table(seed: int, streams: int, mem_slices: int) -> tuple[tuple[int, ...], ...] | None:

@@ -127,7 +127,7 @@ class Endings:
         lasts = self._timing.latency(work[0].spec, queue).retire
         arriving = [*work, instruction("nop", n=lasts), _HALT]
         vectors = text_vectors(self._config, queue, arriving)
-        last = self._config.imem_words - 1
+        last = queue.text_words - 1
         # From the fetch to the last address, however many words there are before it.
         spent = last + len(vectors) + self._timing.fetch.retire
 

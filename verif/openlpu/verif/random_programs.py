@@ -286,7 +286,7 @@ class Generator:
     def _room(self, queue: Queue, entries: int) -> bool:
         """Whether the instruction memory holds so many dispatches more, however they are laid out."""
         count = len(self.out.get(queue.name, ())) + self.pending[queue.name] + entries
-        return WORDS_PER_ENTRY * count + self.around <= self.config.imem_words
+        return WORDS_PER_ENTRY * count + self.around <= queue.text_words
 
     def _begin_habit(self, queue: Queue, cycle: int, inst: Instruction) -> None:
         _, widest = self.encoding.limits(FieldKind.GAP, queue.kind)
@@ -600,7 +600,7 @@ class Generator:
             return
         reader, most = self.random.choice(readers)
         vectors = self.encoding.word_vectors(queue.kind)
-        count = self.random.randint(1, min(most, _LONGEST_TEXT, self.config.imem_words // 2))
+        count = self.random.randint(1, min(most, _LONGEST_TEXT, queue.text_words // 2))
         read = self.timing.latency(BY_MNEMONIC["read"], reader)
         way = self.chip.hops_between(stream, reader.hop, queue.hop)
         first = cycle + 1 + self.random.randrange(6)

@@ -74,7 +74,7 @@ class TextWriter:
     def opening(self, start: str, entries: Sequence[Entry], until: int) -> list[Instruction]:
         """The text from the barrier through all entries, to come to whatever follows in cycle `until`."""
         words = [instruction(start)]
-        self._spare = self._config.imem_words - WORDS_PER_ENTRY * len(entries) - WORDS_AROUND
+        self._spare = self._queue.text_words - WORDS_PER_ENTRY * len(entries) - WORDS_AROUND
         head, done = 0, 0
         latest: Instruction | None = None
         while done < len(entries):
@@ -186,7 +186,7 @@ class TextWriter:
             if self._as_meant(made, entries, halt_at):
                 return made
         # Each word onto itself: whenever it comes, it changes nothing.
-        for shift in range(self._config.imem_words):
+        for shift in range(self._queue.text_words):
             places = [shift] * len(fetches)
             made = self._placed(words, fetches, places, False, decoys=False)
             if self._as_meant(made, entries, halt_at):
@@ -194,7 +194,7 @@ class TextWriter:
         raise AssertionError(f"no place for what {self._queue.name} fetches")
 
     def _place(self, words: Sequence[Instruction], fetch: int) -> int:
-        last = self._config.imem_words - 1
+        last = self._queue.text_words - 1
         if self._random.random() < 0.75:
             return self._random.randint(min(fetch + 2, last), len(words) - 1)
         return self._random.choice((0, last, self._random.randint(0, last), min(len(words), last)))
@@ -214,7 +214,7 @@ class TextWriter:
             final[fetch] = instruction("ifetch", s=old.stream("s"), a=place, n=old.number("n"))
         resident, fetched, end = list(final), [], len(final)
         for fetch, place in zip(fetches, places, strict=True):
-            addresses = [(place + k) % self._config.imem_words for k in range(words[fetch].number("n"))]
+            addresses = [(place + k) % self._queue.text_words for k in range(words[fetch].number("n"))]
             fetched.append(tuple(final[a] if a < len(final) else self._decoy(final) for a in addresses))
             for address in addresses if decoys else ():
                 if fetch + 1 < address < len(final):

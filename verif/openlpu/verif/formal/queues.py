@@ -53,7 +53,7 @@ class QueueLaws(Elaboratable):
         self._queue = queue
         self._inductive = inductive
         self._icu = InstructionQueue(config=config, queue=queue)
-        words, bits = config.imem_words, encoding(config).word_bits(queue.kind)
+        words, bits = queue.text_words, encoding(config).word_bits(queue.kind)
         assert words == 1 << bits_for(words)
         self._text = [Signal(bits, name=f"text{place}", reset_less=True) for place in range(words)]
         widths = {
