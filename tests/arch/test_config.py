@@ -13,7 +13,9 @@ from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, Pip
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, ULX3S16, find_config
 
-TEXT = TextConfig(mem_read=64, mem_write=16, mxm_weights=8, mxm_acts=32, mxm_accs=24, vxm=48, sxm_shift=12)
+TEXT = TextConfig(
+    mem_read=64, mem_write=16, mxm_weights=8, mxm_acts=32, mxm_accs=24, vxm=(48, 8, 8, 8, 8, 4), sxm_shift=12
+)
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 
 
@@ -55,7 +57,7 @@ def test_the_digest_is_of_everything_but_the_name(config: ChipConfig) -> None:
     changes: dict[str, Any] = {
         "mem_words": config.mem_words // 2,
         "mem_reach": Reach.OWN if config.mem_reach is Reach.FULL else Reach.FULL,
-        "imem_words": TEXT,
+        "imem_words": dataclasses.replace(TEXT, vxm=48),
         "ecc": not config.ecc,
         "clock_mhz": config.clock_mhz + 0.5,
         "alus": (*config.alus[:-1], AluConfig(classes=(OpClass.FADD, OpClass.SPECIAL), chain=(1,))),
@@ -69,7 +71,7 @@ def test_text_memories_are_as_long_as_their_kind_of_queue_needs() -> None:
     assert {field.name for field in dataclasses.fields(TextConfig)} == {str(kind) for kind in QueueKind}
     chip = geometry(dataclasses.replace(NANO, imem_words=TEXT))
     assert {queue.text_words for queue in chip.of_kind(QueueKind.MEM_READ)} == {64}
-    assert {queue.text_words for queue in chip.of_kind(QueueKind.VXM)} == {48}
+    assert [queue.text_words for queue in chip.of_kind(QueueKind.VXM)] == [48, 8, 8, 8, 8, 4]
     assert {queue.text_words for queue in geometry(NANO).queues} == {NANO.imem_words}
 
 
@@ -114,6 +116,9 @@ def test_presets_are_distinct_and_known_by_name() -> None:
         ({"imem_words": 3}, "config field 'imem_words': 3"),
         ({"imem_words": {"vxm": 8}}, "config fields are missing: 'imem_words.mem_read', 'imem_words.mem_write', "),
         ({"imem_words": dataclasses.asdict(TEXT) | {"vxm": 3}}, "config field 'imem_words.vxm': 3 is not"),
+        ({"imem_words": dataclasses.asdict(TEXT) | {"vxm": [8, 2]}}, "config field 'imem_words.vxm': 2 is not"),
+        ({"imem_words": dataclasses.asdict(TEXT) | {"vxm": [8, 8]}}, "config field 'imem_words.vxm': 2 numbers for 6"),
+        ({"imem_words": dataclasses.asdict(TEXT) | {"sxm_shift": [8]}}, "config field 'imem_words.sxm_shift': (8,)"),
         ({"imem_words": dataclasses.asdict(TEXT) | {"alu": 8}}, "config field 'imem_words.alu': there is none"),
         ({"mem_reach": "all"}, "'all' is not a valid Reach"),
         ({"ecc": 1}, "config field 'ecc': 1 is not true or false"),

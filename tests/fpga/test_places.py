@@ -2,12 +2,14 @@
 # Copyright 2026 The OpenLPU authors
 """Blocks of a lane are neighbours, and the sites of the devices are where nextpnr has them."""
 
+import dataclasses
 import re
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from openlpu.arch.config import AluConfig, OpClass
 from openlpu.arch.presets import NANO
 from openlpu.fpga.device import DEVICES, Area, Device
 from openlpu.fpga.places import place_blocks
@@ -85,7 +87,8 @@ def test_more_blocks_than_sites() -> None:
 
 
 def test_the_verilog_has_names_that_tell_the_lane() -> None:
-    text = hosted_verilog(NANO, clock_hz=25e6, baud=115_200)
+    config = dataclasses.replace(NANO, streams=4, mem_slices=2, alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),))
+    text = hosted_verilog(config, clock_hz=25e6, baud=115_200)
     for unit, part in (
         (r"\\chip\.vxm", r"vxm_lane lane3"),
         (r"\\chip\.mxm_e0", r"dot_products_2 dot_products1"),

@@ -324,7 +324,9 @@ REFUSED: list[tuple[Outcome, Command | int, Sequence[int], bytes]] = [
 
 def test_text_memories_of_different_lengths() -> None:
     """What a queue has no word for is refused, also where another queue's memory is longer."""
-    lengths = TextConfig(mem_read=32, mem_write=8, mxm_weights=8, mxm_acts=8, mxm_accs=8, vxm=16, sxm_shift=8)
+    lengths = TextConfig(
+        mem_read=32, mem_write=8, mxm_weights=8, mxm_acts=8, mxm_accs=8, vxm=(16, 8, 4, 4, 4, 24), sxm_shift=8
+    )
     config = dataclasses.replace(NANO, imem_words=lengths)
     word = bytes(protocol.text_word_bytes(config))
 

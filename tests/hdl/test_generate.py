@@ -22,7 +22,9 @@ from openlpu.verif import elaboration, simulator
 from openlpu.verif.odd_configs import LINKED
 from openlpu.verif.rtl_port import RtlChip
 
-TINY = dataclasses.replace(NANO, name="tiny", alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),))
+TINY = dataclasses.replace(
+    NANO, name="tiny", streams=4, mem_slices=2, alus=(AluConfig(classes=(OpClass.INT,), chain=(0,)),)
+)
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ def test_every_instruction_is_dispatched_in_its_cycle() -> None:
     assert_proven("mem_e0.read")
 
 
+@pytest.mark.regress
 def test_row_groups_come_around() -> None:
     assert_proven("mxm_e0.weights", AROUND)
 

@@ -191,7 +191,7 @@ class Decoder:
         legal = self._listed(spec, slot.field)
         if legal is not None:
             return self._bits(slot).matches(*(self._code(slot, value) for value in legal))
-        low, high = self._encoding.limits(slot.field.kind, self._queue.kind)
+        low, high = self._encoding.limits_in(slot.field.kind, self._queue)
         if high - low + 1 == 1 << slot.width:
             return C(1)
         number = self._bits(slot).as_signed() if low < 0 else self._bits(slot)

@@ -246,7 +246,8 @@ class TextConfig:
     mxm_weights: int
     mxm_acts: int
     mxm_accs: int
-    vxm: int
+    vxm: int | tuple[int, ...]
+    """Of every ALU, or a number for each."""
     sxm_shift: int
     sxm_permute: int = 4
     c2c_send: int = 4
@@ -254,7 +255,9 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            _require_text_words(f"imem_words.{f.name}", getattr(self, f.name))
+            value = getattr(self, f.name)
+            for words in value if f.name == "vxm" and isinstance(value, tuple) else (value,):
+                _require_text_words(f"imem_words.{f.name}", words)
 
 
 def _require_text_words(name: str, value: object) -> None:
@@ -338,8 +341,7 @@ class ChipConfig:
         for number, alu in enumerate(self.alus):
             known = all(isinstance(distance, int) and 0 <= distance < len(self.alus) for distance in alu.chain)
             _require(known, "alus.chain", f"ALU {number} chains {list(alu.chain)}: not in 0..{len(self.alus) - 1}")
-        if not isinstance(self.imem_words, TextConfig):
-            _require_text_words("imem_words", self.imem_words)
+        self._check_text()
         whole("special_turns", 1, 16)
         whole("c2c_links", 0, MAX_LINKS)
         whole("c2c_width", 1, MAX_LINK_WIDTH)
@@ -362,6 +364,14 @@ class ChipConfig:
             "clock_mhz",
             f"{self.clock_mhz!r} is not a positive number",
         )
+
+    def _check_text(self) -> None:
+        words = self.imem_words
+        if not isinstance(words, TextConfig):
+            _require_text_words("imem_words", words)
+        elif isinstance(words.vxm, tuple):
+            count = len(words.vxm)
+            _require(count == len(self.alus), "imem_words.vxm", f"{count} numbers for {len(self.alus)} ALUs")
 
     def _check_special_turns(self) -> None:
         turns = self.special_turns
@@ -454,7 +464,8 @@ class ChipConfig:
             if "pipeline" in fields:
                 fields["pipeline"] = from_fields(PipelineConfig, dict(fields["pipeline"]), "pipeline.")
             if isinstance(fields.get("imem_words"), Mapping):
-                fields["imem_words"] = from_fields(TextConfig, dict(fields["imem_words"]), "imem_words.")
+                words = {kind: tuple(n) if isinstance(n, list) else n for kind, n in fields["imem_words"].items()}
+                fields["imem_words"] = from_fields(TextConfig, words, "imem_words.")
             if "sxm_reach" in fields:
                 fields["sxm_reach"] = SxmReach(fields["sxm_reach"])
             if "mem_reach" in fields:

@@ -33,12 +33,12 @@ from openlpu.arch.isa import (
 
 OPCODE_BITS = 6
 CYCLES_BITS = 16
-COUNT_BITS = 12
+COUNT_BITS = 11
 GAP_BITS = 6
 TAIL_COUNT_BITS = 4
 TAIL_GAP_BITS = 2
 TAIL_WAIT_BITS = 7
-"""With one bit for the step, these fit words of 36 bits for a MEM slice of 2,048 words, and of 72 for an ALU."""
+"""With one bit for the step, these fit words of 36 bits for a MEM slice of 4,096 words, and of 72 for an ALU."""
 PAUSE_BITS = 6
 FORMAT_BITS = 3
 """Width of a VXM operand's `Format` code, for sources and destinations alike."""
@@ -150,7 +150,7 @@ class Encoding:
             case FieldKind.ACT_ADDRESS:
                 return bits_for(config.act_depth)
             case FieldKind.TEXT_ADDRESS:
-                return bits_for(self._geometry.text_words(kind))
+                return bits_for(max(self._geometry.text_words(kind)))
             case FieldKind.WINDOW:
                 return bits_for(config.mem_words.bit_length())
             case FieldKind.PLACE:
@@ -191,6 +191,12 @@ class Encoding:
         """Lowest and highest legal value of an integer field in the queues of a kind."""
         return self._limits[field_kind, kind]
 
+    def limits_in(self, field_kind: FieldKind, queue: Queue) -> tuple[int, int]:
+        """Those in one queue, which may have fewer words of text than others of its kind."""
+        return (
+            (0, queue.text_words - 1) if field_kind is FieldKind.TEXT_ADDRESS else self.limits(field_kind, queue.kind)
+        )
+
     def _limits_of(self, field_kind: FieldKind, kind: QueueKind) -> tuple[int, int]:
         config = self.config
         top = 1 << self.width(field_kind, kind)
@@ -202,7 +208,7 @@ class Encoding:
             case FieldKind.ACT_ADDRESS:
                 return 0, config.act_depth - 1
             case FieldKind.TEXT_ADDRESS:
-                return 0, self._geometry.text_words(kind) - 1
+                return 0, max(self._geometry.text_words(kind)) - 1
             case FieldKind.WINDOW:
                 return 0, config.mem_words.bit_length() - 1
             case FieldKind.PLACE:
@@ -339,7 +345,7 @@ class Encoding:
                 case FieldKind.SOURCE | FieldKind.DEST:
                     self._check_operand(value, instruction.spec, f, queue, where)
                 case _:
-                    low, high = self.limits(f.kind, queue.kind)
+                    low, high = self.limits_in(f.kind, queue)
                     if not isinstance(value, int) or not low <= value <= high:
                         raise EncodingError(f"{where}={value}: not in {low}..{high}")
         lack = lacking(self.config, queue, instruction.spec)

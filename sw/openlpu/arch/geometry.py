@@ -136,11 +136,11 @@ class Geometry:
         """The queues of one kind, in index order."""
         return tuple(queue for queue in self.queues if queue.kind is kind)
 
-    def text_words(self, kind: QueueKind) -> int:
-        """Instructions that the memory of a queue of a kind holds."""
+    def text_words(self, kind: QueueKind) -> tuple[int, ...]:
+        """Instructions that the memories of a kind of queue hold: of each ALU, or of all in one number."""
         words = self.config.imem_words
-        held: int = getattr(words, kind) if isinstance(words, TextConfig) else words
-        return held
+        held: int | tuple[int, ...] = getattr(words, kind) if isinstance(words, TextConfig) else words
+        return held if isinstance(held, tuple) else (held,)
 
     def weight_stream_base(self, plane: int) -> int:
         """First of the `weight_streams` consecutive streams that a plane (index over the chip) loads from."""
@@ -176,7 +176,9 @@ class Geometry:
             first_sram = self.vxm_hop - config.mem_hops if config.hemispheres == 2 else self.vxm_hop + 1
             directions = (Direction.EAST,) if hop >= first_sram else tuple(Direction)
             fetches = tuple(Stream(direction, number % config.streams) for direction in directions)
-            queues.append(Queue(name, kind, hop, index, consumes, produces, fetches, self.text_words(kind)))
+            text_words = self.text_words(kind)
+            held = text_words[index % len(text_words)]
+            queues.append(Queue(name, kind, hop, index, consumes, produces, fetches, held))
 
         for hemisphere, outward in enumerate(sides):
             self._hemisphere(add, hemisphere, outward)

@@ -216,7 +216,7 @@ def _values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Valu
 
 def _bounds(config: ChipConfig, queue: Queue, f: Field) -> tuple[int, int]:
     """Lowest and highest value of a number that a legal program can have."""
-    low, high = encoding(config).limits(f.kind, queue.kind)
+    low, high = encoding(config).limits_in(f.kind, queue)
     strided = stride_kind(queue.kind)
     if f.kind is not FieldKind.STRIDE or strided is None:
         return low, high

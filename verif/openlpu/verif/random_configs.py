@@ -54,7 +54,7 @@ def random_config(seed: int) -> ChipConfig:
         clock_mhz=100.0,
     )
     return dataclasses.replace(
-        config, special_turns=_random_turns(seed, config), imem_words=_random_text(seed) or config.imem_words
+        config, special_turns=_random_turns(seed, config), imem_words=_random_text(seed, alus) or config.imem_words
     )
 
 
@@ -64,12 +64,17 @@ def _random_turns(seed: int, config: ChipConfig) -> int:
     return 1 if config.pipeline.alu_special == 1 else random.Random(seed).choice(possible)
 
 
-def _random_text(seed: int) -> TextConfig | None:
-    """For every third chip, how long the instruction memories of each kind of queue are."""
+def _random_text(seed: int, alus: Sequence[AluConfig]) -> TextConfig | None:
+    """For every third chip, how long the instruction memories of each kind of queue, and of each ALU, are."""
     rng = random.Random(seed)
     if seed % 3 != 1:
         return None
-    return TextConfig(**{str(kind): rng.choice((16, 64, rng.randint(16, 100))) for kind in QueueKind})
+
+    def some() -> int:
+        return rng.choice((16, 64, rng.randint(16, 100)))
+
+    others = {str(kind): some() for kind in QueueKind if kind is not QueueKind.VXM}
+    return TextConfig(vxm=tuple(some() for _ in alus), **others)
 
 
 def _random_table(seed: int, streams: int, mem_slices: int) -> tuple[tuple[int, ...], ...] | None:
