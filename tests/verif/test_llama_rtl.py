@@ -30,8 +30,9 @@ TOKENS = 32
 
 
 @pytest.mark.regress
-def test_tokens_and_cycles_are_those_of_the_golden_chip() -> None:
-    chip, checkpoint = find_config(str(EXAMPLE / "chip.toml")), load_checkpoint(EXAMPLE / "model")
+@pytest.mark.parametrize("config", ["chip.toml", "ulx3s.toml"])
+def test_tokens_and_cycles_are_those_of_the_golden_chip(config: str) -> None:
+    chip, checkpoint = find_config(str(EXAMPLE / config)), load_checkpoint(EXAMPLE / "model")
     prompt = encode(checkpoint, "Raised when a")
     model = quantise(checkpoint, own_texts(checkpoint))
     program = compile_llama(model, 64, chip)
