@@ -4,7 +4,7 @@
 
 import dataclasses
 
-from openlpu.arch.config import AluConfig, OpClass, PipelineConfig, Source
+from openlpu.arch.config import AluConfig, OpClass, PipelineConfig, Source, TextConfig
 from openlpu.arch.presets import NANO
 
 MIRRORED = dataclasses.replace(
@@ -38,9 +38,19 @@ UNEVEN = dataclasses.replace(
     pipeline=PipelineConfig(
         dispatch=2, alu_int=1, alu_mask=1, alu_i2f=1, alu_f2i=1, alu_fadd=3, alu_fmul=2, lanes=3, notify=1
     ),
+    imem_words=TextConfig(
+        mem_read=300,
+        mem_write=256,
+        mxm_weights=200,
+        mxm_acts=256,
+        mxm_accs=250,
+        vxm=(256, 300, 180),
+        sxm_shift=190,
+        sxm_permute=210,
+    ),
     ecc=True,
 )
-"""ECC, no size a power of two, mixed ALUs, shallow arithmetic, deep lane switch."""
+"""ECC, no size a power of two, mixed ALUs, shallow arithmetic, deep lane switch, text memories of all lengths."""
 
 LINKED = dataclasses.replace(
     NANO,
