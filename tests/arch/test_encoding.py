@@ -29,6 +29,7 @@ from openlpu.arch.isa import (
     stride_kind,
 )
 from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, ULX3S16
+from openlpu.verif.odd_configs import UNEVEN
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 QUICK = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -212,6 +213,7 @@ def test_every_operand_of_nanos_alus() -> None:
         (NANO, "mem_e0.read", instruction("read", a=0, d=3), "d=3: out of the unit's reach"),
         (NANO, "mem_e0.read", instruction("read", a=E(0), d=E(0)), "a=e0: not in"),
         (NANO, "mem_e0.read", instruction("nop", n=0), "n=0: not in 1..65535"),
+        (UNEVEN, "vxm.alu2", instruction("ifetch", s=E(1), a=180, n=1), "a=180: not in 0..179"),
         (NANO, "mem_e0.read", instruction("repeat", n=2048), "n=2048: not in 1..2047"),
         (NANO, "mem_e0.read", instruction("repeat", n=1, gap=64), "gap=64: not in 1..63"),
         (NANO, "mem_e0.read", instruction("repeat", n=1, step=64), "step=64: not in -63..63"),

@@ -307,11 +307,8 @@ class InstructionQueue(SharedComponent):
 
     def _next_address(self, address: Value) -> Value:
         """The address of the word after this one: after the last comes the first."""
-        return (
-            address + 1
-            if self._queue.text_words == 1 << len(address)
-            else Mux(address == self._queue.text_words - 1, 0, address + 1)
-        )
+        words = self._queue.text_words
+        return address + 1 if words == 1 << len(address) else Mux(address == words - 1, 0, address + 1)
 
     def _advanced(self, m: Module, word: Value, head: Decoder) -> Value:
         """The instruction `word` as it is dispatched next, by a REPEAT or by itself: as `Encoding.advanced` has it."""

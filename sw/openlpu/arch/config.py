@@ -239,7 +239,10 @@ class PipelineConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """Instructions per queue, where kinds of queue differ: a field for each `geometry.QueueKind`."""
+    """Instructions per queue, where kinds of queue differ: a field for each `geometry.QueueKind`.
+
+    Units that few chips have may be left out by those that have none.
+    """
 
     mem_read: int
     mem_write: int
@@ -314,7 +317,8 @@ class ChipConfig:
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     """Register stages of every unit."""
     imem_words: int | TextConfig
-    """Instructions per queue: a number for all, or a table with one for each kind of queue."""
+    """Instructions per queue: a number for all, or a table with one for each kind of queue, for `vxm` also a list with
+    one for each ALU."""
     ecc: bool = False
     """SECDED on SRAM words and streams."""
     c2c_links: int = 0

@@ -150,7 +150,7 @@ class Encoding:
             case FieldKind.ACT_ADDRESS:
                 return bits_for(config.act_depth)
             case FieldKind.TEXT_ADDRESS:
-                return bits_for(max(self._geometry.text_words(kind)))
+                return bits_for(max(self._geometry.text_lengths(kind)))
             case FieldKind.WINDOW:
                 return bits_for(config.mem_words.bit_length())
             case FieldKind.PLACE:
@@ -193,9 +193,9 @@ class Encoding:
 
     def limits_in(self, field_kind: FieldKind, queue: Queue) -> tuple[int, int]:
         """Those in one queue, which may have fewer words of text than others of its kind."""
-        return (
-            (0, queue.text_words - 1) if field_kind is FieldKind.TEXT_ADDRESS else self.limits(field_kind, queue.kind)
-        )
+        if field_kind is FieldKind.TEXT_ADDRESS:
+            return 0, queue.text_words - 1
+        return self.limits(field_kind, queue.kind)
 
     def _limits_of(self, field_kind: FieldKind, kind: QueueKind) -> tuple[int, int]:
         config = self.config
@@ -208,7 +208,7 @@ class Encoding:
             case FieldKind.ACT_ADDRESS:
                 return 0, config.act_depth - 1
             case FieldKind.TEXT_ADDRESS:
-                return 0, max(self._geometry.text_words(kind)) - 1
+                return 0, max(self._geometry.text_lengths(kind)) - 1
             case FieldKind.WINDOW:
                 return 0, config.mem_words.bit_length() - 1
             case FieldKind.PLACE:

@@ -136,8 +136,8 @@ class Geometry:
         """The queues of one kind, in index order."""
         return tuple(queue for queue in self.queues if queue.kind is kind)
 
-    def text_words(self, kind: QueueKind) -> tuple[int, ...]:
-        """Instructions that the memories of a kind of queue hold: of each ALU, or of all in one number."""
+    def text_lengths(self, kind: QueueKind) -> tuple[int, ...]:
+        """Instructions that the memories of a kind of queue hold: of each ALU, or one number for all of them."""
         words = self.config.imem_words
         held: int | tuple[int, ...] = getattr(words, kind) if isinstance(words, TextConfig) else words
         return held if isinstance(held, tuple) else (held,)
@@ -176,9 +176,9 @@ class Geometry:
             first_sram = self.vxm_hop - config.mem_hops if config.hemispheres == 2 else self.vxm_hop + 1
             directions = (Direction.EAST,) if hop >= first_sram else tuple(Direction)
             fetches = tuple(Stream(direction, number % config.streams) for direction in directions)
-            text_words = self.text_words(kind)
-            held = text_words[index % len(text_words)]
-            queues.append(Queue(name, kind, hop, index, consumes, produces, fetches, held))
+            lengths = self.text_lengths(kind)
+            text_words = lengths[index % len(lengths)]
+            queues.append(Queue(name, kind, hop, index, consumes, produces, fetches, text_words))
 
         for hemisphere, outward in enumerate(sides):
             self._hemisphere(add, hemisphere, outward)
