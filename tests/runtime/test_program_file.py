@@ -137,8 +137,8 @@ def test_files_that_are_no_program(copier: Program, tmp_path: Path) -> None:
     with pytest.raises(ProgramFileError, match=r"a\.lpu: not a \.lpu program file"):
         load(path)
     content = to_bytes(copier)
-    path.write_bytes(signed(content[:8] + (5).to_bytes(4, "little") + content[12:-32]))
-    with pytest.raises(ProgramFileError, match="format version 5, but this OpenLPU reads version 4"):
+    path.write_bytes(signed(content[:8] + (4).to_bytes(4, "little") + content[12:-32]))
+    with pytest.raises(ProgramFileError, match="format version 4, but this OpenLPU reads version 5"):
         load(path)
 
 
