@@ -44,10 +44,10 @@ Bytes = NDArray[np.int8]
 SHALLOW = dataclasses.replace(
     NANO,
     name="shallow",
-    lanes=2,
+    lanes=3,
     hemispheres=2,
     streams=4,
-    weight_streams=2,
+    weight_streams=3,
     alus=(
         AluConfig(classes=(INT, MASK), chain=NEAR),
         AluConfig(classes=(FMUL, I2F, F2I), x=(CHAIN, IMMEDIATE_SOURCE), y=(CHAIN, IMMEDIATE_SOURCE), chain=NEAR),
