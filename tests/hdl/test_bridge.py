@@ -220,7 +220,9 @@ def test_identify() -> None:
     """In any state; and it sets the number."""
 
     async def script(host: Host, chip: FakeChip) -> None:
-        body = b"OLPU" + bytes([4]) + little(int(NANO.digest, 16), 8) + little(12_346, 4) + little(4096, 2)
+        body = (
+            b"OLPU" + bytes([protocol.VERSION]) + little(int(NANO.digest, 16), 8) + little(12_346, 4) + little(4096, 2)
+        )
         host.show(running=1)
         for sequence in (0, 7, 7, 65_535, 300):
             assert await host.ask(request(protocol.IDENTIFY, sequence)) == done(sequence, body)

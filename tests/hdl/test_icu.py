@@ -20,6 +20,7 @@ from openlpu.arch.presets import NANO, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.hdl.decode import Decoder
 from openlpu.hdl.icu import InstructionQueue, release_registers, tapped, text_streams
+from openlpu.verif.odd_configs import UNEVEN
 
 QUEUES = geometry(NANO).by_name
 BARRIER = release_registers(NANO) + 2
@@ -247,7 +248,7 @@ def is_legal(config: ChipConfig, queue: Queue, word: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("config", [NANO, ULX3S, MIRRORED, AROUND], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [NANO, ULX3S, MIRRORED, UNEVEN, AROUND], ids=lambda config: config.name)
 def test_legal_words_are_those_that_decode(config: ChipConfig) -> None:
     """The decoder in gates against the decoder in software, on random words with a bias to legal ones."""
     rng = random.Random(config.name)
@@ -263,6 +264,7 @@ def test_legal_words_are_those_that_decode(config: ChipConfig) -> None:
             value = layout.spec.opcode | rng.getrandbits(bits) & ~63
             samples.append(value & (1 << rng.choice((bits, rng.randint(6, bits), max(6, bits - 32)))) - 1)
         walk = [value for value in samples if is_legal(config, queue, value)]
+        walk.append(enc.encode(instruction("ifetch", s=queue.fetches[0], a=0, n=1), queue))
         if queue.kind is QueueKind.VXM:  # which hardly a random word is
             immediate = Source.IMMEDIATE in geometry(config).operand_sources(queue.index, "x")
             x = IMMEDIATE if immediate else Operand(Format.ALU, geometry(config).alu_sources(queue.index)[0])

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from tokenizers.decoders import DecodeStream
 
+from openlpu.arch.presets import find_config
+from openlpu.compiler.errors import CompileError
+from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
 from openlpu.llm.float_model import cross_entropy, forward, perplexity
+from openlpu.llm.program import compile_llama
+from openlpu.llm.quantise import quantise
 from openlpu.llm.tokens import encode
 
-MODEL = Path(__file__).parents[2] / "examples" / "llama" / "model"
+ROOT = Path(__file__).parents[2]
+MODEL, DOCS = ROOT / "examples/llama/model", ROOT / "docs/llm.md"
+BOARD_CHIP = find_config(str(ROOT / "examples/llama/ulx3s.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +45,16 @@ def test_its_shape_is_the_one_that_fits(llama: Checkpoint) -> None:
     assert (shape.heads, shape.kv_heads, shape.head_size, shape.tied) == (4, 2, 16, True)
     assert llama.tokenizer.get_vocab_size() == 512
     assert shape.eos == (shape.bos,) == (llama.tokenizer.token_to_id("<|endoftext|>"),)
+
+
+def test_a_token_takes_on_the_chip_for_a_board_what_the_docs_say(llama: Checkpoint) -> None:
+    """It fits the text memories of that chip with the context that they are made for, and with no longer one."""
+    claimed = re.search(r"^\| context of 64 \| [\d,]+ \| ([\d,]+) \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert claimed is not None
+    quantised = quantise(llama, own_texts(llama))
+    assert compile_llama(quantised, 64, BOARD_CHIP).cycles == int(claimed[1].replace(",", ""))
+    with pytest.raises(CompileError, match="config with more imem_words"):
+        compile_llama(quantised, 256, BOARD_CHIP)
 
 
 def test_its_perplexity_is_the_one_in_its_readme(llama: Checkpoint, readme: str) -> None:

@@ -198,7 +198,10 @@ def test_nothing_at_the_other_end() -> None:
 
 @pytest.mark.parametrize(
     ("table", "value", "message"),
-    [("VERSION", 1, "speaks version 1 of the protocol, this driver version 4"), ("MAGIC", 5, "is no OpenLPU chip")],
+    [
+        ("VERSION", 1, f"speaks version 1 of the protocol, this driver version {protocol.VERSION}"),
+        ("MAGIC", 5, "is no OpenLPU chip"),
+    ],
 )
 def test_something_else_at_the_other_end(table: str, value: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Other(ModelWire):

@@ -16,7 +16,7 @@ from openlpu.arch.isa import instruction
 from openlpu.arch.program import Column, Port, Program
 from openlpu.runtime import program_file
 from openlpu.runtime.errors import ProgramFileError
-from openlpu.runtime.program_file import load, save, to_bytes
+from openlpu.runtime.program_file import PROGRAM, load, save, to_bytes
 
 SEED = 20261123
 PREFIX_BYTES = 8 + 4 + 4 + 8
@@ -137,8 +137,10 @@ def test_files_that_are_no_program(copier: Program, tmp_path: Path) -> None:
     with pytest.raises(ProgramFileError, match=r"a\.lpu: not a \.lpu program file"):
         load(path)
     content = to_bytes(copier)
-    path.write_bytes(signed(content[:8] + (4).to_bytes(4, "little") + content[12:-32]))
-    with pytest.raises(ProgramFileError, match="format version 4, but this OpenLPU reads version 5"):
+    path.write_bytes(signed(content[:8] + (PROGRAM.version - 1).to_bytes(4, "little") + content[12:-32]))
+    with pytest.raises(
+        ProgramFileError, match=f"version {PROGRAM.version - 1}, but this OpenLPU reads version {PROGRAM.version}"
+    ):
         load(path)
 
 

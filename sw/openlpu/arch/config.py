@@ -26,6 +26,9 @@ GROUP = 4
 MAX_LINKS, MAX_LINK_WIDTH = 16, 64
 """Chip-to-chip links of a chip, and data wires of one in either direction, at most."""
 
+_TEXT_WORDS = 4, 1 << 16
+"""Instructions of a queue, at least and at most."""
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -95,7 +98,10 @@ def _require(condition: bool, name: str, message: str) -> None:
 
 def require_whole(config: object, name: str, low: int, high: int) -> None:
     """Raise ConfigError, naming the field, unless that of a config is a whole number in `low`..`high`."""
-    value = getattr(config, name)
+    _require_in(getattr(config, name), name, low, high)
+
+
+def _require_in(value: object, name: str, low: int, high: int) -> None:
     ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
     _require(ok, name, f"{value!r} is not a whole number in {low}..{high}")
 
@@ -260,12 +266,7 @@ class TextConfig:
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             for words in value if f.name == "vxm" and isinstance(value, tuple) else (value,):
-                _require_text_words(f"imem_words.{f.name}", words)
-
-
-def _require_text_words(name: str, value: object) -> None:
-    ok = isinstance(value, int) and not isinstance(value, bool) and 4 <= value <= 1 << 16
-    _require(ok, name, f"{value!r} is not a whole number in 4..{1 << 16}")
+                _require_in(words, f"imem_words.{f.name}", *_TEXT_WORDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,7 +373,7 @@ class ChipConfig:
     def _check_text(self) -> None:
         words = self.imem_words
         if not isinstance(words, TextConfig):
-            _require_text_words("imem_words", words)
+            _require_in(words, "imem_words", *_TEXT_WORDS)
         elif isinstance(words.vxm, tuple):
             count = len(words.vxm)
             _require(count == len(self.alus), "imem_words.vxm", f"{count} numbers for {len(self.alus)} ALUs")
