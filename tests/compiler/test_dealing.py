@@ -2,6 +2,7 @@
 # Copyright 2026 The OpenLPU authors
 """Which plane multiplies by what: homes of caches, and columns that planes share."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,7 +13,7 @@ from openlpu.arch.presets import LAB32, ULX3S
 from openlpu.compiler.dealing import Dealing
 from openlpu.compiler.errors import InternalCompilerError
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Factor, KernelGraph, MatMulKernel, Step, Target, Term
+from openlpu.compiler.kernels import BufferOperand, Factor, Immediate, KernelGraph, MatMulKernel, Step, Target, Term
 
 SUM = [Step("pass")]
 
@@ -62,8 +63,36 @@ def test_other_factors_lie_in_front_of_several_planes() -> None:
     assert planes_of(dealing, graph) == [{0, 1}]
 
 
-def test_a_product_of_factors_in_different_places_is_refused() -> None:
-    with pytest.raises(InternalCompilerError, match="in front of several planes"):
+def table_product(config: ChipConfig, chain: list[Step]) -> Dealing:
+    """Of four constant factors with one row, each 4 columns wide."""
+    writer, lanes = KernelWriter(config), config.lanes
+    writer.buffer("x", 1, wide=False)
+    names = [writer.constant(name, np.zeros((lanes, 4 * lanes), np.int8)) for name in "abcd"]
+    terms = [Term(BufferOperand("x"), Factor(name)) for name in names]
+    writer.product(writer.buffer("y", 1, cols=4 * lanes), terms, chain)
+    return Dealing(writer.written("product", [], []), config)
+
+
+def test_planes_share_every_column_of_constant_factors() -> None:
+    dealing = table_product(LAB32, SUM)
+    assert dealing.homes == {"a": 0, "b": 1, "c": 2, "d": 3}
+    tiles = [{share.plane: [inner.term for inner in share.inners] for share in one} for one in dealing.rounds[0]]
+    assert tiles == [{0: [0], 1: [1], 2: [2], 3: [3]}] * 4
+
+
+def test_factors_stay_together_where_planes_cannot_add_their_sums() -> None:
+    two = dataclasses.replace(ULX3S, mxm_planes=2, weight_streams=4)
+    assert {*table_product(two, SUM).homes.values()} == {0}
+
+
+def test_a_conversion_adds_the_sums_of_two_planes() -> None:
+    two = dataclasses.replace(ULX3S, mxm_planes=2, weight_streams=4)
+    assert table_product(two, [Step("i2f", Immediate(0))]).homes == {"a": 0, "b": 1, "c": 0, "d": 1}
+    assert {*table_product(two, [Step("i2f", Immediate(1))]).homes.values()} == {0}
+
+
+def test_a_product_of_factors_with_a_home_and_without_is_refused() -> None:
+    with pytest.raises(InternalCompilerError, match="with a home and without one"):
         Dealing(products(LAB32, [["a", "b"]], {"a"}), LAB32)
 
 

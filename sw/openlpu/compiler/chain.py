@@ -9,6 +9,7 @@ get from one ALU to another. Every ALU serves a chain once, so that one vector c
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from openlpu.arch.config import ChipConfig, Source
 from openlpu.arch.geometry import geometry
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.timing import timing
-from openlpu.compiler.kernels import Immediate, Operand, Step
+from openlpu.compiler.kernels import Immediate, Operand, OtherSums, Step
 
 PASS = Step("pass")
 _BEGINNINGS = frozenset({Source.BYTE, Source.WORD})
@@ -82,6 +83,19 @@ def map_chain(
             for step, progress in candidates:
                 heapq.heappush(heap, (cycles + depth[alu], next(age), (*placed, Placed(alu, step)), progress))
     return None
+
+
+@functools.cache
+def joined(steps: tuple[Step, ...], planes: int, config: ChipConfig) -> tuple[Step, ...]:
+    """The chain of a column whose tiles are dealt out to so many planes: additions of their sums, then `steps`.
+
+    Where there is no way through the VXM for it, a conversion makes the last addition, if it has nothing else to add.
+    """
+    sums = [Step("iadd", OtherSums(number)) for number in range(planes - 1)]
+    chain = (*sums, *steps)
+    if map_chain(chain, config) is None and sums and steps[:1] == (Step("i2f", Immediate(0)),):
+        return (*sums[:-1], Step("i2f", sums[-1].y), *steps[1:])
+    return chain
 
 
 def _executes(step: Step, alu: int, config: ChipConfig) -> bool:

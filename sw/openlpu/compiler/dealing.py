@@ -4,13 +4,14 @@
 
 The output columns of a product are dealt out to the planes, a column each, round by round. Where fewer columns are left
 than planes, several planes share a column: each has some of its tiles. What is multiplied by a factor that takes rows
-where an index says goes to the factor's home: the one plane in front of which all of it lies.
+where an index says goes to the factor's home: the one plane in front of which all of it lies. Constant factors that
+are multiplied together, as the parts of an embedding, have homes of their own, where planes can share every column.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,9 +21,9 @@ import numpy.typing as npt
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.timing import timing
-from openlpu.compiler.chain import map_chain
+from openlpu.compiler.chain import joined, map_chain
 from openlpu.compiler.errors import InternalCompilerError
-from openlpu.compiler.kernels import Factor, KernelGraph, MatMulKernel, joining, padded
+from openlpu.compiler.kernels import Factor, KernelGraph, MatMulKernel, padded
 
 _WORTH_JOINING = 16
 """Cycles for which a plane should have tiles of a column, for the addition of its sums to pay."""
@@ -72,7 +73,7 @@ class Dealing:
         self._graph, self._config = graph, config
         self._planes = config.hemispheres * config.mxm_planes
         self._next_plane = 0
-        self.homes = {**_homes(graph, self._planes), **settled}
+        self.homes = {**self._homes(), **settled}
         """By name of a factor that is constant, or takes rows or has them looked up by an index: its plane."""
         self.rounds: dict[int, tuple[Round, ...]] = {}
         """Of each product, by its place among the kernels."""
@@ -81,12 +82,11 @@ class Dealing:
                 factors = [term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)]
                 # What the slices of a plane have of a row reaches that plane.
                 dealt = [term.rows.name for term in kernel.terms if term.rows.dealt is not None]
-                homes = {self.homes.get(name) for name in (*factors, *dealt)}
-                if len(homes) > 1:
-                    raise InternalCompilerError(f"'{kernel.output}' multiplies by factors in front of several planes")
-                home = next(iter(homes), None)
-                if home is not None:
-                    self.rounds[number] = tuple(self._at_home(kernel, home))
+                homes = [self.homes[name] for name in (*factors, *dealt) if name in self.homes]
+                if homes and len(homes) < len(factors) + len(dealt):
+                    raise InternalCompilerError(f"'{kernel.output}' multiplies by factors with a home and without one")
+                if homes:
+                    self.rounds[number] = tuple(self._at_home(kernel, homes[0]))
                 elif factors:
                     # All that multiply by one factor take its tiles from the same planes.
                     self.rounds[number] = tuple(self._in_turn(kernel, 0, at_once=self._planes, ways=1))
@@ -102,7 +102,58 @@ class Dealing:
         return -(-kernel.target.cols(self._graph.buffer(kernel.output)) // self._config.lanes)
 
     def _at_home(self, kernel: MatMulKernel, plane: int) -> Iterable[Round]:
-        return ((Share(plane, column, inners),) for column, inners in enumerate(self._used(kernel, 1)))
+        """Every column at the homes of its factors; what is no factor is multiplied by `plane`."""
+        homes = [
+            self.homes.get(term.weights.name, plane) if isinstance(term.weights, Factor) else plane
+            for term in kernel.terms
+        ]
+        for column, inners in enumerate(self._used(kernel, 1)):
+            shares = {home: [inner for inner in inners if homes[inner.term] == home] for home in dict.fromkeys(homes)}
+            yield tuple(Share(home, column, tuple(mine)) for home, mine in shares.items() if mine)
+
+    def _homes(self) -> dict[str, int]:
+        """A plane for every factor that is constant or whose rows an index chooses, in turn. All that meet in a product
+        have the same one, unless they are constants and planes can share every column of it."""
+        graph = self._graph
+        chosen = {*graph.constants, *graph.indexed, *graph.scattered}
+        together: list[list[str]] = []
+        for _, met in self._meetings(chosen):
+            joined_by = [group for group in together if not {*group}.isdisjoint(met)]
+            if not joined_by:
+                together.append(met)
+                continue
+            first, *others = joined_by
+            first += [name for name in itertools.chain(*others, met) if name not in first]
+            together = [group for group in together if group not in others]
+        # The others of these are looked up as weights lie, and nothing else.
+        known = {*itertools.chain(*together)}
+        together += [[name] for name in graph.indexed if name in graph.factors and name not in known]
+        homes: dict[str, int] = {}
+        turns = itertools.cycle(range(self._planes))
+        for group in together:
+            constant = graph.constants.keys() >= {*group}
+            kernels = [kernel for kernel, _ in self._meetings(group) if constant]
+            ways = min((self._joinable(kernel, min(self._planes, len(group))) for kernel in kernels), default=1)
+            if ways > 1:
+                homes |= {name: place % ways * (self._planes // ways) for place, name in enumerate(group)}
+            else:
+                homes |= dict.fromkeys(group, next(turns))
+        return homes
+
+    def _meetings(self, chosen: Container[str]) -> Iterable[tuple[MatMulKernel, list[str]]]:
+        """The products with factors that are `chosen`, and which."""
+        for kernel in self._graph.kernels:
+            if isinstance(kernel, MatMulKernel):
+                names = [term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)]
+                if met := [name for name in names if name in chosen]:
+                    yield kernel, met
+
+    def _joinable(self, kernel: MatMulKernel, most: int) -> int:
+        """Of how many planes, up to `most`, the chain of a product can add the sums."""
+        return next((ways for ways in range(most, 1, -1) if self._can_join(kernel, ways)), 1)
+
+    def _can_join(self, kernel: MatMulKernel, planes: int) -> bool:
+        return map_chain(joined(kernel.chain, planes, self._config), self._config) is not None
 
     def _dealt(self, kernel: MatMulKernel) -> tuple[Round, ...]:
         """Planes take turns, from kernel to kernel, too."""
@@ -137,8 +188,7 @@ class Dealing:
         inners, used = len(stacks_of(kernel, self._graph, config.lanes)), [*self._used(kernel, 1)]
         if rows != groups or columns <= planes or any(len(one) < inners for one in used):
             return False
-        chain = (*joining(planes), *kernel.chain)
-        if map_chain(chain, config) is None:
+        if not self._can_join(kernel, planes):
             return False
         share, additions = -(-inners // planes), timing(config).alu_depth[0] * (planes - 1)
         alone = inners * rows * columns // planes + inners * rows
@@ -162,25 +212,4 @@ class Dealing:
         if 1 < columns < planes and not kernel.alone:
             return 1
         most = min(planes // (columns % planes or planes), inners, cycles // _WORTH_JOINING)
-        chains = ((ways, (*joining(ways), *kernel.chain)) for ways in range(most, 1, -1))
-        return next((ways for ways, chain in chains if map_chain(chain, config) is not None), 1)
-
-
-def _homes(graph: KernelGraph, planes: int) -> dict[str, int]:
-    """A plane for every factor that is constant or whose rows an index chooses, in turn; the same one for all that meet
-    in a product."""
-    chosen = {*graph.constants, *graph.indexed, *graph.scattered}
-    together: list[list[str]] = []
-    for kernel in graph.kernels:
-        if isinstance(kernel, MatMulKernel):
-            names = [term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)]
-            met = [name for name in names if name in chosen]
-            joined = [group for group in together if not {*group}.isdisjoint(met)]
-            if met and not joined:
-                together.append(met)
-            elif met:
-                joined[0] += [name for name in itertools.chain(*joined[1:], met) if name not in joined[0]]
-                together = [group for group in together if group not in joined[1:]]
-    # The others of these are looked up as weights lie, and nothing else.
-    together += [[name] for name in graph.indexed if name in graph.factors and name not in itertools.chain(*together)]
-    return {name: number % planes for number, group in enumerate(together) for name in group}
+        return self._joinable(kernel, most)

@@ -14,7 +14,7 @@ import numpy as np
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import geometry
 from openlpu.arch.timing import timing
-from openlpu.compiler.chain import PASS, Placed, disjoint_chains
+from openlpu.compiler.chain import PASS, Placed, disjoint_chains, joined
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.journeys import Journey, Router
 from openlpu.compiler.kernels import Kernel, KernelGraph, Step
@@ -62,15 +62,16 @@ class Departures:
         earliest: int,
         journeys: Callable[[list[tuple[Placed, ...]]], Iterable[Journey]],
         limit: int = _SLOWEST_ROW,
-        before: tuple[Step, ...] = (),
+        planes: int = 1,
     ) -> Journey:
         """Of the journeys by up to `most` disjoint chains whose rows can follow one another, the one that ends first.
 
-        The chains are the kernel's, with some steps before it. Two operands of a step that lie in one slice would meet
-        at its port; a `pass` in front parts them.
+        The chains are the kernel's, for columns that so many planes share. Two operands of a step that lie in one slice
+        would meet at its port; a `pass` in front parts them.
         """
+        chain = joined(kernel.chain, planes, self.config)
         for delay in range(len(self.config.alus)):
-            steps = (*[PASS] * delay, *before, *kernel.chain)
+            steps = (*[PASS] * delay, *chain)
             if (steps, most) not in self.chains:
                 self.chains[steps, most] = disjoint_chains(steps, self.config, most)
             chains = self.chains[steps, most]

@@ -115,7 +115,7 @@ class BufferOperand:
 @dataclass(frozen=True)
 class OtherSums:
     """Sums for the same elements, over tiles that were dealt out to another plane: the one with this number. No kernel
-    says so; where planes share a column of a product, its chain begins with additions of them."""
+    says so; where planes share a column of a product, its chain adds them (`joined` in `chain.py`)."""
 
     number: int
 
@@ -340,11 +340,6 @@ def padded(matrix: npt.NDArray[np.int8], lanes: int) -> npt.NDArray[np.int8]:
 def window_bits(rows: int) -> int:
     """Of the window of SRAM that so many rows lie in, if an index is to choose from them; it counts modulo its size."""
     return (rows - 1).bit_length()
-
-
-def joining(planes: int) -> tuple[Step, ...]:
-    """What the chain of a column begins with whose tiles are dealt out to so many planes."""
-    return tuple(Step("iadd", OtherSums(number)) for number in range(planes - 1))
 
 
 def views_of(kernel: Kernel) -> tuple[BufferOperand, ...]:

@@ -33,7 +33,6 @@ from openlpu.compiler.kernels import (
     MatMulKernel,
     OtherSums,
     VectorKernel,
-    joining,
 )
 from openlpu.compiler.lasting import Stripe
 from openlpu.compiler.place import Placement, Plane
@@ -490,7 +489,7 @@ class Scheduler(VectorDepartures):
                 len(self.planes),
                 earliest,
                 lambda chains: self.finishing(tiles, chains),
-                before=joining(len(tiles) // len(_columns(tiles))),
+                planes=len(tiles) // len(_columns(tiles)),
             )
         else:
             journey = Journey()

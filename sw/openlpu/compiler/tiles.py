@@ -89,7 +89,11 @@ class Tiles:
         passes = self.passes(number, kernel)
         last = {*passes[-1]}
         finished = all(any(_source(inner) in last for inner in share.inners) for members in rounds for share in members)
-        return len(passes) == 1 or (finished and rows * len(rounds) <= self.config.acc_depth)
+        return len(passes) == 1 or (finished and self._sums_wait(number, kernel))
+
+    def _sums_wait(self, number: int, kernel: MatMulKernel) -> bool:
+        """Whether sums of all columns can wait in accumulators of their own, between passes."""
+        return self.rows(kernel) * len(self.placement.dealing.rounds[number]) <= self.config.acc_depth
 
     def passes(self, number: int, kernel: MatMulKernel) -> list[tuple[Source, ...]]:
         """What a replayed product multiplies, in as many parts as it takes for each to fit in the activation buffers.
@@ -100,7 +104,7 @@ class Tiles:
         most = max(len(every) for every in self.sources(number).values())
         if most * rows > self.config.act_depth:
             at_once = max(self.config.act_depth // 2 // rows, 1)
-        elif self._all_share(number) or self._rows_follow_columns(number, kernel):
+        elif self._sums_wait(number, kernel) and (self._all_share(number) or self._rows_follow_columns(number, kernel)):
             # Rows that come late are needed late, and not by the first column: those of other chips come last.
             at_once = -(-len(sources) // _PARTS)
             sources.sort(key=lambda source: self._from_another_chip(kernel.terms[source[0]]))

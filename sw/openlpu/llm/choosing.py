@@ -79,11 +79,13 @@ def choose_by_key(writer: TokenWriter, terms: Sequence[Term], keys: Keys) -> Log
     """The token with the largest sum of `terms`, for the next run and in the history."""
     rows, lanes, places = writer.blocks(keys.tokens), writer.lanes, keys.places
     there = np.arange(rows * lanes) < keys.tokens
-    zero: Operand = Immediate(keys.zero)
+    # Where every place has a token, what is added to sums can be added later: planes that share a sum add theirs first.
+    zero: Operand = WHOLE
+    lowest = _LOWEST + keys.zero * places
     if not there.all():
         zeros = np.where(there, keys.zero, 0).astype(np.int32).reshape(rows, lanes)
-        zero = BufferOperand(writer.constant(f"{LOGITS}.zero", zeros))
-    steps = [Step("i2f", zero), Step("fmul", Immediate.of_float(places)), Step("f2i", Immediate(_LOWEST))]
+        zero, lowest = BufferOperand(writer.constant(f"{LOGITS}.zero", zeros)), _LOWEST
+    steps = [Step("i2f", zero), Step("fmul", Immediate.of_float(places)), Step("f2i", Immediate(lowest))]
     writer.product(writer.buffer("sums", rows), terms, steps, Target(stacked=rows))
     writer.end("logits")
     behind = np.where(there, keys.tokens - 1 - np.arange(rows * lanes), 0).astype(np.int32).reshape(rows, lanes)
