@@ -130,7 +130,7 @@ class Tiles:
         """Whether a product of several stacked columns on several planes is the first to meet rows that come one after
         the other, as the columns of another product do of which they are made. Those that meet them later find all of
         them in the activation buffers."""
-        if len(self.placement.planes) == 1 or len(self.placement.dealing.rounds[number]) == 1:
+        if len(self.placement.dealing.rounds[number]) == 1:
             return False
         earlier = self.graph.kernels[:number]
         met = {view for other in earlier if isinstance(other, MatMulKernel) for view in other.sources}
