@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from tests.compiler.kernel_runs import assert_means_what_it_says, graph_of
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.presets import LAB32, ULX3S
@@ -16,6 +17,8 @@ from openlpu.compiler.kernel_writer import KernelWriter
 from openlpu.compiler.kernels import BufferOperand, Factor, Immediate, KernelGraph, MatMulKernel, Step, Target, Term
 
 SUM = [Step("pass")]
+TWO = dataclasses.replace(ULX3S, mxm_planes=2, weight_streams=4, mxm_transposes=True)
+"""Two planes, and no ALU that adds integers."""
 
 
 def products(config: ChipConfig, factors: list[list[str]], chosen: set[str]) -> KernelGraph:
@@ -81,14 +84,29 @@ def test_planes_share_every_column_of_constant_factors() -> None:
 
 
 def test_factors_stay_together_where_planes_cannot_add_their_sums() -> None:
-    two = dataclasses.replace(ULX3S, mxm_planes=2, weight_streams=4)
-    assert {*table_product(two, SUM).homes.values()} == {0}
+    assert {*table_product(TWO, SUM).homes.values()} == {0}
 
 
 def test_a_conversion_adds_the_sums_of_two_planes() -> None:
-    two = dataclasses.replace(ULX3S, mxm_planes=2, weight_streams=4)
-    assert table_product(two, [Step("i2f", Immediate(0))]).homes == {"a": 0, "b": 1, "c": 0, "d": 1}
-    assert {*table_product(two, [Step("i2f", Immediate(1))]).homes.values()} == {0}
+    assert table_product(TWO, [Step("i2f", Immediate(0))]).homes == {"a": 0, "b": 1, "c": 0, "d": 1}
+    assert {*table_product(TWO, [Step("i2f", Immediate(1))]).homes.values()} == {0}
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("config", [LAB32, TWO], ids=["additions", "conversions"])
+def test_sums_over_constant_factors_meet_in_the_vxm(config: ChipConfig, rows: int) -> None:
+    writer, random, lanes = KernelWriter(config), np.random.default_rng(rows), config.lanes
+    writer.buffer("x", 5 * rows, wide=False)
+    terms = []
+    for number in range(5):
+        table = writer.constant(f"table{number}", random.integers(-128, 128, (4 * lanes, lanes), np.int8))
+        terms.append(Term(BufferOperand("x", first_row=number * rows), Factor(table, transposed=True)))
+    chain = [Step("i2f", Immediate(0)), Step("fmul", Immediate.of_float(0.125))]
+    writer.product(writer.buffer("y", 4 * rows), terms, chain, Target(rows=rows, stacked=4))
+    graph = graph_of(writer, 5 * rows, {"y": 4 * rows})
+    assert len({*Dealing(graph, config).homes.values()}) > 1
+    x = random.integers(-128, 128, (5 * rows, lanes), np.int8)
+    assert_means_what_it_says(graph, config, x, f"{rows=}")
 
 
 def test_a_product_of_factors_with_a_home_and_without_is_refused() -> None:

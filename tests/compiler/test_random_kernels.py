@@ -32,7 +32,7 @@ CHIPS = {
         ULX3S16,
         LAB32,
         MIRRORED,
-        *(find_config(str(EXAMPLES / name / "chip.toml")) for name in ("llama", "gpt")),
+        *(find_config(str(EXAMPLES / name)) for name in ("llama/chip.toml", "llama/ulx3s.toml", "gpt/chip.toml")),
     )
 }
 """With room for whatever comes."""
