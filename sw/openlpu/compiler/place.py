@@ -3,8 +3,8 @@
 """Placement: every buffer, constant and weight tile gets its words of SRAM.
 
 One rule serves chips with full and with own reach: every slice speaks on one stream, and every aligned group of four
-slices on one group of streams (see `docs/decisions/0006-canonical-placement.md`). Words are handed out once and never
-reused, the emptiest slice first.
+slices on one group of streams (see `docs/decisions/0006-canonical-placement.md`). Words are handed out once, the
+emptiest slice first; only where none are left, those of what nothing needs any more are handed out again.
 
 A plane multiplies what the slices of its own hemisphere send outwards. So on a chip of two hemispheres the activations
 that are multiplied lie in both, at the same places. What only the VXM reads and writes, constants of chains among it,
@@ -16,17 +16,14 @@ neither travels further than it must.
 
 from __future__ import annotations
 
-import enum
 import itertools
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from openlpu.arch.config import GROUP, ChipConfig, Reach
-from openlpu.arch.geometry import geometry
 from openlpu.arch.program import Column, Vector
 from openlpu.compiler.dealing import Dealing, Inner, stacks_of
 from openlpu.compiler.errors import CompileError
@@ -43,26 +40,9 @@ from openlpu.compiler.kernels import (
     window_bits,
 )
 from openlpu.compiler.lasting import Lasting, Stripe, words_of
+from openlpu.compiler.lifetimes import Lifetimes, read_first
+from openlpu.compiler.planes import Plane, Zone, eastern, opposite, planes_of, zones_of
 from openlpu.compiler.words import Words
-
-
-class _Zone(enum.Enum):
-    """What a slice is for, apart from weights that have no other place."""
-
-    NEAR = "between the VXM and the slices that feed weight streams"
-    FEEDER = "feeds a weight stream"
-    FAR = "between those and the MXM"
-
-
-@dataclass(frozen=True)
-class Plane:
-    """An MXM plane, and the slices that feed its weight streams, in the order of those streams."""
-
-    index: int
-    """Over the chip, as in `Queue.index`."""
-    hemisphere: int
-    """0 for the east, 1 for the west."""
-    feeders: tuple[int, ...]
 
 
 class Placement:
@@ -75,8 +55,7 @@ class Placement:
 
     def __init__(self, graph: KernelGraph, config: ChipConfig, beside: Lasting | None = None) -> None:
         self.config = config
-        first = (config.hemispheres - 1) * config.mem_slices
-        self._slices = range(first, first + config.mem_slices)
+        self._slices = eastern(config)
         self.words = Words(config.hemispheres * config.mem_slices, config.mem_words)
         self._beside = beside or Lasting()
         self.words.occupy(self._beside.image)
@@ -85,9 +64,9 @@ class Placement:
         self.image: dict[tuple[int, int], Vector] = {}
         self.kept: set[tuple[int, int]] = set()
         """Words of states, which the image holds as they are at first."""
-        self.planes = self._planes()
+        self.planes = planes_of(config)
         """Eastern planes first."""
-        self._zones = self._zones_of_slices()
+        self._zones = zones_of(config, self.planes)
         self.buffers: dict[str, tuple[Column, ...]] = {}
         """The columns of each buffer, in the east, with a copy in the west where that is needed."""
         self.dealing = Dealing(graph, config, self._beside.homes)
@@ -121,7 +100,7 @@ class Placement:
         """The buffers of which a kernel reads several columns at once."""
         self._turned = {view.name for kernel in graph.kernels for view in views_of(kernel) if view.rotate}
         self._computed = {kernel.output for kernel in graph.kernels}
-        self._first = _read_first(graph)
+        self._first = read_first(graph)
         """Inputs that need nothing that is multiplied for what the VXM makes of them."""
         self._products = [(i, kernel) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
         self._reserve_constants()
@@ -178,7 +157,7 @@ class Placement:
 
     def _place_buffers(self) -> None:
         """All other buffers, what is there from the beginning first, since it needs fresh words."""
-        graph, lifetimes = self._graph, _Lifetimes(self._graph)
+        graph, lifetimes = self._graph, Lifetimes(self._graph)
         lasting = {*graph.constants, *graph.states, *(name for _, name in graph.inputs)}
         for name, content in {**graph.constants, **graph.states}.items():
             mirrored = self.config.hemispheres == 2 and name in graph.multiplied
@@ -198,7 +177,7 @@ class Placement:
             else:
                 mirrored = self.config.hemispheres == 2 and buffer.name in graph.multiplied
                 near = buffer.name in self._computed or (buffer.name in self._first and not mirrored)
-                self._place_buffer(buffer, _Zone.NEAR if near else _Zone.FAR, mirrored)
+                self._place_buffer(buffer, Zone.NEAR if near else Zone.FAR, mirrored)
 
     def _fill_buffers(self) -> None:
         """Put constants and first states where their buffers lie; what lies as weights do is there already."""
@@ -268,49 +247,6 @@ class Placement:
         ]
         return "\n".join(lines) + "\n"
 
-    def _planes(self) -> tuple[Plane, ...]:
-        config, planes = self.config, []
-        for hemisphere in range(config.hemispheres):
-            taken: list[int] = []
-            for number in range(config.mxm_planes):
-                index = (config.hemispheres - 1 - hemisphere) * config.mxm_planes + number
-                feeders = self._feeders(geometry(config).weight_stream_base(index), taken)
-                taken += feeders
-                planes.append(Plane(index, hemisphere, self._mirrored(feeders) if hemisphere else feeders))
-        return tuple(planes)
-
-    def _feeders(self, base: int, taken: Sequence[int]) -> tuple[int, ...]:
-        """The eastern slices that feed the weight streams from `base` on, none of those `taken` if that can be."""
-        config = self.config
-        chosen: list[int] = []
-        spare = config.mem_slices - config.mxm_planes * config.weight_streams
-        # Two thirds of what is not needed stay free next to the VXM, a third next to the MXM.
-        nearest = self._slices.start + max(spare, 0) * 2 // 3
-        for stream in range(base, base + config.weight_streams):
-            reaching = [s for s in self._slices if stream in config.reach(s - self._slices.start)]
-            anyone = [s for s in reaching if s >= nearest] if config.mem_reach is Reach.FULL else reaching
-            free = [s for s in anyone if s not in chosen and s not in taken] or [s for s in anyone if s not in chosen]
-            if not free:
-                raise CompileError(
-                    f"config '{config.name}': no MEM slice is left to feed weight stream {stream}; "
-                    f"use fewer weight_streams or more mem_slices"
-                )
-            chosen.append(free[0])
-        return tuple(chosen)
-
-    def _zones_of_slices(self) -> dict[int, _Zone]:
-        feeders = {number for plane in self.planes if plane.hemisphere == 0 for number in plane.feeders}
-        zones = {}
-        for mem_slice in self._slices:
-            near = mem_slice < min(feeders)
-            zones[mem_slice] = _Zone.FEEDER if mem_slice in feeders else _Zone.NEAR if near else _Zone.FAR
-            zones[self._mirrored((mem_slice,))[0]] = zones[mem_slice]
-        return zones
-
-    def _mirrored(self, slices: Sequence[int]) -> tuple[int, ...]:
-        """The slices at the same places in the other hemisphere, if there is one."""
-        return tuple(mem_slice - self._slices.start for mem_slice in slices)
-
     def _rank(
         self,
         buffer: Buffer,
@@ -318,7 +254,7 @@ class Placement:
         home: Sequence[int],
         everywhere: Sequence[int],
         words: int,
-        zone: _Zone,
+        zone: Zone,
         others: Iterable[Column] = (),
     ) -> tuple[bool, bool, int, bool, int]:
         """What to choose a home of a column by: room, no weights there, apart from what is read in the same cycles, of
@@ -331,7 +267,7 @@ class Placement:
         crowd += sum(not {*home}.isdisjoint(other.slices) for other in others)
         room = self.words.fresh(everywhere, words) is not None
         fullest = self.words.fullest(everywhere)
-        return not room, _Zone.FEEDER in zones, crowd, zones != {zone}, fullest
+        return not room, Zone.FEEDER in zones, crowd, zones != {zone}, fullest
 
     def _met(self, buffer: Buffer, column: int, others: Sequence[Column]) -> Sequence[Column]:
         """Of the columns of another buffer those that a kernel may read along with this column."""
@@ -370,9 +306,9 @@ class Placement:
 
     def _both_sides(self, homes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Homes in the east, and those at the same places in the west, if there is one."""
-        return [*homes, *[self._mirrored(home) for home in homes] * (self.config.hemispheres - 1)]
+        return [*homes, *[opposite(home, self.config) for home in homes] * (self.config.hemispheres - 1)]
 
-    def _place_buffer(self, buffer: Buffer, zone: _Zone, mirrored: bool) -> None:
+    def _place_buffer(self, buffer: Buffer, zone: Zone, mirrored: bool) -> None:
         count = -(-buffer.cols // self.config.lanes)
         what = f"'{buffer.name}' ({buffer.rows} x {buffer.cols})"
         homes: Sequence[tuple[int, ...]] = self._groups(what) if buffer.wide else [(number,) for number in self._slices]
@@ -381,7 +317,7 @@ class Placement:
 
         def copies(home: tuple[int, ...], column: int) -> tuple[tuple[int, ...], ...]:
             if mirrored:
-                return (self._mirrored(home),)
+                return (opposite(home, self.config),)
             others = [other for other in homes if other != home]
             if buffer.turned and others and self.config.mem_reach is Reach.FULL:
                 # All slices reach the streams that a result is on, so two groups can take it as it passes.
@@ -434,7 +370,7 @@ class Placement:
         homes = self._groups(what) if table.wide else [(mem_slice,) for mem_slice in self._slices]
         columns = []
         for column in range(-(-table.cols // self.config.lanes)):
-            home = min(homes, key=lambda home: self._rank(table, column, home, home, 2 * window, _Zone.FAR))
+            home = min(homes, key=lambda home: self._rank(table, column, home, home, 2 * window, Zone.FAR))
             columns.append(Column(home, self._allocate(home, window, what, align=window)))
         self.buffers[table.name] = tuple(columns)
         self._fill_windows(table, window)
@@ -476,7 +412,7 @@ class Placement:
         per_hop, first = self.config.slices_per_hop, self._slices.start if feeders[0] in self._slices else 0
         nearest = min((feeder - first) // per_hop for feeder in feeders)
         before = range(first, first + (nearest + 1) * per_hop)
-        return min(before, key=lambda number: (self._zones[number] is not _Zone.NEAR, number))
+        return min(before, key=lambda number: (self._zones[number] is not Zone.NEAR, number))
 
     def _place_cache(self, cache: Buffer) -> None:
         """A factor that is constant, or of which an index says rows: every column of it in one window of each feeder of
@@ -539,7 +475,7 @@ class Placement:
         # The columns of several planes are finished at once, so their constants must come from different slices; and
         # those that feed weight streams have no time, if weights take longer to load than to use.
         holders = Counter(column.slices for column in self.constants.values())
-        zones = [_Zone.NEAR, _Zone.FAR, _Zone.FEEDER]
+        zones = [Zone.NEAR, Zone.FAR, Zone.FEEDER]
         before: list[tuple[int, ...]] = []
         for i, row in enumerate(padded.reshape(count, lanes)):
             there = self._beside.constants.get((constants.name, i))
@@ -626,40 +562,3 @@ class Placement:
         for column, placed in stripes.items():
             self.stripes[buffer.name, column] = tuple(placed)
         self.buffers[buffer.name] = tuple(Column((), 0) for _ in range(broad))
-
-
-def _read_first(graph: KernelGraph) -> set[str]:
-    """The inputs of which something is made that no product comes before."""
-    behind: set[str] = set()
-    read: set[str] = set()
-    for kernel in graph.kernels:
-        names = {view.name for view in views_of(kernel)}
-        if isinstance(kernel, MatMulKernel) or not names.isdisjoint(behind):
-            behind.add(kernel.output)
-        else:
-            read |= names
-    return read.intersection(name for _, name in graph.inputs).difference(graph.states)
-
-
-class _Lifetimes:
-    """When the buffers of a graph are needed for the last time."""
-
-    def __init__(self, graph: KernelGraph) -> None:
-        self._first_write: dict[str, int] = {}
-        self._last_use: dict[str, int] = {}
-        for number, kernel in enumerate(graph.kernels):
-            self._first_write.setdefault(kernel.output, number)
-            for name in (kernel.output, *(view.name for view in views_of(kernel))):
-                self._last_use[name] = number
-        # What is there before the program or after it, or lies as weights do, is nobody else's.
-        lasting = {name for _, name in graph.inputs} | {view.name for _, view in graph.outputs}
-        lasting |= {*graph.constants, *graph.states, *graph.factors, *graph.indexed, *graph.indexed.values()}
-        lasting |= {*graph.scattered.values()}
-        self._passing = {name for name in self._last_use if name not in lasting}
-
-    def over(self, buffer: str, placed: Container[str]) -> list[str]:
-        """Of the buffers `placed`, each told once: those that nothing needs any more when `buffer` is written first."""
-        now = self._first_write.get(buffer, 0)
-        done = [name for name in sorted(self._passing) if name in placed and self._last_use[name] < now]
-        self._passing.difference_update(done)
-        return done

@@ -35,7 +35,8 @@ from openlpu.compiler.kernels import (
     VectorKernel,
 )
 from openlpu.compiler.lasting import Stripe
-from openlpu.compiler.place import Placement, Plane
+from openlpu.compiler.place import Placement
+from openlpu.compiler.planes import Plane
 from openlpu.compiler.tiles import Source, Tile, Tiles
 from openlpu.compiler.timeline import Flight, Ride, Run
 from openlpu.compiler.vector_rows import VectorDepartures
