@@ -214,7 +214,7 @@ def test_every_operand_of_nanos_alus() -> None:
         (NANO, "mem_e0.read", instruction("read", a=E(0), d=E(0)), "a=e0: not in"),
         (NANO, "mem_e0.read", instruction("nop", n=0), "n=0: not in 1..65535"),
         (UNEVEN, "vxm.alu2", instruction("ifetch", s=E(1), a=180, n=1), "a=180: not in 0..179"),
-        (NANO, "mem_e0.read", instruction("repeat", n=2048), "n=2048: not in 1..2047"),
+        (NANO, "mem_e0.read", instruction("repeat", n=1024), "n=1024: not in 1..1023"),
         (NANO, "mem_e0.read", instruction("repeat", n=1, gap=64), "gap=64: not in 1..63"),
         (NANO, "mem_e0.read", instruction("repeat", n=1, step=64), "step=64: not in -63..63"),
         (NANO, "vxm.alu0", instruction("repeat", n=1, step=1), "step=1: not in 0..0"),

@@ -33,12 +33,12 @@ from openlpu.arch.isa import (
 
 OPCODE_BITS = 6
 CYCLES_BITS = 16
-COUNT_BITS = 11
+COUNT_BITS = 10
 GAP_BITS = 6
 TAIL_COUNT_BITS = 4
 TAIL_GAP_BITS = 2
 TAIL_WAIT_BITS = 7
-"""With one bit for the step, these fit words of 36 bits for a MEM slice of 4,096 words, and of 72 for an ALU."""
+"""With one bit for the step, these fit words of 36 bits for a MEM slice of 8,192 words, and of 72 for an ALU."""
 PAUSE_BITS = 6
 FORMAT_BITS = 3
 """Width of a VXM operand's `Format` code, for sources and destinations alike."""

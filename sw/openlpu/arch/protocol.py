@@ -26,7 +26,7 @@ from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.links import LINK_BITS
 
-VERSION = 4
+VERSION = 5
 """Of everything here, and of what instruction words mean. `IDENTIFY` and the beginning of its reply, up to the
 version, stay as they are for ever."""
 MAGIC = 0x55504C4F

@@ -24,7 +24,7 @@ from openlpu.runtime.arrays import image_runs, word_runs
 from openlpu.runtime.errors import ProgramFileError
 from openlpu.runtime.sealed_file import FileKind, read_file, write_whole
 
-PROGRAM = FileKind(b"\x89LPU\r\n\x1a\n", 5)
+PROGRAM = FileKind(b"\x89LPU\r\n\x1a\n", 6)
 """Its version is also that of what instruction words mean."""
 _STRUCTURED = ("config", "text", "image", "kept", "inputs", "outputs", "states")
 """Fields of a program that have a form of their own in the file; all others are plain values in the header."""
