@@ -66,6 +66,25 @@ def test_memories_follow_the_lanes() -> None:
     assert [places[f"vxm.lane{lane}.alu2.0"] for lane in range(8)] == [f"d{4 * lane}" for lane in range(8)]
 
 
+def test_blocks_that_are_fewer_are_spread_along_the_others() -> None:
+    multiplying = [f"vxm.lane{lane}.alu3.a" for lane in range(2)]
+    places = placed(
+        multipliers(*multiplying) | memories(*(f"mem_e{m}.sram{lane}" for lane in range(2) for m in "012")), 9
+    )
+    assert [places[name] for name in multiplying] == ["d0", "d3"]
+    assert [places[f"mem_e0.sram{lane}"] for lane in range(2)] == ["r0", "r3"]
+
+
+def test_what_lanes_share_comes_first_where_the_first_of_them_is() -> None:
+    table, product = "vxm.lane4_alu2_special.unit.table", "vxm.lane4_alu2_special.unit.product"
+    places = placed(
+        multipliers(product, "vxm.lane0.alu3.a", "vxm.lane4.alu3.a") | memories(table, "mem_e0.sram0", "mem_e0.sram4"),
+        9,
+    )
+    assert (places[product], places["vxm.lane4.alu3.a"]) == ("d1", "d2")
+    assert (places[table], places["mem_e0.sram4"]) == ("r1", "r2")
+
+
 def test_other_memories_stay_whole() -> None:
     """Each is in one piece, the widest in the middle."""
     wide = {f"chip.icu_vxm_alu0.text.words.0.{number}": {"type": "DP16KD", "attributes": {}} for number in range(3)}

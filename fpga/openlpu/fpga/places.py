@@ -19,27 +19,35 @@ from .device import Device
 __all__ = ["place_blocks"]
 
 _LANE = re.compile(r"\.(?:lane|sram|accumulator)(\d+)[._]")
+_SHARED = re.compile(r"\.lane\d+_alu\d+_special\.")
 _COLUMNS = re.compile(r"\.dot_products(\d+)\.")
 
 
 def place_blocks(module: Mapping[str, Any], device: Device) -> None:
     """Fix the places of the blocks in a flat module of a netlist.
 
-    Multipliers are neighbours in `Device.dsp_sites` if they are of one lane, and its memories lie beside them. Blocks
-    of one other memory are neighbours in `Device.spare_ram_sites`. Blocks beyond the sites are left without a place.
+    Multipliers are neighbours in `Device.dsp_sites` if they are of one lane, and its memories lie beside them; those of
+    which there are fewer are spread along the others. First come those of a unit that several lanes share, at the first
+    of them. Blocks of one other memory are neighbours in `Device.spare_ram_sites`. Blocks beyond the sites are left
+    without a place.
     """
     cells: Mapping[str, Any] = module["cells"]
-    multipliers = sorted((_lane(name) or 0, name) for name, cell in cells.items() if cell["type"] == "MULT18X18D")
+    multipliers = sorted((name for name, cell in cells.items() if cell["type"] == "MULT18X18D"), key=_order)
     memories = [name for name, cell in cells.items() if cell["type"] == "DP16KD"]
-    of_lanes = sorted((lane, name) for name in memories if (lane := _lane(name)) is not None)
+    of_lanes = sorted((name for name in memories if _lane(name) is not None), key=_order)
     others = sorted(name for name in memories if _lane(name) is None)
 
-    beside = device.ram_sites[: max(len(multipliers), len(of_lanes))]
-    places = dict(zip((name for _, name in multipliers), device.dsp_sites, strict=False))
-    places |= _spread([name for _, name in of_lanes], beside)
+    count = max(len(multipliers), len(of_lanes))
+    places = _spread(multipliers, device.dsp_sites[:count])
+    places |= _spread(of_lanes, device.ram_sites[:count])
     places |= _spread([*_widest_inside(others)], device.spare_ram_sites)
     for name, site in places.items():
         cells[name]["attributes"]["BEL"] = site
+
+
+def _order(name: str) -> tuple[float, bool, str]:
+    """Where a block of a lane stands among the others."""
+    return _lane(name) or 0, not _SHARED.search(name), name
 
 
 def _lane(name: str) -> float | None:
