@@ -41,17 +41,17 @@ def parts(config: ChipConfig) -> list[int]:
     return [len(tiles.passes(i, kernel)) for i, kernel in enumerate(graph.kernels) if isinstance(kernel, MatMulKernel)]
 
 
-def test_rows_that_come_column_by_column_are_met_in_parts() -> None:
+@pytest.mark.parametrize("config", [LAB32, ULX3S], ids=["planes", "plane"])
+def test_rows_that_come_column_by_column_are_met_in_parts(config: ChipConfig) -> None:
     """Not those that come all at once, nor those that the activation buffers hold already."""
-    assert parts(LAB32) == [1, 3, 1]
+    assert parts(config) == [1, 3, 1]
 
 
-def test_one_plane_meets_all_rows_at_once() -> None:
-    assert parts(ULX3S) == [1, 1, 1]
-
-
-def test_a_product_in_parts_begins_before_all_its_rows_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = three_products(LAB32)
-    in_parts = schedule(graph, Placement(graph, LAB32), LAB32).cycles
+@pytest.mark.parametrize("config", [LAB32, ULX3S], ids=["planes", "plane"])
+def test_a_product_in_parts_begins_before_all_its_rows_are_there(
+    monkeypatch: pytest.MonkeyPatch, config: ChipConfig
+) -> None:
+    graph = three_products(config)
+    in_parts = schedule(graph, Placement(graph, config), config).cycles
     monkeypatch.setattr("openlpu.compiler.tiles._PARTS", 1)
-    assert in_parts < schedule(graph, Placement(graph, LAB32), LAB32).cycles
+    assert in_parts < schedule(graph, Placement(graph, config), config).cycles

@@ -127,9 +127,9 @@ class Tiles:
         )
 
     def _rows_follow_columns(self, number: int, kernel: MatMulKernel) -> bool:
-        """Whether a product of several stacked columns on several planes is the first to meet rows that come one after
-        the other, as the columns of another product do of which they are made. Those that meet them later find all of
-        them in the activation buffers."""
+        """Whether a product of several stacked columns is the first to meet rows that come one after the other, as the
+        columns of another product do of which they are made. Those that meet them later find all of them in the
+        activation buffers."""
         if len(self.placement.dealing.rounds[number]) == 1:
             return False
         earlier = self.graph.kernels[:number]
