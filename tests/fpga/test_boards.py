@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from amaranth.sim import Simulator
 
-from openlpu.arch.presets import NANO, PRESETS
+from openlpu.arch.presets import NANO, PRESETS, find_config
 from openlpu.fpga.boards import BOARDS, find_board
 from openlpu.fpga.build import nextpnr_options
 from openlpu.fpga.device import find_pll
 from openlpu.fpga.report import Report
 from openlpu.fpga.top import Indicators, surroundings
 
-REPORTS = Path(__file__).parents[2] / "fpga" / "reports"
+ROOT = Path(__file__).parents[2]
+REPORTS, LLAMA = ROOT / "fpga" / "reports", str(ROOT / "examples" / "llama" / "ulx3s.toml")
 PINS = {
     # From the boards' schematics, so that a change of the platforms is noticed.
     "ulx3s": {
@@ -126,13 +127,14 @@ def test_nextpnr_is_told_the_device(name: str) -> None:
     assert "--seed 7" in options
 
 
-def test_what_is_built_for_a_ulx3s_has_met_its_clock() -> None:
-    """The committed report is of the chip that the board gets, and of no other."""
-    board = BOARDS["ulx3s"]
-    report = Report.from_json((REPORTS / f"{board.name}-{board.config}" / "report.json").read_text(encoding="utf-8"))
-    assert (report.board, report.config) == (board.name, board.config)
-    assert report.digest == PRESETS[board.config].digest
-    assert report.target_mhz == PRESETS[board.config].clock_mhz
+@pytest.mark.parametrize("config", [BOARDS["ulx3s"].config, LLAMA], ids=["preset", "language models"])
+def test_what_is_built_for_a_ulx3s_has_met_its_clock(config: str) -> None:
+    """The committed reports are of the chip that the board gets, and of that for the example Llama, as they are."""
+    chip = find_config(config)
+    report = Report.from_json((REPORTS / f"ulx3s-{chip.name}" / "report.json").read_text(encoding="utf-8"))
+    assert (report.board, report.config) == ("ulx3s", chip.name)
+    assert report.digest == chip.digest
+    assert report.target_mhz == chip.clock_mhz
     assert report.met
     assert report.fmax_mhz >= report.target_mhz
 
