@@ -24,7 +24,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sim demo-board demo-llm demo-chips test check lint format types docs docs-check bench regress formal rtl bitstream area unit-clocks wires constraints clean
+.PHONY: help setup sim demo-board demo-llm demo-chips test check lint format types docs docs-check bench regress formal rtl bitstream area unit-clocks constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -105,9 +105,6 @@ area: $(DEV) ## synthesise the presets that fit an ECP5, and rewrite the figures
 
 unit-clocks: $(DEV) ## place and route each unit of ulx3s16 alone, and rewrite the table of their areas and clocks
 	$(BIN)/python -m openlpu.fpga.unit_clocks
-
-wires: $(DEV) ## place a chip on an LFE5U-85F, and say which units bring how much wire (CONFIG=ulx3s16)
-	$(BIN)/python -m openlpu.fpga.wires $(or $(CONFIG),ulx3s16)
 
 constraints: $(DEV) ## pin the versions installed now
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new

@@ -23,6 +23,7 @@ ANSWERS = {
     "nextpnr-ecp5": {
         "timing.json": (DATA / "timing.json").read_bytes(),
         "board.config": b".device LFE5U-85F\n\n.comment Part\n",
+        "placed.json": (DATA / "placed.json").read_bytes(),
     },
     "ecppack": {"board.bit": BITSTREAM},
 }
@@ -133,6 +134,28 @@ def test_a_tool_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert not list(Path("build").iterdir())
 
 
+def test_the_wires_of_a_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, CELLS)
+    result = lpu("board", "wires", "ulx3s", "--config", "nano", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == {
+        "board": "ulx3s",
+        "config": "nano",
+        "tiles": 12,
+        "units": {"streams": 5, "VXM": 7},
+    }
+    assert lpu("board", "wires", "ulx3s", "--config", "nano").stdout.split()[-2:] == ["total", "12"]
+
+
+def test_no_wires_of_a_chip_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, {**CELLS, "DP16KD": 209})
+    result = lpu("board", "wires", "ulx3s", "--config", "nano")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "lpu: error: config 'nano' does not fit board ulx3s: 209 block RAMs of 208\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -141,6 +164,8 @@ def test_a_tool_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> No
         (("build", "ulx3s", "--config", "lab32"), "config 'lab32': its ALUs need"),
         (("program", "ulx3s", "--config", "nano"), "build/ulx3s-nano holds no build: run `lpu board build ulx3s "),
         (("build", "ulx3s", "--config", "none"), "no config 'none'"),
+        (("wires", "icestick"), "no board 'icestick': there are ulx3s, ecpix5"),
+        (("wires", "ulx3s", "--config", "none"), "no config 'none'"),
     ],
 )
 def test_what_cannot_be_done_is_told(arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "device_options",
     "map_design",
     "nextpnr_options",
+    "refuse_too_large",
     "synthesise",
 ]
 
@@ -80,7 +81,7 @@ def build(
     ToolError when a tool fails.
     """
     netlist = synthesise(board, config, clock_mhz=clock_mhz, toolchain=toolchain, directory=directory)
-    _refuse_too_large(board, config, netlist.total)
+    refuse_too_large(board, config, netlist.total)
     toolchain.run("nextpnr-ecp5", nextpnr_options(board, seed), directory)
     _stamp(directory / _ROUTED, config)
     toolchain.run("ecppack", _ecppack_options(config), directory)
@@ -194,7 +195,8 @@ def _ecppack_options(config: ChipConfig) -> Sequence[str]:
     return ["--input", _ROUTED, "--bit", BITSTREAM, "--compress", "--usercode", str(int(config.digest[:8], 16))]
 
 
-def _refuse_too_large(board: Board, config: ChipConfig, area: Area) -> None:
+def refuse_too_large(board: Board, config: ChipConfig, area: Area) -> None:
+    """Raise ValueError, naming what there is too little of, when a device has no room for an area."""
     device = board.device.area
     over = [
         f"{getattr(area, kind):,} {name} of {getattr(device, kind):,}"

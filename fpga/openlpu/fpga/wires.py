@@ -3,30 +3,26 @@
 """Where the wires of a chip come from, which on a full device are what runs out first.
 
 Half the perimeter of the box around a net's cells, in tiles, is what a placer minimises, and what a router needs at
-least. `python -m openlpu.fpga.wires CONFIG...` places chips on a board, which takes some ten minutes each, and prints
-the sums of what each unit drives.
+least. A net counts for the unit that drives it.
 """
 
 import json
 import re
-import sys
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import find_config
 
-from .area import BOARD
-from .build import nextpnr_options, synthesise
-from .toolchain import Toolchain, find_toolchain
+from .boards import Board
+from .build import nextpnr_options, refuse_too_large, synthesise
+from .toolchain import Toolchain
 
 __all__ = ["UNITS", "wire_by_unit", "wire_of"]
 
 UNITS = {
-    "queues, text": r"\.(icu_|text\d)",
+    "queues": r"\.(icu_|text\d)",
     "streams": r"\.hop\d",
     "MEM": r"\.mem_",
     "MXM": r"\.mxm_",
@@ -35,7 +31,8 @@ UNITS = {
     "links": r"\.(c2c|link|deskew)\d",
     "bridge": r"^chip\.(bridged\.bridge|receiver|transmitter)",
 }
-"""By unit: what is in the names of its cells, in a netlist that is flat; the first that fits counts."""
+"""By unit, as in `synthesis.UNITS`: what is in the names of its cells, now that the netlist is flat. The first that
+fits counts; text on its way from the streams is the queues'."""
 
 _REST = "all else"
 _PLACED = "placed.json"
@@ -68,10 +65,11 @@ def wire_by_unit(placed: Mapping[str, Any]) -> Mapping[str, int]:
     return {unit: wire[unit] for unit in (*UNITS, _REST) if unit in wire}
 
 
-def wire_of(config: ChipConfig, toolchain: Toolchain, directory: Path) -> Mapping[str, int]:
-    """Place a chip on `BOARD`, in an empty directory, and say what `wire_by_unit` does. Raises as `synthesise`."""
-    synthesise(BOARD, config, clock_mhz=config.clock_mhz, toolchain=toolchain, directory=directory)
-    toolchain.run("nextpnr-ecp5", [*nextpnr_options(BOARD, seed=1), "--no-route", "--write", _PLACED], directory)
+def wire_of(board: Board, config: ChipConfig, *, toolchain: Toolchain, directory: Path) -> Mapping[str, int]:
+    """Place a chip for a board, in an empty directory, and say what `wire_by_unit` does. Raises as `build`."""
+    netlist = synthesise(board, config, clock_mhz=config.clock_mhz, toolchain=toolchain, directory=directory)
+    refuse_too_large(board, config, netlist.total)
+    toolchain.run("nextpnr-ecp5", [*nextpnr_options(board, seed=1), "--no-route", "--write", _PLACED], directory)
     return wire_by_unit(json.loads((directory / _PLACED).read_text(encoding="utf-8")))
 
 
@@ -95,17 +93,3 @@ def _half_perimeter(places: list[_Place]) -> int:
 
 def _unit(name: str) -> str:
     return next((unit for unit, pattern in UNITS.items() if re.search(pattern, name)), _REST)
-
-
-def _main() -> None:
-    toolchain = find_toolchain()
-    for name in sys.argv[1:]:
-        config = find_config(name)
-        with tempfile.TemporaryDirectory(prefix="openlpu-") as directory:
-            wire = wire_of(config, toolchain, Path(directory))
-        sys.stdout.write(f"{config.name}: {sum(wire.values()):,} tiles of wire\n")
-        sys.stdout.writelines(f"  {unit:12} {tiles:9,}\n" for unit, tiles in wire.items())
-
-
-if __name__ == "__main__":
-    _main()

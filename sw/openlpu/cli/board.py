@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import importlib
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,30 @@ def build(
         print_facts([("bitstream", directory / builder.BITSTREAM)])
     if not report.met:
         raise RunFailure(report.verdict)
+
+
+@board.command()
+@click.argument("name", metavar="BOARD")
+@_config_option
+@json_option
+def wires(name: str, config: str | None, as_json: bool) -> None:
+    """Place a chip for BOARD, and print how much wire each unit brings: of a full device, that runs out first."""
+    target = _find_board(name)
+    chip = find_config(config or target.config)
+    tools, counter = _fpga("toolchain"), _fpga("wires")
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="openlpu-") as directory,
+            working(f"placing {chip.name} for {target.name}: minutes", as_json=as_json),
+        ):
+            wire = counter.wire_of(target, chip, toolchain=tools.find_toolchain(), directory=Path(directory))
+    except (ValueError, tools.ToolError) as error:
+        raise UserError(str(error)) from None
+    total = sum(wire.values())
+    if as_json:
+        print_json({"board": name, "config": chip.name, "tiles": total, "units": wire})
+    else:
+        print_table(f"wire of {chip.name}", ["unit", "tiles"], [*wire.items(), ("total", total)])
 
 
 @board.command()
