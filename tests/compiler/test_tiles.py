@@ -2,6 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """In how many parts a replayed product takes the rows that it multiplies."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,11 @@ def parts(config: ChipConfig) -> list[int]:
 def test_rows_that_come_column_by_column_are_met_in_parts(config: ChipConfig) -> None:
     """Not those that come all at once, nor those that the activation buffers hold already."""
     assert parts(config) == [1, 3, 1]
+
+
+def test_rows_are_met_all_at_once_where_sums_have_no_accumulators_to_wait_in() -> None:
+    assert parts(dataclasses.replace(ULX3S, acc_depth=ROWS)) == [1, 3, 1]
+    assert parts(dataclasses.replace(ULX3S, acc_depth=ROWS - 4)) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("config", [LAB32, ULX3S], ids=["planes", "plane"])
