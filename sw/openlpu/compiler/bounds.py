@@ -197,12 +197,16 @@ class _Path:
 
 def _chain(graph: Graph, config: ChipConfig) -> int:
     done = {port.tensor: 0 for port in graph.inputs}
+    computed: set[str] = set()
     for op in graph.ops:
         if _needs_no_work(op):
             done[op.output] = max((done[name] for name in operands(op)), default=0)
         else:
-            arrivals = [done[path.operand] + _latency(path, config) for path in _paths(op, graph, config)]
-            done[op.output] = max(arrivals)
+            done[op.output] = max(
+                done[path.operand] + _latency(path, config, path.operand in computed)
+                for path in _paths(op, graph, config)
+            )
+            computed.add(op.output)
     return max(done[port.tensor] for port in graph.outputs)
 
 
@@ -234,8 +238,9 @@ def _paths(op: Op, graph: Graph, config: ChipConfig) -> list[_Path]:
     return sources + later
 
 
-def _latency(path: _Path, config: ChipConfig) -> int:
-    """From a row in SRAM to the row computed from it in SRAM, past the nearest slices."""
+def _latency(path: _Path, config: ChipConfig, computed: bool) -> int:
+    """From a row in SRAM to the row computed from it in SRAM, past the nearest slices. A `computed` row may have gone
+    from the VXM to the MXM while it was written to SRAM."""
     places, table = geometry(config), timing(config)
 
     def row(mnemonic: str, kind: QueueKind) -> tuple[int, int, int]:
@@ -249,10 +254,14 @@ def _latency(path: _Path, config: ChipConfig) -> int:
     if path.rows:
         abc_skew, _, abc_state = row("abc", QueueKind.MXM_ACTS)
         acc_skew, acc_func, _ = row("acc_set_out", QueueKind.MXM_ACCS)
-        # From the outermost slices to the MXM, then across the hemisphere to the VXM.
         planes = config.mxm_planes * config.hemispheres
         through = (abc_state - abc_skew) + (acc_func - acc_skew)
-        cycles += 2 + through + config.mem_hops + 2 + _ceil(path.rows, planes) - 1
+        cycles += through + config.mem_hops + 2 + _ceil(path.rows, planes) - 1
+        if computed:
+            # On from the slice nearest to the VXM, without the write and the read that are counted.
+            cycles += config.mem_hops + 1 - (write_state - write_skew) - (read_func - read_skew)
+        else:
+            cycles += 2  # from the outermost slices
     else:
         cycles += 1
     depths = list(zip(table.alu_depth, config.alus, strict=True))

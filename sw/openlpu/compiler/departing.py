@@ -108,8 +108,7 @@ class Departures:
 
     def depart_rows(self, journey: Journey, rows: int, earliest: int) -> tuple[int, int]:
         """Send `rows` rows as early as their data allow; return the start of the first and the gap between them."""
-        gap = journey.flight.gap(rows) if journey.gap is None else journey.gap
-        assert gap is not None, "an accumulating row meets the next one"
+        gap = self.gap_of(journey, rows)
         start = self.depart(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest))
         for buffer, _, _, offset in journey.awaits:
             self.read_until[buffer] = max(self.read_until[buffer], start + offset + gap * (rows - 1))
@@ -117,9 +116,14 @@ class Departures:
 
     def start_of_rows(self, journey: Journey, rows: int, earliest: int) -> int:
         """When the first of `rows` rows would depart."""
-        gap = journey.flight.gap(rows)
-        assert gap is not None, "a row meets the next one"
+        gap = self.gap_of(journey, rows)
         return self.timeline.earliest(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest))
+
+    def gap_of(self, journey: Journey, rows: int) -> int:
+        """Cycles from each of `rows` rows to the next one."""
+        gap = journey.flight.gap(rows) if journey.gap is None else journey.gap
+        assert gap is not None, "a row meets the next one"
+        return gap
 
     def vacant(self, kernel: Kernel, journey: Journey, earliest: int) -> int:
         """The first start, not before `earliest`, at which nothing that reads what the output held before is behind its

@@ -31,6 +31,17 @@ class Rows:
     step: int
 
 
+@dataclass(frozen=True)
+class Stop:
+    """An activation buffer that takes a result on its way, in a word; each departure `step` words further."""
+
+    queue: Queue
+    byte: int
+    """Of the elements of the result the one that it takes."""
+    word: int
+    step: int
+
+
 @dataclass
 class Journey:
     """One row on its way: what it does, what it waits for, and when its result may be read."""
@@ -48,6 +59,8 @@ class Journey:
     """(factor, column, row, offset): the tile whose first row that is must be in SRAM by this time after the start."""
     results: dict[int, int] = field(default_factory=dict)
     """By output column, stacked or not: the time after the start from which the row written to it may be sampled."""
+    stops: dict[Stop, int] = field(default_factory=dict)
+    """Of each activation buffer that takes the result: when it is told to, after the start."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +80,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Landing:
-    """Where a result goes: a column, and the rows of it that departures fill one after the other, or one chosen row."""
+    """Where a result goes: a column, and the rows of it that departures fill one after the other, or one chosen row;
+    and to activation buffers."""
 
     column: Column
     rows: Rows
     choice: Choice | None = None
+    stops: tuple[Stop, ...] = ()
 
 
 class Router:
@@ -309,6 +324,12 @@ class Router:
                     written = self.scatter(journey, mem_slice, number, landing.choice, target.base, stream, arrival)
                 flight.dispatch(queue, dispatch, written, rows.step)
                 finished.append(dispatch + after(latency.state))
+        for stop in landing.stops:
+            stream = Stream(WEST if stop.queue.hop < producer.hop else EAST, self.placement.streams(target)[stop.byte])
+            arrival = leaves + self.geometry.hops_between(stream, producer.hop, stop.queue.hop)
+            flight.ride(stream, producer, stop.queue.hop, arrival)
+            journey.stops[stop] = dispatch = arrival - after(self.latency(stop.queue, "abl").skew)
+            flight.dispatch(stop.queue, dispatch, instruction("abl", a=stop.word, s=stream), stop.step)
         return max(finished)
 
     def scatter(

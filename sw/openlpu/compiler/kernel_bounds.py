@@ -37,6 +37,7 @@ from openlpu.compiler.kernels import (
     views_of,
 )
 
+_READ, _WRITE = BY_MNEMONIC["read"], BY_MNEMONIC["write"]
 _NEVER = 1 << 40
 """Later than everything."""
 _ANY: frozenset[Source] = frozenset()
@@ -150,6 +151,7 @@ class _Chain:
         there = {name for _, name in graph.inputs} | {*graph.constants, *graph.states}
         # What a state holds at first may lie anywhere.
         self._computed = {kernel.output for kernel in graph.kernels} - ({*graph.states} - {*graph.scattered})
+        self._indices = {*graph.indexed.values()}
         self.times = {
             buffer.name: _Times(
                 np.full((buffer.rows, self._columns(buffer)), 0 if buffer.name in there else _NEVER),
@@ -182,7 +184,7 @@ class _Chain:
         behind = self._behind(kernel, rows)
         if isinstance(kernel, MatMulKernel):
             sums, begins, every, used = self._sums(kernel, rows[: len(rows) // stacked])
-            read += [(name, places, tail) for name, places in used.items()]
+            read += [(name, places, tail + self._beyond(name)) for name, places in used.items()]
             ready = np.maximum(ready, np.tile(sums, stacked)[:, np.newaxis] + tail)
             last = max(last, every + tail, *(self._factor(term)[1] + tail for term in kernel.terms))
             known.append(self._streaming(kernel, begins + tail, ready.size))
@@ -266,7 +268,7 @@ class _Chain:
         used: dict[str, set[tuple[int, int]]] = {}
         for term in kernel.terms:
             name, which = self._places(term.rows, rows, np.arange(self._columns(self.graph.buffer(term.rows.name))))
-            seen = self.times[name].vectors[which] + self._further(name)
+            seen = self.times[name].vectors[which] + self._beyond(name)
             factor, _ = self._factor(term)
             ready = np.maximum(ready, np.maximum(seen.max(axis=1), factor))
             begins.append(max(int(seen.min()), factor))
@@ -274,8 +276,8 @@ class _Chain:
             if term.rows.row_step == 0 or len(rows) == 1:
                 together.setdefault(name, set()).update(_pairs(which))
         # These are in every sum.
-        every = max((self._all_of(name, which) + self._further(name) for name, which in together.items()), default=0)
-        ends = max(self._all_of(name, which) + self._further(name) for name, which in used.items())
+        every = max((self._all_of(name, which) + self._beyond(name) for name, which in together.items()), default=0)
+        ends = max(self._all_of(name, which) + self._beyond(name) for name, which in used.items())
         return np.maximum(ready, every), min(begins), ends, used
 
     def _behind(self, kernel: Kernel, rows: npt.NDArray[np.int64]) -> frozenset[int]:
@@ -361,21 +363,21 @@ class _Chain:
         if chain is None:
             raise InternalCompilerError("a kernel's chain has no way through the VXM")
         last = self.timing.latency(BY_MNEMONIC["pass"], self._alus[chain[-1].alu])
-        write = self.timing.latency(BY_MNEMONIC["write"], self._write[0])
+        write = self.timing.latency(_WRITE, self._write[0])
         depths = sum(self.timing.alu_depth[place.alu] for place in chain)
         leaves = _after(last.func) - _after(last.state)
         return depths + leaves + self._hops(self._write) + _after(write.state) - _after(write.skew)
 
     def _to_vxm(self, view: BufferOperand) -> int:
         """From a word in SRAM to an ALU."""
-        read = self.timing.latency(BY_MNEMONIC["read"], self._read[0])
+        read = self.timing.latency(_READ, self._read[0])
         out = _after(read.func) - _after(read.skew)
         out += out if view.indices is not None else 0
         return out + (self._turn(view.name) if view.rotate else self._hops(self._read))
 
     def _through_array(self) -> int:
         """From rows in SRAM to their sums at an ALU."""
-        read = self.timing.latency(BY_MNEMONIC["read"], self._read[0])
+        read = self.timing.latency(_READ, self._read[0])
         array = self.timing.latency(BY_MNEMONIC["abc"], self._acts)
         sums = self.timing.latency(BY_MNEMONIC["acc_set_out"], self._accs)
         there = self._nearest(self._acts)
@@ -396,6 +398,15 @@ class _Chain:
         hops more than from the nearest slice to the VXM and, once more, to the MXM."""
         whole = abs(self._acts.hop - self._chip.vxm_hop)
         return max(whole - self._hops(self._write) - self._nearest(self._acts), 0) if name in self._computed else 0
+
+    def _beyond(self, name: str) -> int:
+        """How much later rows to be multiplied are at the MXM than they would be, were they in the slice nearest to it
+        as soon as they may be read. What comes from the VXM can go there past SRAM; what an index says is in SRAM."""
+        if name not in self._computed or name in self._indices:
+            return self._further(name)
+        read, write = self.timing.latency(_READ, self._read[0]), self.timing.latency(_WRITE, self._write[0])
+        sram = _after(write.state) - _after(write.skew) + _after(read.func) - _after(read.skew)
+        return self._further(name) - sram
 
     def _nearest(self, queue: Queue) -> int:
         """Hops from a queue to the slice that is nearest to it."""

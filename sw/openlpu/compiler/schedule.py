@@ -23,8 +23,10 @@ from openlpu.arch.config import GROUP, ChipConfig, Reach
 from openlpu.arch.geometry import QueueKind, Stream, geometry
 from openlpu.arch.isa import BY_MNEMONIC, Format, Operand, instruction
 from openlpu.arch.program import Column
+from openlpu.compiler.activations import ActivationBuffer, HeldRows
 from openlpu.compiler.chain import Placed
 from openlpu.compiler.flows import Pace, flows
+from openlpu.compiler.forwarding import Forwarding
 from openlpu.compiler.journeys import Journey, Landing, Rows, after
 from openlpu.compiler.kernels import (
     BufferOperand,
@@ -96,31 +98,19 @@ class _PlaneState:
         """The next tile, when it could not be loaded yet because nothing has computed it."""
         self.loaded = 0
         """Cycle from which the tile that is being loaded may be installed."""
-        self.buffered = np.zeros(config.act_depth, np.int64)
-        """By word of the activation buffer: from when on it may be replayed."""
-        self.unused = np.zeros(config.act_depth, np.int64)
-        """By word of the activation buffer: from when on it may be loaded again."""
-        self.held: dict[tuple[BufferOperand, int, int], int] = {}
-        """By what they are of, column and number: the first word of the rows in the activation buffer."""
-
-    def hold(self, tile: Tile, word: int, *, lasting: bool) -> None:
-        """The rows of a tile go to the activation buffer, from a word on; `lasting` ones are never written anew."""
-        for key, first in [*self.held.items()]:
-            if first < word + tile.rows and word < first + key[2]:
-                del self.held[key]
-        if lasting:
-            self.held[tile.term.rows, tile.inner.input_column, tile.rows] = word
+        self.buffer = ActivationBuffer(config.act_depth)
 
 
 class Scheduler(VectorDepartures):
     """Departures of all kernels in order; its own part are products."""
 
     def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig) -> None:
-        super().__init__(graph, placement, config)
         self.tiles = Tiles(graph, placement, config)
         self.planes = [
             _PlaneState(plane, config, self.tiles.of_plane(number)) for number, plane in enumerate(placement.planes)
         ]
+        forwarding = Forwarding(graph, self.tiles, [plane.buffer for plane in self.planes])
+        super().__init__(graph, placement, config, forwarding)
         self.loads: dict[tuple[_PlaneState, str, int], tuple[Flight, int]] = {}
         """Of each plane and instruction the load of a group from word 0: all others differ in their addresses only."""
         self.computed = {*graph.constants, *graph.states} - {*graph.scattered}
@@ -128,8 +118,6 @@ class Scheduler(VectorDepartures):
         self.finished: list[int] = []
         self.done = -1
         """Which kernel has been scheduled last."""
-        self.next_word = 0
-        """Where the activation buffers have been filled up to."""
 
     def begin(self) -> None:
         """Load the first tile of every plane."""
@@ -147,7 +135,7 @@ class Scheduler(VectorDepartures):
             case MatMulKernel():
                 self.stream(number, kernel)
             case VectorKernel():
-                self.vectors(kernel)
+                self.vectors(number, kernel)
         self.computed.add(kernel.output)
         self.done = number
         columns = range(self.tiles.columns(kernel.output))
@@ -260,10 +248,9 @@ class Scheduler(VectorDepartures):
         filled = {source for _, source in words}
         for sources in self.tiles.passes(number, kernel) if not words else []:
             parts = {plane: [source for source in every if source in sources] for plane, every in needed.items()}
-            base = self.take_words(rows * max(len(part) for part in parts.values()))
-            words |= {
-                (plane, source): base + rows * i for plane, part in parts.items() for i, source in enumerate(part)
-            }
+            for index, part in parts.items():
+                base = self.planes[index].buffer.take(rows * len(part))
+                words |= {(index, source): base + rows * i for i, source in enumerate(part)}
         for step in self.tiles.steps(number, kernel):
             placed = [
                 (self.planes[index], dataclasses.replace(tile, word=words[index, tile.source])) for index, tile in step
@@ -281,18 +268,17 @@ class Scheduler(VectorDepartures):
                         journey = self.loading(plane, tile, self.tiles.groups - 1)
                         plane.installed = self.depart_loads(journey, 1, self.may_install(plane, "lw_iw"))
                         self.load_next(plane)
-                    there = int(plane.buffered[tile.word : tile.word + rows].max())
-                    plane.usable = max(self.may_use(plane, "lw_iw"), there)
+                    plane.usable = max(self.may_use(plane, "lw_iw"), plane.buffer.ready(tile.word, rows))
                 self.send(members)
                 for plane, tile in members:
-                    plane.unused[tile.word : tile.word + rows] = plane.last_rows + 1
+                    plane.buffer.replayed(tile.word, rows, plane.last_rows)
 
     def held_words(self, kernel: MatMulKernel, needed: Mapping[int, list[Source]]) -> dict[tuple[int, Source], int]:
         """Where the activation buffers hold all rows that planes need, by plane; nothing if they lack any."""
         words: dict[tuple[int, Source], int] = {}
         for index, sources in needed.items():
             for term, column in sources:
-                word = self.planes[index].held.get((kernel.terms[term].rows, column, self.rows(kernel)))
+                word = self.planes[index].buffer.word(HeldRows(kernel.terms[term].rows, column, self.rows(kernel)))
                 if word is None:
                     return {}
                 words[index, (term, column)] = word
@@ -305,19 +291,24 @@ class Scheduler(VectorDepartures):
         (plane,) = self.planes
         rows, parts = self.rows(kernel), self.tiles.of_column(number, kernel)
         sources = [list(dict.fromkeys(tile.source for tile in tiles)) for tiles in parts]
+        held = self.held_words(kernel, {0: [*itertools.chain(*sources)]})
         for tiles, every in zip(parts, sources, strict=True):
-            base = self.take_words(rows * len(every))
-            words = [base + rows * every.index(tile.source) for tile in tiles]
+            if held:
+                words = [held[0, tile.source] for tile in tiles]
+            else:
+                base = plane.buffer.take(rows * len(every))
+                words = [base + rows * every.index(tile.source) for tile in tiles]
+                for word, tile in dict(zip(words, tiles, strict=True)).items():
+                    self.fill_buffers({0: word}, tile)
             self.flow_part(number, plane, tiles, words)
-            plane.unused[base : base + rows * len(every)] = plane.last_rows + 1
+            for word in words:
+                plane.buffer.replayed(word, rows, plane.last_rows)
 
     def flow_part(self, number: int, plane: _PlaneState, tiles: list[Tile], words: list[int]) -> None:
         """One pass over the rows of a regular kernel: some tiles of every output column, which meet the rows in these
         words of the activation buffer. Unless it is the last, sums wait in accumulators."""
         kernel, rows = tiles[0].kernel, tiles[0].rows
         columns = self.placement.outputs(kernel)
-        for word, tile in dict(zip(words, tiles, strict=True)).items():
-            self.fill_buffers({0: word}, tile)
         flowing = functools.partial(self.flowing, number, plane, tiles, words)
         journey = self.best(kernel, columns, 1, 0, flowing, limit=_SLOWEST_COLUMN)
         start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, 0))
@@ -395,7 +386,7 @@ class Scheduler(VectorDepartures):
         return max(
             plane.installed + 1 - loads[0],
             plane.last_rows + self.timing.weights_used - stands + 1 - loads[self.tiles.groups - 1],
-            *(int(plane.buffered[entry.instruction.number("a")]) - entry.offset for entry in replays),
+            *(plane.buffer.ready(entry.instruction.number("a"), 1) - entry.offset for entry in replays),
         )
 
     def finish(
@@ -439,12 +430,6 @@ class Scheduler(VectorDepartures):
             present = [row for row in rows if row < len(self.ready[factor.name, across])]
             journey.awaits += [(factor.name, across, Rows(row, 0), min(read_at)) for row in present]
 
-    def take_words(self, count: int) -> int:
-        """The first of `count` words of every activation buffer; the longer unused, the better."""
-        first = self.next_word if self.next_word + count <= self.config.act_depth else 0
-        self.next_word = first + count
-        return first
-
     def fill_buffers(self, words: Mapping[int, int], tile: Tile) -> None:
         """Send the rows that a tile meets to the activation buffers of planes, from a word of each on."""
         for hemisphere in sorted({self.planes[index].plane.hemisphere for index in words}):
@@ -452,15 +437,18 @@ class Scheduler(VectorDepartures):
             planes = [(self.planes[index], word) for index, word in here.items()]
             (one, _), *_ = planes
             load, replay = (self.router.latency(one.acts, mnemonic) for mnemonic in ("abl", "abr"))
-            earliest = max(int(plane.unused[word : word + tile.rows].max()) for plane, word in planes)
+            earliest = max(plane.buffer.unused(word + np.arange(tile.rows)) for plane, word in planes)
             ways = [self.filling(planes, tile, after(load.skew), across) for across in self.streams_across]
             journey = min(ways, key=lambda way: self.start_of_rows(way, tile.rows, earliest))
             start, gap = self.depart_rows(journey, tile.rows, earliest)
-            view = tile.term.rows
-            there = start + after(load.state) - after(replay.skew) + gap * np.arange(tile.rows)
+            rows = HeldRows(tile.term.rows, tile.inner.input_column, tile.rows)
+            lasting = self.graph.states.keys().isdisjoint((rows.view.name, rows.view.indices))
+            loaded = start + gap * np.arange(tile.rows)
             for plane, word in planes:
-                plane.buffered[word : word + tile.rows] = there
-                plane.hold(tile, word, lasting=self.graph.states.keys().isdisjoint((view.name, view.indices)))
+                plane.buffer.filled(
+                    word + np.arange(tile.rows), loaded, loaded + after(load.state) - after(replay.skew)
+                )
+                plane.buffer.hold(rows, word, lasting=lasting)
 
     def filling(self, planes: list[tuple[_PlaneState, int]], tile: Tile, arrival: int, across: int) -> Journey:
         """A row of a tile goes to the activation buffers of planes of a hemisphere, on a stream so much further."""

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
 import numpy as np
 
+from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Column
 from openlpu.compiler.chain import Placed
 from openlpu.compiler.departing import Departures
+from openlpu.compiler.forwarding import Forwarding, Part
 from openlpu.compiler.journeys import Choice, Journey, Landing, Rows
-from openlpu.compiler.kernels import VectorKernel, views_of
+from openlpu.compiler.kernels import KernelGraph, VectorKernel, views_of
 from openlpu.compiler.lasting import Stripe
+from openlpu.compiler.place import Placement
 
 _PATIENCE = 2
 """Cycles for which a row waits for those behind it, to go with them: every group of rows takes text of its own."""
@@ -23,8 +27,12 @@ _PATIENCE = 2
 class VectorDepartures(Departures):
     """Departures of vector kernels, each as early as may be."""
 
-    def vectors(self, kernel: VectorKernel) -> None:
-        """Compute a kernel, column by column."""
+    def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig, forwarding: Forwarding) -> None:
+        super().__init__(graph, placement, config)
+        self.forwarding = forwarding
+
+    def vectors(self, number: int, kernel: VectorKernel) -> None:
+        """Compute a kernel, the one with this number, column by column."""
         for column in range(len(self.placement.buffers[kernel.output])):
             stripes = self.placement.stripes.get((kernel.output, column), ())
             if kernel.target.indices is not None:
@@ -33,22 +41,38 @@ class VectorDepartures(Departures):
                 for stripe in stripes:
                     self.lay_out(kernel, column, stripe)
             else:
-                self.stream_vectors(kernel, column)
+                self.stream_vectors(number, kernel, column)
 
-    def stream_vectors(self, kernel: VectorKernel, column: int) -> None:
+    def stream_vectors(self, number: int, kernel: VectorKernel, column: int) -> None:
         """Stream the rows of one column through the VXM; those that are there long before the others go ahead."""
-        total = self.rows(kernel)
-        for rows in _in_groups(self.there(kernel, column)):
-            landing = self.router.landing(kernel, column, total, rows.start)
+        for together in _in_groups(self.there(kernel, column)):
+            for part in self.forwarding.parts(number, column, together):
+                journey, count = self.way(kernel, column, part), len(part.rows)
+                start, gap = self.depart_rows(journey, count, self.vacant(kernel, journey, 0))
+                self.written(journey, kernel, part.rows.start, start, gap, count)
+                self.forwarding.loaded(journey, start, gap, count)
 
-            def going(
-                chains: list[tuple[Placed, ...]], first: int = rows.start, landing: Landing = landing
-            ) -> Iterator[Journey]:
-                return (self.vector_row(kernel, column, chain, Rows(first, 1), landing) for chain in chains)
+    def way(self, kernel: VectorKernel, column: int, part: Part) -> Journey:
+        """How some rows go: by way of activation buffers, if they depart no later for that."""
+        rows, count = Rows(part.rows.start, 1), len(part.rows)
+        landing = self.router.landing(kernel, column, self.rows(kernel), part.rows.start)
 
-            journey = self.best(kernel, len(rows), len(self.placement.planes), 0, going)
-            start, gap = self.depart_rows(journey, len(rows), self.vacant(kernel, journey, 0))
-            self.written(journey, kernel, rows.start, start, gap, len(rows))
+        def to(landing: Landing) -> Journey:
+            def going(chains: list[tuple[Placed, ...]]) -> Iterator[Journey]:
+                return (self.vector_row(kernel, column, chain, rows, landing) for chain in chains)
+
+            return self.best(kernel, count, len(self.placement.planes), 0, going)
+
+        plain = to(landing)
+        if not part.stops:
+            return plain
+        forwarded = to(dataclasses.replace(landing, stops=part.stops))
+        vacant = self.vacant(kernel, plain, 0)
+        wanted = self.start_of_rows(forwarded, count, max(vacant, self.forwarding.may_load(forwarded, count)))
+        if wanted <= self.start_of_rows(plain, count, vacant):
+            return forwarded
+        self.forwarding.give_up(part.products)
+        return plain
 
     def there(self, kernel: VectorKernel, column: int) -> list[int]:
         """For each row of a kernel: from which cycle on everything that it reads may be read."""

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Results of the VXM that a product multiplies go on to the activation buffers while they are written to SRAM.
+
+A consumer takes nothing from a stream, so the activation buffers of a hemisphere can load a row on its way past the
+slices: neither the way through SRAM nor a cycle of the weights' streams has to be spent on it. This keeps account of
+the words that wait for rows. A product whose rows have all come finds them held, as one finds those of an earlier
+product. If one row does not come, as it would have had to wait, the product reads all of them from SRAM.
+(`docs/decisions/0039-results-go-on-to-the-mxm.md`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.timing import timing
+from openlpu.compiler.activations import ActivationBuffer, HeldRows
+from openlpu.compiler.journeys import Journey, Stop, after
+from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, VectorKernel
+from openlpu.compiler.tiles import Source, Tiles
+
+
+@dataclass(eq=False)
+class Awaiting:
+    """A product whose rows go to activation buffers as they are computed."""
+
+    kernel: MatMulKernel
+    rows: int
+    sources: Mapping[int, Sequence[Source]]
+    """By plane: whose rows it needs."""
+    words: dict[tuple[int, Source], int] = field(default_factory=dict)
+    """By plane and source: the first word of its rows, once the first of all rows has been computed."""
+    given_up: bool = False
+
+    def held(self, source: Source) -> HeldRows:
+        """What the rows of a source are to activation buffers."""
+        term, column = source
+        return HeldRows(self.kernel.terms[term].rows, column, self.rows)
+
+
+class Part(NamedTuple):
+    """Consecutive rows of a kernel that go on to the same activation buffers, and the products that they are for."""
+
+    rows: range
+    stops: tuple[Stop, ...]
+    products: tuple[Awaiting, ...]
+
+
+_Catch = dict[tuple[int, int], tuple[int, Awaiting]]
+"""Of one row: by plane and byte of its elements, the word that takes it, and for which product."""
+
+
+class Forwarding:
+    """The rows of all products that may come straight from the VXM."""
+
+    def __init__(self, graph: KernelGraph, tiles: Tiles, buffers: Sequence[ActivationBuffer]) -> None:
+        self._graph, self._tiles, self._buffers = graph, tiles, buffers
+        planes = geometry(tiles.config).of_kind(QueueKind.MXM_ACTS)
+        self._queues = [planes[plane.index] for plane in tiles.placement.planes]
+        load, replay = (timing(tiles.config).latency(BY_MNEMONIC[name], planes[0]) for name in ("abl", "abr"))
+        self._stands = after(load.state) - after(replay.skew)
+        """From the dispatch that loads a word to the first that may replay it."""
+        self._awaiting: dict[int, list[Awaiting]] = {}
+        """By kernel that computes some of the rows."""
+        met: set[object] = set()
+        for number, kernel in enumerate(graph.kernels):
+            if isinstance(kernel, MatMulKernel):
+                views = {term.rows for term in kernel.terms}
+                # Who meets rows later finds them where the first one has had them.
+                if met.isdisjoint(views) and tiles.replays(number, kernel):
+                    self._await(number, kernel)
+                met |= views
+
+    def _await(self, number: int, kernel: MatMulKernel) -> None:
+        rows, sources = self._tiles.rows(kernel), self._tiles.sources(number)
+        names = {term.rows.name for term in kernel.terms}
+        makers = [i for i, maker in enumerate(self._graph.kernels[:number]) if maker.output in names]
+        fits = max(len(every) for every in sources.values()) * rows <= self._tiles.config.act_depth
+        looked_up = any(term.rows.indices is not None for term in kernel.terms)
+        computed = names.isdisjoint({*self._graph.states, *self._graph.constants, *dict(self._graph.inputs).values()})
+        if fits and computed and not looked_up and all(self._passes(self._graph.kernels[i]) for i in makers):
+            product = Awaiting(kernel, rows, sources)
+            for maker in makers:
+                self._awaiting.setdefault(maker, []).append(product)
+
+    def _passes(self, kernel: Kernel) -> bool:
+        """Whether the results of a kernel, whole vectors, pass the slices in the order of its rows."""
+        whole = isinstance(kernel, VectorKernel) and kernel.target.byte is None
+        return whole and (kernel.output, 0) not in self._tiles.placement.stripes
+
+    def parts(self, number: int, column: int, rows: range) -> Iterator[Part]:
+        """Consecutive rows of a column of a kernel, the one with this number, by the activation buffers they go to."""
+        catches = self._catches(number, column, rows)
+        first = 0
+        for i in range(1, len(rows) + 1):
+            if i == len(rows) or not _follows(catches[first : i + 1]):
+                yield self._part(rows[first:i], catches[first:i])
+                first = i
+
+    def _catches(self, number: int, column: int, rows: range) -> list[_Catch]:
+        """Of each row: the words that are to take it."""
+        kernel = self._graph.kernels[number]
+        members = kernel.target.members(self._graph.buffer(kernel.output))
+        found: dict[int, _Catch] = {members.start + members.step * row: {} for row in rows}
+        for product in self._awaiting.get(number, ()):
+            if not product.given_up and self._promised(product):
+                for (plane, source), word in product.words.items():
+                    view, only, count = product.held(source)
+                    here = view.name == kernel.output and only == column
+                    for i in range(count if here else 0):
+                        catch = found.get(view.first_row + view.row_step * i, {})
+                        if catch.setdefault((plane, view.byte or 0), (word + i, product)) != (word + i, product):
+                            # A row goes to one word of a plane.
+                            self.give_up([product])
+        return [*found.values()]
+
+    def _promised(self, product: Awaiting) -> bool:
+        """Whether words are kept for all rows of a product, and nothing else has come there since the first one."""
+        if not product.words:
+            for plane, sources in product.sources.items():
+                base = self._buffers[plane].take(product.rows * len(sources))
+                product.words |= {(plane, source): base + product.rows * i for i, source in enumerate(sources)}
+            for (plane, source), word in product.words.items():
+                self._buffers[plane].hold(product.held(source), word)
+        if any(self._buffers[at].word(product.held(source)) != word for (at, source), word in product.words.items()):
+            self.give_up([product])
+        return not product.given_up
+
+    def _part(self, rows: range, catches: list[_Catch]) -> Part:
+        first, second = catches[0], catches[min(1, len(catches) - 1)]
+        stops = tuple(
+            Stop(self._queues[plane], byte, word, second[plane, byte][0] - word)
+            for (plane, byte), (word, _) in first.items()
+        )
+        return Part(rows, stops, tuple(product for _, product in first.values()))
+
+    def may_load(self, journey: Journey, count: int) -> int:
+        """The first start of `count` rows at which what the words hold before has been replayed."""
+        return max(
+            self._buffer(stop).unused(stop.word + stop.step * np.arange(count)) - dispatch
+            for stop, dispatch in journey.stops.items()
+        )
+
+    def loaded(self, journey: Journey, start: int, gap: int, count: int) -> None:
+        """`count` rows have departed, and go to the stops of their journey."""
+        for stop, dispatch in journey.stops.items():
+            times = start + dispatch + gap * np.arange(count)
+            self._buffer(stop).filled(stop.word + stop.step * np.arange(count), times, times + self._stands)
+
+    def _buffer(self, stop: Stop) -> ActivationBuffer:
+        return self._buffers[self._queues.index(stop.queue)]
+
+    def give_up(self, products: Sequence[Awaiting]) -> None:
+        """A row of these does not come."""
+        for product in products:
+            product.given_up = True
+            for plane, source in product.words:
+                self._buffers[plane].release(product.held(source))
+
+
+def _follows(catches: Sequence[_Catch]) -> bool:
+    """Whether the last of some rows goes where the others do, each as far from the one before."""
+    first, *_, last = catches
+    if first.keys() != last.keys():
+        return False
+    steps = (np.diff([catch[key][0] for catch in catches]) for key in first)
+    return all((step == step[0]).all() for step in steps)

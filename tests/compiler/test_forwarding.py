@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The OpenLPU authors
+"""Results go from the VXM to the MXM while they are written to SRAM: what that saves, and what happens where it cannot
+be."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tests.compiler.kernel_runs import assert_means_what_it_says, graph_of, stacked_product
+
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.presets import LAB32, ULX3S
+from openlpu.arch.timing import timing
+from openlpu.compiler.forwarding import Forwarding
+from openlpu.compiler.journeys import after
+from openlpu.compiler.kernel_writer import KernelWriter
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step
+from openlpu.compiler.place import Placement
+from openlpu.compiler.schedule import Schedule, schedule
+
+ROWS = 6
+TWICE = [Step("i2f", Immediate(0)), Step("fmul", Immediate.of_float(2.0)), Step("f2i", Immediate(0))]
+
+
+def scheduled(graph: KernelGraph, config: ChipConfig) -> Schedule:
+    return schedule(graph, Placement(graph, config), config)
+
+
+def at_once(monkeypatch: pytest.MonkeyPatch, graph: KernelGraph, config: ChipConfig) -> tuple[Schedule, Schedule]:
+    """A schedule, and what it is where all rows are read from SRAM."""
+    forwarded = scheduled(graph, config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Forwarding, "_await", lambda *_: None)
+        return forwarded, scheduled(graph, config)
+
+
+def doubled(config: ChipConfig, names: str = "a", rows: int = 1) -> KernelGraph:
+    """Inputs times 2, in as many buffers as there are names, one after the other; then products of so many rows with
+    each of the buffers."""
+    writer, random = KernelWriter(config), np.random.default_rng(1)
+    writer.buffer("x", ROWS, wide=False)
+    for name in names:
+        writer.made(f"{name}.codes", BufferOperand("x"), TWICE, rows=ROWS, wide=False)
+    counts = {}
+    for name in names:
+        views = [BufferOperand(f"{name}.codes", first_row=first) for first in range(0, ROWS, rows)]
+        weights = random.integers(-128, 128, (len(views), config.lanes, 2 * config.lanes), np.int8)
+        counts[name] = stacked_product(writer, name, views, rows, weights, [])
+    return graph_of(writer, ROWS, counts)
+
+
+def reads(found: Schedule, graph: KernelGraph, config: ChipConfig, name: str) -> int:
+    """How often words of an int8 buffer are read."""
+    count = 0
+    for column in Placement(graph, config).buffers[name]:
+        for mem_slice in (number for slices in column.places for number in slices):
+            queue = geometry(config).of_kind(QueueKind.MEM_READ)[mem_slice]
+            addresses = (
+                instruction.number("a")
+                for run in found.dispatches.get(queue.name, ())
+                if run.instruction.spec.mnemonic == "read"
+                for _, instruction in run.unrolled()
+            )
+            words = range(column.base, column.base + graph.buffer(name).rows)
+            count += sum(address in words for address in addresses)
+    return count
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("config", [ULX3S, LAB32], ids=lambda config: config.name)
+def test_nothing_is_read_that_has_passed(monkeypatch: pytest.MonkeyPatch, config: ChipConfig, rows: int) -> None:
+    graph = doubled(config, rows=rows)
+    forwarded, plain = at_once(monkeypatch, graph, config)
+    assert forwarded.cycles < plain.cycles
+    assert reads(plain, graph, config, "a.codes") >= ROWS
+    assert reads(forwarded, graph, config, "a.codes") == 0
+
+
+def test_it_saves_a_write_and_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, chip = doubled(ULX3S), geometry(ULX3S)
+    forwarded, plain = at_once(monkeypatch, graph, ULX3S)
+    write = timing(ULX3S).latency(BY_MNEMONIC["write"], chip.of_kind(QueueKind.MEM_WRITE)[0])
+    read = timing(ULX3S).latency(BY_MNEMONIC["read"], chip.of_kind(QueueKind.MEM_READ)[0])
+    sram = after(write.state) - after(write.skew) + after(read.func) - after(read.skew)
+    assert plain.cycles - forwarded.cycles == sram
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("config", [ULX3S, LAB32], ids=lambda config: config.name)
+def test_products_are_right(config: ChipConfig, rows: int) -> None:
+    graph = doubled(config, "ab", rows)
+    x = np.random.default_rng(2).integers(-64, 64, (ROWS, config.lanes), np.int8)
+    assert_means_what_it_says(graph, config, x, f"{rows=}")
+
+
+def test_what_comes_into_promised_words_takes_the_place() -> None:
+    """The activation buffer has room for the rows of one product, and those of two are computed before the first."""
+    small = dataclasses.replace(ULX3S, act_depth=ROWS)
+    graph = doubled(small, "ab")
+    assert reads(scheduled(graph, small), graph, small, "a.codes") == ROWS
+    x = np.random.default_rng(3).integers(-64, 64, (ROWS, small.lanes), np.int8)
+    assert_means_what_it_says(graph, small, x, "small")
+
+
+def test_a_row_that_would_have_to_wait_is_read_from_sram(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then all of its product are."""
+    graph = doubled(ULX3S)
+    plain = at_once(monkeypatch, graph, ULX3S)[1]
+    monkeypatch.setattr(Forwarding, "may_load", lambda *_: plain.cycles)
+    assert scheduled(graph, ULX3S).cycles == plain.cycles
