@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,9 @@ class HeldRows(NamedTuple):
 class ActivationBuffer:
     """The words of one plane."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, last_met: Mapping[HeldRows, int]) -> None:
+        self._last_met = last_met
+        """Of rows: the number of the product that meets them last."""
         self._ready = np.zeros(depth, np.int64)
         """By word: from when on it may be replayed."""
         self._unused = np.zeros(depth, np.int64)
@@ -36,26 +39,43 @@ class ActivationBuffer:
         self._held: dict[HeldRows, int] = {}
         """The first word of all that is there, or has been promised to be."""
 
-    def take(self, count: int) -> int:
-        """The first of `count` words; the longer unused, the better."""
-        first = self._next if self._next + count <= len(self._unused) else 0
+    def take(self, count: int, now: int) -> int | None:
+        """The first of `count` words that hold nothing that the kernel `now`, or one behind it, meets: those that have
+        been unused for longest. None when there are too few."""
+        starts = [first for first in range(len(self._unused) - count + 1) if not self._needed(first, count, now)]
+        if not starts:
+            return None
+        first = min(starts, key=lambda first: (first < self._next, first))
         self._next = first + count
+        return first
+
+    def _needed(self, first: int, count: int, now: int) -> bool:
+        return any(
+            word < first + count and first < word + rows.number and self._last_met.get(rows, -1) >= now
+            for rows, word in self._held.items()
+        )
+
+    def take_some(self, count: int, now: int) -> int:
+        """As `take`, in place of what products do meet, if need be: they find it in SRAM."""
+        first = self.take(count, now)
+        if first is None:
+            first = self._next if self._next + count <= len(self._unused) else 0
+            self._next = first + count
         return first
 
     def word(self, rows: HeldRows) -> int | None:
         """The first word of rows that it holds; None when it does not."""
         return self._held.get(rows)
 
-    def hold(self, rows: HeldRows, word: int, *, lasting: bool = True) -> None:
-        """Rows come to the words from `word` on, in place of what is there; `lasting` ones are never written anew."""
+    def hold(self, rows: HeldRows, word: int) -> None:
+        """Rows come to the words from `word` on, in place of what is there."""
         for other, first in [*self._held.items()]:
             if first < word + rows.number and word < first + other.number:
                 del self._held[other]
-        if lasting:
-            self._held[rows] = word
+        self._held[rows] = word
 
     def release(self, rows: HeldRows) -> None:
-        """Rows that were promised do not come."""
+        """Rows that were promised do not come, or those that are there are of no use any more."""
         self._held.pop(rows, None)
 
     def ready(self, word: int, count: int) -> int:

@@ -119,6 +119,11 @@ class Departures:
         gap = self.gap_of(journey, rows)
         return self.timeline.earliest(journey.flight, rows, gap, self.awaited(journey, rows, gap, earliest))
 
+    def end_of_rows(self, journey: Journey, rows: int, earliest: int) -> int:
+        """When the results of `rows` departures would all be there."""
+        last = self.start_of_rows(journey, rows, earliest) + self.gap_of(journey, rows) * (rows - 1)
+        return last + max(journey.results.values())
+
     def gap_of(self, journey: Journey, rows: int) -> int:
         """Cycles from each of `rows` rows to the next one."""
         gap = journey.flight.gap(rows) if journey.gap is None else journey.gap

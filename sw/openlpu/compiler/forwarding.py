@@ -22,7 +22,7 @@ from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.timing import timing
 from openlpu.compiler.activations import ActivationBuffer, HeldRows
 from openlpu.compiler.journeys import Journey, Stop, after
-from openlpu.compiler.kernels import Kernel, KernelGraph, MatMulKernel, VectorKernel
+from openlpu.compiler.kernels import AllGatherKernel, Kernel, KernelGraph, MatMulKernel
 from openlpu.compiler.tiles import Source, Tiles
 
 
@@ -90,8 +90,8 @@ class Forwarding:
                 self._awaiting.setdefault(maker, []).append(product)
 
     def _passes(self, kernel: Kernel) -> bool:
-        """Whether the results of a kernel, whole vectors, pass the slices in the order of its rows."""
-        whole = isinstance(kernel, VectorKernel) and kernel.target.byte is None
+        """Whether the results of a kernel, whole vectors, come from the VXM to be written once."""
+        whole = not isinstance(kernel, AllGatherKernel) and kernel.target.byte is None
         return whole and (kernel.output, 0) not in self._tiles.placement.stripes
 
     def parts(self, number: int, column: int, rows: range) -> Iterator[Part]:
@@ -103,13 +103,21 @@ class Forwarding:
                 yield self._part(rows[first:i], catches[first:i])
                 first = i
 
+    def whole(self, number: int, column: int, rows: range) -> Part:
+        """Rows of a column of a kernel, all of which go to the same activation buffers, or to none."""
+        first, *others = self.parts(number, column, rows)
+        if not others:
+            return first
+        self.give_up([product for part in (first, *others) for product in part.products])
+        return Part(rows, (), ())
+
     def _catches(self, number: int, column: int, rows: range) -> list[_Catch]:
         """Of each row: the words that are to take it."""
         kernel = self._graph.kernels[number]
         members = kernel.target.members(self._graph.buffer(kernel.output))
         found: dict[int, _Catch] = {members.start + members.step * row: {} for row in rows}
         for product in self._awaiting.get(number, ()):
-            if not product.given_up and self._promised(product):
+            if not product.given_up and self._promised(product, number):
                 for (plane, source), word in product.words.items():
                     view, only, count = product.held(source)
                     here = view.name == kernel.output and only == column
@@ -120,11 +128,14 @@ class Forwarding:
                             self.give_up([product])
         return [*found.values()]
 
-    def _promised(self, product: Awaiting) -> bool:
+    def _promised(self, product: Awaiting, now: int) -> bool:
         """Whether words are kept for all rows of a product, and nothing else has come there since the first one."""
         if not product.words:
             for plane, sources in product.sources.items():
-                base = self._buffers[plane].take(product.rows * len(sources))
+                base = self._buffers[plane].take(product.rows * len(sources), now)
+                if base is None:
+                    self.give_up([product])
+                    return False
                 product.words |= {(plane, source): base + product.rows * i for i, source in enumerate(sources)}
             for (plane, source), word in product.words.items():
                 self._buffers[plane].hold(product.held(source), word)

@@ -27,7 +27,7 @@ from openlpu.compiler.activations import ActivationBuffer, HeldRows
 from openlpu.compiler.chain import Placed
 from openlpu.compiler.flows import Pace, flows
 from openlpu.compiler.forwarding import Forwarding
-from openlpu.compiler.journeys import Journey, Landing, Rows, after
+from openlpu.compiler.journeys import Journey, Landing, Rows, Stop, after
 from openlpu.compiler.kernels import (
     BufferOperand,
     Factor,
@@ -40,7 +40,7 @@ from openlpu.compiler.lasting import Stripe
 from openlpu.compiler.place import Placement
 from openlpu.compiler.planes import Plane
 from openlpu.compiler.tiles import Source, Tile, Tiles
-from openlpu.compiler.timeline import Flight, Ride, Run
+from openlpu.compiler.timeline import Dispatch, Flight, Ride, Run
 from openlpu.compiler.vector_rows import VectorDepartures
 
 _SLOWEST_COLUMN = 256
@@ -78,7 +78,9 @@ def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Sc
 class _PlaneState:
     """What the scheduler knows about one plane while it goes through the tiles."""
 
-    def __init__(self, plane: Plane, config: ChipConfig, tiles: Iterator[Tile]) -> None:
+    def __init__(
+        self, plane: Plane, config: ChipConfig, tiles: Iterator[Tile], last_met: Mapping[HeldRows, int]
+    ) -> None:
         places = geometry(config)
         self.plane = plane
         self.weights = places.of_kind(QueueKind.MXM_WEIGHTS)[plane.index]
@@ -98,7 +100,13 @@ class _PlaneState:
         """The next tile, when it could not be loaded yet because nothing has computed it."""
         self.loaded = 0
         """Cycle from which the tile that is being loaded may be installed."""
-        self.buffer = ActivationBuffer(config.act_depth)
+        self.buffer = ActivationBuffer(config.act_depth, last_met)
+
+    def meets(self, flight: Flight) -> list[Dispatch]:
+        """What sends rows of a flight to the array, in order of time; what goes to the activation buffer does not."""
+        here = (entry for entry in flight.dispatches if entry.queue == self.acts)
+        rows = (entry for entry in here if entry.instruction.spec.mnemonic != "abl")
+        return sorted(rows, key=lambda entry: entry.offset)
 
 
 class Scheduler(VectorDepartures):
@@ -107,7 +115,8 @@ class Scheduler(VectorDepartures):
     def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig) -> None:
         self.tiles = Tiles(graph, placement, config)
         self.planes = [
-            _PlaneState(plane, config, self.tiles.of_plane(number)) for number, plane in enumerate(placement.planes)
+            _PlaneState(plane, config, self.tiles.of_plane(number), self.tiles.last_met)
+            for number, plane in enumerate(placement.planes)
         ]
         forwarding = Forwarding(graph, self.tiles, [plane.buffer for plane in self.planes])
         super().__init__(graph, placement, config, forwarding)
@@ -130,8 +139,10 @@ class Scheduler(VectorDepartures):
         match kernel:
             case MatMulKernel() if number in self.tiles.regular:
                 self.flow(number, kernel)
+                self.forget(number, kernel)
             case MatMulKernel() if self.tiles.replays(number, kernel):
                 self.replay(number, kernel)
+                self.forget(number, kernel)
             case MatMulKernel():
                 self.stream(number, kernel)
             case VectorKernel():
@@ -249,7 +260,7 @@ class Scheduler(VectorDepartures):
         for sources in self.tiles.passes(number, kernel) if not words else []:
             parts = {plane: [source for source in every if source in sources] for plane, every in needed.items()}
             for index, part in parts.items():
-                base = self.planes[index].buffer.take(rows * len(part))
+                base = self.planes[index].buffer.take_some(rows * len(part), number)
                 words |= {(index, source): base + rows * i for i, source in enumerate(part)}
         for step in self.tiles.steps(number, kernel):
             placed = [
@@ -284,6 +295,14 @@ class Scheduler(VectorDepartures):
                 words[index, (term, column)] = word
         return words
 
+    def forget(self, number: int, kernel: MatMulKernel) -> None:
+        """What a state held, or an index said, is not what it does when the next product asks for it."""
+        for index, sources in self.tiles.sources(number).items():
+            for term, column in sources:
+                view = kernel.terms[term].rows
+                if not self.graph.states.keys().isdisjoint((view.name, view.indices)):
+                    self.planes[index].buffer.release(HeldRows(view, column, self.rows(kernel)))
+
     # Columns that are all alike: the whole product in one flow, and its text as short as can be
 
     def flow(self, number: int, kernel: MatMulKernel) -> None:
@@ -296,7 +315,7 @@ class Scheduler(VectorDepartures):
             if held:
                 words = [held[0, tile.source] for tile in tiles]
             else:
-                base = plane.buffer.take(rows * len(every))
+                base = plane.buffer.take_some(rows * len(every), number)
                 words = [base + rows * every.index(tile.source) for tile in tiles]
                 for word, tile in dict(zip(words, tiles, strict=True)).items():
                     self.fill_buffers({0: word}, tile)
@@ -309,12 +328,22 @@ class Scheduler(VectorDepartures):
         words of the activation buffer. Unless it is the last, sums wait in accumulators."""
         kernel, rows = tiles[0].kernel, tiles[0].rows
         columns = self.placement.outputs(kernel)
-        flowing = functools.partial(self.flowing, number, plane, tiles, words)
-        journey = self.best(kernel, columns, 1, 0, flowing, limit=_SLOWEST_COLUMN)
+
+        def to(stops: Sequence[tuple[Stop, ...]]) -> Journey:
+            flowing = functools.partial(self.flowing, number, plane, tiles, words, stops)
+            return self.best(kernel, columns, 1, 0, flowing, limit=_SLOWEST_COLUMN)
+
+        if tiles[-1].last:
+            every = [range(row, rows * columns, rows) for row in range(rows)]
+            parts = [self.forwarding.whole(number, 0, members) for members in every]
+            journey = self.forwarded(kernel, columns, 0, parts, to)
+        else:
+            journey = to([()] * rows)
         start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, 0))
+        self.forwarding.loaded(journey, start, gap, columns)
         end = start + gap * (columns - 1)
         plane.installed = end + journey.flight.latest(plane.weights)
-        plane.last_rows = end + journey.flight.latest(plane.acts)
+        plane.last_rows = end + plane.meets(journey.flight)[-1].offset
         if tiles[-1].last:
             ready = self.ready[kernel.output, 0][kernel.target.members(self.graph.buffer(kernel.output))]
             np.maximum(ready, start + journey.results[0] + gap * np.arange(columns).repeat(rows), out=ready)
@@ -325,10 +354,11 @@ class Scheduler(VectorDepartures):
         plane: _PlaneState,
         tiles: list[Tile],
         words: list[int],
+        stops: Sequence[tuple[Stop, ...]],
         chains: list[tuple[Placed, ...]],
     ) -> Iterator[Journey]:
         """Tiles of an output column stream into the array and meet the words of their rows; if the last one is the last
-        of the column, sums go on to the VXM.
+        of the column, sums go on to the VXM, and results of each row by way of some stops.
 
         It starts as the first row meets the last tile.
         """
@@ -341,7 +371,14 @@ class Scheduler(VectorDepartures):
         for chain, group in ends:
             out = Stream(plane.inward, GROUP * group)
             finish = functools.partial(
-                self.finish, plane=plane, tile=tiles[-1], word=words[-1], out=out, chain=chain, next_acc=kept
+                self.finish,
+                plane=plane,
+                tile=tiles[-1],
+                word=words[-1],
+                out=out,
+                chain=chain,
+                next_acc=kept,
+                stops=stops,
             )
             if not tiles[-1].last:
                 finish = functools.partial(self.accumulate, plane=plane, tile=tiles[-1], word=words[-1], next_acc=kept)
@@ -357,7 +394,7 @@ class Scheduler(VectorDepartures):
                     met = range(meet, meet + tile.rows)
                     self.accumulate(journey, plane=plane, tile=tile, word=word, next_acc=kept, at=met)
                 finish(journey, at=flow.finish)
-                journey.apart = flow.apart(journey.flight.latest(plane.acts), ahead)
+                journey.apart = flow.apart(plane.meets(journey.flight)[-1].offset, ahead)
                 journey.floor = self.may_flow(plane, journey.flight)
                 yield journey
 
@@ -381,12 +418,11 @@ class Scheduler(VectorDepartures):
         """The first start of a flow at which the tile before has been used by the time the first one of it stands, and
         its rows are in the activation buffer."""
         loads = sorted(entry.offset for entry in flight.dispatches if entry.queue == plane.weights)
-        replays = [entry for entry in flight.dispatches if entry.queue == plane.acts]
         stands = after(self.router.latency(plane.weights, "lw_iw").state)
         return max(
             plane.installed + 1 - loads[0],
             plane.last_rows + self.timing.weights_used - stands + 1 - loads[self.tiles.groups - 1],
-            *(plane.buffer.ready(entry.instruction.number("a"), 1) - entry.offset for entry in replays),
+            *(plane.buffer.ready(entry.instruction.number("a"), 1) - entry.offset for entry in plane.meets(flight)),
         )
 
     def finish(
@@ -398,15 +434,16 @@ class Scheduler(VectorDepartures):
         out: Stream,
         chain: tuple[Placed, ...],
         next_acc: int,
+        stops: Sequence[tuple[Stop, ...]],
         at: Sequence[int] | None = None,
     ) -> None:
         """The rows of a column meet its last tile, at these times if any are given, or else as fast as the slowest step
-        of the chain can take them."""
+        of the chain can take them; each goes on by way of its stops."""
         pace = self.turns(chain)
         for row, offset in enumerate(range(0, tile.rows * pace, pace) if at is None else at):
             mine = dataclasses.replace(tile, first_row=row)
             journey.flight.dispatch(plane.acts, offset, instruction("abr", a=word + row))
-            self.emit(journey, plane, mine, offset, out, chain, row, next_row=tile.rows, next_acc=next_acc)
+            self.emit(journey, plane, mine, offset, out, chain, row, stops[row], next_row=tile.rows, next_acc=next_acc)
 
     def turns(self, chain: tuple[Placed, ...]) -> int:
         """Cycles from a row to the next one, at least, as the slowest step of a chain takes them."""
@@ -442,13 +479,12 @@ class Scheduler(VectorDepartures):
             journey = min(ways, key=lambda way: self.start_of_rows(way, tile.rows, earliest))
             start, gap = self.depart_rows(journey, tile.rows, earliest)
             rows = HeldRows(tile.term.rows, tile.inner.input_column, tile.rows)
-            lasting = self.graph.states.keys().isdisjoint((rows.view.name, rows.view.indices))
             loaded = start + gap * np.arange(tile.rows)
             for plane, word in planes:
                 plane.buffer.filled(
                     word + np.arange(tile.rows), loaded, loaded + after(load.state) - after(replay.skew)
                 )
-                plane.buffer.hold(rows, word, lasting=lasting)
+                plane.buffer.hold(rows, word)
 
     def filling(self, planes: list[tuple[_PlaneState, int]], tile: Tile, arrival: int, across: int) -> Journey:
         """A row of a tile goes to the activation buffers of planes of a hemisphere, on a stream so much further."""
@@ -472,14 +508,7 @@ class Scheduler(VectorDepartures):
         """Send the rows of tiles to their planes at once; behind the last tile of an output column, run the chain."""
         tile, earliest = tiles[0][1], tiles[0][0].usable
         if tile.last:
-            journey = self.best(
-                tile.kernel,
-                tile.rows,
-                len(self.planes),
-                earliest,
-                lambda chains: self.finishing(tiles, chains),
-                planes=len(tiles) // len(_columns(tiles)),
-            )
+            journey = self.finished_rows(tiles, earliest)
         else:
             journey = Journey()
             for plane, member in tiles:
@@ -489,12 +518,43 @@ class Scheduler(VectorDepartures):
                 journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=member.acc), step=1)
         start, gap = self.depart_rows(journey, tile.rows, self.vacant(tile.kernel, journey, earliest))
         for plane, _ in tiles:
-            plane.last_rows = start + journey.flight.latest(plane.acts) + gap * (tile.rows - 1)
+            plane.last_rows = start + plane.meets(journey.flight)[-1].offset + gap * (tile.rows - 1)
         self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows)
+        self.forwarding.loaded(journey, start, gap, tile.rows)
 
-    def finishing(self, tiles: list[tuple[_PlaneState, Tile]], chains: list[tuple[Placed, ...]]) -> Iterator[Journey]:
+    def finished_rows(self, tiles: list[tuple[_PlaneState, Tile]], earliest: int) -> Journey:
+        """The best way of rows that meet the last tiles of some columns."""
+        tile, columns = tiles[0][1], _columns(tiles)
+
+        def to(stops: Sequence[tuple[Stop, ...]]) -> Journey:
+            return self.best(
+                tile.kernel,
+                tile.rows,
+                len(self.planes),
+                earliest,
+                lambda chains: self.finishing(tiles, chains, stops),
+                planes=len(tiles) // len(columns),
+            )
+
+        parts = [self.forwarding.whole(tile.number, *self.place(member)) for ((_, member), *_) in columns]
+        return self.forwarded(tile.kernel, tile.rows, earliest, parts, to)
+
+    def place(self, tile: Tile) -> tuple[int, range]:
+        """Where the sums of a tile are in the output of its kernel: the column, and the rows of it."""
+        column, first = tile.output_column, tile.first_row
+        if tile.kernel.target.stacked:
+            column, first = 0, tile.output_column * self.rows(tile.kernel) + tile.first_row
+        return column, range(first, first + tile.rows)
+
+    def finishing(
+        self,
+        tiles: list[tuple[_PlaneState, Tile]],
+        chains: list[tuple[Placed, ...]],
+        stops: Sequence[tuple[Stop, ...]],
+    ) -> Iterator[Journey]:
         """One row of the last tiles: the finished sums go on to the VXM, each on a group, and through a chain for every
-        column. Sums of planes that share a column arrive as the chain adds them.
+        column. Sums of planes that share a column arrive as the chain adds them. Results of each column go on by way of
+        some stops.
 
         Where there are fewer chains than columns, columns take turns, as far apart as a chain takes rows.
         """
@@ -519,7 +579,19 @@ class Scheduler(VectorDepartures):
                         self.multiply(journey, *others[other], turn + later)
                         self.leave(journey, *others[other], turn + later, outs[1 + other], tile.acc, next_acc=1)
                 self.multiply(journey, plane, tile, turn)
-                self.emit(journey, plane, tile, turn, outs[0], chain, tile.acc, next_row=1, next_acc=1, others=streams)
+                self.emit(
+                    journey,
+                    plane,
+                    tile,
+                    turn,
+                    outs[0],
+                    chain,
+                    tile.acc,
+                    stops[number],
+                    next_row=1,
+                    next_acc=1,
+                    others=streams,
+                )
             yield journey
 
     def emit(
@@ -531,6 +603,7 @@ class Scheduler(VectorDepartures):
         out: Stream,
         chain: tuple[Placed, ...],
         acc: int,
+        stops: tuple[Stop, ...],
         *,
         next_row: int,
         next_acc: int,
@@ -544,10 +617,9 @@ class Scheduler(VectorDepartures):
         arrival = self.leave(journey, plane, tile, offset, out, acc, next_acc=next_acc)
         total = self.rows(tile.kernel)
         landing = self.router.landing(tile.kernel, tile.output_column, total, tile.first_row)
-        landing = Landing(landing.column, Rows(landing.rows.first, landing.rows.step * next_row))
-        column, rows = tile.output_column, Rows(tile.first_row, next_row)
-        if tile.kernel.target.stacked:
-            column, rows = 0, Rows(tile.output_column * total + tile.first_row, next_row)
+        landing = Landing(landing.column, Rows(landing.rows.first, landing.rows.step * next_row), stops=stops)
+        column, members = self.place(tile)
+        rows = Rows(members.start, next_row)
         x = Operand(Format.WORD, out)
         journey.results[tile.output_column] = self.router.chain(
             journey, chain, column, rows, x, arrival, landing, others

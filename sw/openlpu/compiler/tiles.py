@@ -7,10 +7,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
+from openlpu.compiler.activations import HeldRows
 from openlpu.compiler.dealing import Inner, Share
 from openlpu.compiler.kernels import AllGatherKernel, Factor, Kernel, KernelGraph, MatMulKernel, Term, views_of
 from openlpu.compiler.place import Placement
@@ -156,6 +157,16 @@ class Tiles:
         for share in itertools.chain(*self.placement.dealing.rounds[number]):
             found.setdefault(share.plane, set()).update(_source(inner) for inner in share.inners)
         return {plane: sorted(every) for plane, every in found.items()}
+
+    @functools.cached_property
+    def last_met(self) -> Mapping[HeldRows, int]:
+        """Of rows that are replayed: the last product that meets them."""
+        found: dict[HeldRows, int] = {}
+        for number, kernel in enumerate(self.graph.kernels):
+            if isinstance(kernel, MatMulKernel) and self.replays(number, kernel):
+                for term, column in itertools.chain(*self.sources(number).values()):
+                    found[HeldRows(kernel.terms[term].rows, column, self.rows(kernel))] = number
+        return found
 
     def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """The tiles of a kernel as all planes together take them: (number of the plane, tile) where there is one."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from openlpu.arch.program import Column
 from openlpu.compiler.chain import Placed
 from openlpu.compiler.departing import Departures
 from openlpu.compiler.forwarding import Forwarding, Part
-from openlpu.compiler.journeys import Choice, Journey, Landing, Rows
-from openlpu.compiler.kernels import KernelGraph, VectorKernel, views_of
+from openlpu.compiler.journeys import Choice, Journey, Landing, Rows, Stop
+from openlpu.compiler.kernels import Kernel, KernelGraph, VectorKernel, views_of
 from openlpu.compiler.lasting import Stripe
 from openlpu.compiler.place import Placement
 
@@ -53,25 +53,39 @@ class VectorDepartures(Departures):
                 self.forwarding.loaded(journey, start, gap, count)
 
     def way(self, kernel: VectorKernel, column: int, part: Part) -> Journey:
-        """How some rows go: by way of activation buffers, if they depart no later for that."""
+        """The best way of some rows."""
         rows, count = Rows(part.rows.start, 1), len(part.rows)
         landing = self.router.landing(kernel, column, self.rows(kernel), part.rows.start)
 
-        def to(landing: Landing) -> Journey:
+        def to(stops: Sequence[tuple[Stop, ...]]) -> Journey:
+            here = dataclasses.replace(landing, stops=stops[0])
+
             def going(chains: list[tuple[Placed, ...]]) -> Iterator[Journey]:
-                return (self.vector_row(kernel, column, chain, rows, landing) for chain in chains)
+                return (self.vector_row(kernel, column, chain, rows, here) for chain in chains)
 
             return self.best(kernel, count, len(self.placement.planes), 0, going)
 
-        plain = to(landing)
-        if not part.stops:
+        return self.forwarded(kernel, count, 0, [part], to)
+
+    def forwarded(
+        self,
+        kernel: Kernel,
+        count: int,
+        earliest: int,
+        parts: Sequence[Part],
+        to: Callable[[Sequence[tuple[Stop, ...]]], Journey],
+    ) -> Journey:
+        """How `count` departures go that compute rows of all `parts`: by way of the activation buffers, if they end
+        no later for that. `to` finds the best journey with such stops for the rows of each part."""
+        plain = to([()] * len(parts))
+        if not any(part.stops for part in parts):
             return plain
-        forwarded = to(dataclasses.replace(landing, stops=part.stops))
-        vacant = self.vacant(kernel, plain, 0)
-        wanted = self.start_of_rows(forwarded, count, max(vacant, self.forwarding.may_load(forwarded, count)))
-        if wanted <= self.start_of_rows(plain, count, vacant):
-            return forwarded
-        self.forwarding.give_up(part.products)
+        stopping = to([part.stops for part in parts])
+        stopping.floor = max(stopping.floor, self.forwarding.may_load(stopping, count))
+        vacant = self.vacant(kernel, plain, earliest)
+        if self.end_of_rows(stopping, count, vacant) <= self.end_of_rows(plain, count, vacant):
+            return stopping
+        self.forwarding.give_up([product for part in parts for product in part.products])
         return plain
 
     def there(self, kernel: VectorKernel, column: int) -> list[int]:
