@@ -234,21 +234,26 @@ class Scheduler(VectorDepartures):
         """Multiply by a kernel's tiles, installed long after they were loaded."""
         for step in self.tiles.steps(number, kernel):
             tiles = [(self.planes[plane], tile) for plane, tile in step]
-            flight = Flight()
-            for plane, _ in tiles:
-                if plane.postponed:
-                    self.load(plane, plane.postponed)
-                flight.dispatch(plane.weights, 0, instruction("iw"))
-            installed = self.depart(flight, 1, 1, max(self.may_install(plane, "iw") for plane, _ in tiles))
-            for plane, _ in tiles:
-                plane.installed = installed
-                self.load_next(plane)
+            if fresh := [plane for plane, tile in tiles if not tile.stays]:
+                self.install(fresh)
             alike = itertools.groupby(tiles, key=lambda member: member[1].inner)
             # Shares of a column have rows of their own to meet until their sums meet.
             for members in [tiles] if tiles[0][1].last else [list(members) for _, members in alike]:
                 for plane, _ in members:
                     plane.usable = self.may_use(plane, "iw")
                 self.send(members)
+
+    def install(self, planes: list[_PlaneState]) -> None:
+        """The next tiles of some planes take the array at once, and what follows them begins to load."""
+        flight = Flight()
+        for plane in planes:
+            if plane.postponed:
+                self.load(plane, plane.postponed)
+            flight.dispatch(plane.weights, 0, instruction("iw"))
+        installed = self.depart(flight, 1, 1, max(self.may_install(plane, "iw") for plane in planes))
+        for plane in planes:
+            plane.installed = installed
+            self.load_next(plane)
 
     # Rows that are replayed: every plane at its own pace
 

@@ -79,6 +79,8 @@ class Tiles:
         and they are for one plane of several; or the same rows meet one stacked column after the other, and all fit.
         Columns need accumulators of their own, where rows do not all fit."""
         rows, rounds = self.rows(kernel), self.placement.dealing.rounds[number]
+        if self._through_one_tile(number, kernel):
+            return False
         # Planes whose rows are not the same wait for those of one another, if they stream.
         factors = {term.weights.name for term in kernel.terms if isinstance(term.weights, Factor)}
         alone = len(self.placement.planes) > 1 and not factors.isdisjoint(self.placement.dealing.homes)
@@ -191,6 +193,7 @@ class Tiles:
                                     first_row=first_row,
                                     rows=min(depth, rows - first_row),
                                     replayed=False,
+                                    stays=i > 0 and self._alike_before(number, share, i),
                                 )
                                 for i, inner in enumerate(share.inners)
                             ],
@@ -198,6 +201,21 @@ class Tiles:
                         for share in members
                     ]
                 )
+
+    def _alike_before(self, number: int, share: Share, place: int) -> bool:
+        """Whether a tile of a share has the weights of the one before it."""
+        before, here = share.inners[place - 1 : place + 1]
+        weights = self.placement.weights
+        return weights[number, share.column, before] == weights[number, share.column, here]
+
+    def _through_one_tile(self, number: int, kernel: MatMulKernel) -> bool:
+        """Whether all that passes the tiles of a column, which are all alike, is rows that an index chooses: no other
+        product meets these."""
+        shares = itertools.chain(*self.placement.dealing.rounds[number])
+        chosen = all(term.rows.indices is not None for term in kernel.terms)
+        return chosen and all(
+            self._alike_before(number, share, place) for share in shares for place in range(1, len(share.inners))
+        )
 
     def _replayed(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """Round after round for every pass over the rows; sums of rounds wait in accumulators of their own."""
