@@ -79,15 +79,25 @@ class Forwarding:
 
     def _await(self, number: int, kernel: MatMulKernel) -> None:
         rows, sources = self._tiles.rows(kernel), self._tiles.sources(number)
-        names = {term.rows.name for term in kernel.terms}
-        makers = [i for i, maker in enumerate(self._graph.kernels[:number]) if maker.output in names]
+        makers = self._makers(number, kernel)
         fits = max(len(every) for every in sources.values()) * rows <= self._tiles.config.act_depth
-        looked_up = any(term.rows.indices is not None for term in kernel.terms)
-        computed = names.isdisjoint({*self._graph.states, *self._graph.constants, *dict(self._graph.inputs).values()})
-        if fits and computed and not looked_up and all(self._passes(self._graph.kernels[i]) for i in makers):
+        if fits and makers and all(self._passes(self._graph.kernels[maker]) for maker in makers):
             product = Awaiting(kernel, rows, sources)
             for maker in makers:
                 self._awaiting.setdefault(maker, []).append(product)
+
+    def _makers(self, number: int, kernel: MatMulKernel) -> list[int]:
+        """The kernels that compute all rows of a product, if it is the next one behind them: rows that pass cost others
+        a cycle of the weight streams each, and those may be in a hurry."""
+        graph, names = self._graph, {term.rows.name for term in kernel.terms}
+        before = graph.kernels[:number]
+        makers = [i for i, maker in enumerate(before) if maker.output in names]
+        there = {*graph.states, *graph.constants, *(name for _, name in graph.inputs)}
+        if any(term.rows.indices is not None or term.rows.name in there for term in kernel.terms):
+            return []
+        between = (other for other in before[makers[0] + 1 :] if isinstance(other, MatMulKernel))
+        alike = all(other.output in names or any(view.name in names for view in other.sources) for other in between)
+        return makers if alike else []
 
     def _passes(self, kernel: Kernel) -> bool:
         """Whether the results of a kernel, whole vectors, come from the VXM to be written once."""
