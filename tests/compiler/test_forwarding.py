@@ -96,13 +96,27 @@ def test_products_are_right(config: ChipConfig, rows: int) -> None:
     assert_means_what_it_says(graph, config, x, f"{rows=}")
 
 
-def test_what_comes_into_promised_words_takes_the_place() -> None:
-    """The activation buffer has room for the rows of one product, and those of two are computed before the first."""
-    small = dataclasses.replace(ULX3S, act_depth=ROWS)
-    graph = doubled(small, "ab")
-    assert reads(scheduled(graph, small), graph, small, "a.codes") == ROWS
-    x = np.random.default_rng(3).integers(-64, 64, (ROWS, small.lanes), np.int8)
-    assert_means_what_it_says(graph, small, x, "small")
+def test_rows_go_to_the_next_product_alone() -> None:
+    """Those of a later one would cost the next one cycles of its weights."""
+    graph = doubled(ULX3S, "ab")
+    found = scheduled(graph, ULX3S)
+    assert [reads(found, graph, ULX3S, f"{name}.codes") for name in "ab"] == [0, ROWS]
+
+
+def test_there_are_words_for_no_more_rows_than_the_buffer_has() -> None:
+    """Two products have rows of one buffer, and the activation buffer has room for those of the first."""
+    small = dataclasses.replace(ULX3S, act_depth=ROWS // 2)
+    writer, random = KernelWriter(small), np.random.default_rng(4)
+    writer.buffer("x", ROWS, wide=False)
+    writer.made("codes", BufferOperand("x"), TWICE, rows=ROWS, wide=False)
+    counts = {}
+    for name, first in (("a", 0), ("b", ROWS // 2)):
+        views = [BufferOperand("codes", first_row=first + row) for row in range(ROWS // 2)]
+        weights = random.integers(-128, 128, (len(views), small.lanes, 2 * small.lanes), np.int8)
+        counts[name] = stacked_product(writer, name, views, 1, weights, [])
+    graph = graph_of(writer, ROWS, counts)
+    assert reads(scheduled(graph, small), graph, small, "codes") == ROWS // 2
+    assert_means_what_it_says(graph, small, random.integers(-64, 64, (ROWS, small.lanes), np.int8), "small")
 
 
 def test_a_row_that_would_have_to_wait_is_read_from_sram(monkeypatch: pytest.MonkeyPatch) -> None:

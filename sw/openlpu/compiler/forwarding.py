@@ -2,10 +2,10 @@
 # Copyright 2026 The OpenLPU authors
 """Results of the VXM that a product multiplies go on to the activation buffers while they are written to SRAM.
 
-A consumer takes nothing from a stream, so the activation buffers of a hemisphere can load a row on its way past the
-slices: neither the way through SRAM nor a cycle of the weights' streams has to be spent on it. This keeps account of
-the words that wait for rows. A product whose rows have all come finds them held, as one finds those of an earlier
-product. If one row does not come, as it would have had to wait, the product reads all of them from SRAM.
+A consumer takes nothing from a stream, so the activation buffers of a hemisphere can load a row that is on its way to a
+slice, and nobody has to write it, read it and send it before. This keeps account of the words that wait for rows. A
+product whose rows have all come finds them held, as one finds those of an earlier product. If one row does not come, as
+it would have had to wait, the product reads all of them from SRAM.
 (`docs/decisions/0039-results-go-on-to-the-mxm.md`)
 """
 
