@@ -19,7 +19,7 @@ from openlpu.compiler.journeys import after
 from openlpu.compiler.kernel_writer import KernelWriter
 from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step
 from openlpu.compiler.place import Placement
-from openlpu.compiler.schedule import Schedule, schedule
+from openlpu.compiler.schedule import Schedule, Scheduler, schedule
 
 ROWS = 6
 TWICE = [Step("i2f", Immediate(0)), Step("fmul", Immediate.of_float(2.0)), Step("f2i", Immediate(0))]
@@ -117,6 +117,16 @@ def test_there_are_words_for_no_more_rows_than_the_buffer_has() -> None:
     graph = graph_of(writer, ROWS, counts)
     assert reads(scheduled(graph, small), graph, small, "codes") == ROWS // 2
     assert_means_what_it_says(graph, small, random.integers(-64, 64, (ROWS, small.lanes), np.int8), "small")
+
+
+def test_what_nobody_reads_is_written_before_its_words_go_to_others() -> None:
+    graph = doubled(ULX3S)
+    scheduler = Scheduler(graph, Placement(graph, ULX3S), ULX3S)
+    scheduler.begin()
+    for number in range(len(graph.kernels)):
+        scheduler.follow(number)
+    written = scheduler.scheduled().finished[0]
+    assert scheduler.read_until["a.codes"] >= written > 0
 
 
 def test_a_row_that_would_have_to_wait_is_read_from_sram(monkeypatch: pytest.MonkeyPatch) -> None:

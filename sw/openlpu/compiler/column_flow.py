@@ -66,7 +66,7 @@ class FlowDepartures(ProductDepartures):
         else:
             journey = to([()] * rows)
         start, gap = self.depart_rows(journey, columns, self.vacant(kernel, journey, 0))
-        self.forwarding.loaded(journey, start, gap, columns)
+        self.forward(journey, kernel, start, gap, columns)
         end = start + gap * (columns - 1)
         plane.installed = end + journey.flight.latest(plane.weights)
         plane.last_rows = end + plane.meets(journey.flight)[-1].offset

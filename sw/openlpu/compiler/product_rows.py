@@ -40,7 +40,7 @@ class RowDepartures(WeightDepartures):
         for plane, _ in tiles:
             plane.last_rows = start + plane.meets(journey.flight)[-1].offset + gap * (tile.rows - 1)
         self.written(journey, tile.kernel, tile.first_row, start, gap, tile.rows)
-        self.forwarding.loaded(journey, start, gap, tile.rows)
+        self.forward(journey, tile.kernel, start, gap, tile.rows)
 
     def finished_rows(self, tiles: list[tuple[PlaneState, Tile]], earliest: int) -> Journey:
         """The best way of rows that meet the last tiles of some columns."""

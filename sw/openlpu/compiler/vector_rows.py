@@ -50,7 +50,7 @@ class VectorDepartures(Departures):
                 journey, count = self.way(kernel, column, part), len(part.rows)
                 start, gap = self.depart_rows(journey, count, self.vacant(kernel, journey, 0))
                 self.written(journey, kernel, part.rows.start, start, gap, count)
-                self.forwarding.loaded(journey, start, gap, count)
+                self.forward(journey, kernel, start, gap, count)
 
     def way(self, kernel: VectorKernel, column: int, part: Part) -> Journey:
         """The best way of some rows."""
@@ -87,6 +87,14 @@ class VectorDepartures(Departures):
             return stopping
         self.forwarding.give_up([product for part in parts for product in part.products])
         return plain
+
+    def forward(self, journey: Journey, kernel: Kernel, start: int, gap: int, count: int) -> None:
+        """`count` departures go on to the stops of a journey, if there are any. Perhaps nobody reads what they write, but
+        what comes to these words next has to come later."""
+        self.forwarding.loaded(journey, start, gap, count)
+        if journey.stops:
+            written = start + gap * (count - 1) + max(journey.results.values())
+            self.read_until[kernel.output] = max(self.read_until[kernel.output], written)
 
     def there(self, kernel: VectorKernel, column: int) -> list[int]:
         """For each row of a kernel: from which cycle on everything that it reads may be read."""
