@@ -89,7 +89,7 @@ class VectorDepartures(Departures):
         return plain
 
     def forward(self, journey: Journey, kernel: Kernel, start: int, gap: int, count: int) -> None:
-        """`count` departures go on to the stops of a journey, if there are any. Perhaps nobody reads what they write, but
+        """`count` departures go on to the stops of a journey, if there are any. Even if nobody reads what they write,
         what comes to these words next has to come later."""
         self.forwarding.loaded(journey, start, gap, count)
         if journey.stops:
