@@ -155,11 +155,13 @@ class Forwarding:
 
     def _part(self, rows: range, catches: list[_Catch]) -> Part:
         first, second = catches[0], catches[min(1, len(catches) - 1)]
-        stops = tuple(
-            Stop(self._queues[plane], byte, word, second[plane, byte][0] - word)
-            for (plane, byte), (word, _) in first.items()
-        )
-        return Part(rows, stops, tuple(product for _, product in first.values()))
+        # Rows before these may have been given up meanwhile.
+        stops = {
+            Stop(self._queues[plane], byte, word, second[plane, byte][0] - word): product
+            for (plane, byte), (word, product) in first.items()
+            if not product.given_up
+        }
+        return Part(rows, tuple(stops), tuple(stops.values()))
 
     def may_load(self, journey: Journey, count: int) -> int:
         """The first start of `count` rows at which what the words hold before has been replayed."""
