@@ -17,7 +17,7 @@ from openlpu.arch.timing import timing
 from openlpu.compiler.forwarding import Forwarding
 from openlpu.compiler.journeys import after
 from openlpu.compiler.kernel_writer import KernelWriter
-from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step
+from openlpu.compiler.kernels import BufferOperand, Immediate, KernelGraph, Step, Term
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import Schedule, Scheduler, schedule
 
@@ -135,3 +135,43 @@ def test_a_row_that_would_have_to_wait_is_read_from_sram(monkeypatch: pytest.Mon
     plain = at_once(monkeypatch, graph, ULX3S)[1]
     monkeypatch.setattr(Forwarding, "may_load", lambda *_: plain.cycles)
     assert scheduled(graph, ULX3S).cycles == plain.cycles
+
+
+def chained(config: ChipConfig, tiles: int, names: str) -> KernelGraph:
+    """Products of the same two rows, of so many columns, one for each name; and a product of all results."""
+    writer, random, lanes = KernelWriter(config), np.random.default_rng(5), config.lanes
+    writer.buffer("x", 2 * tiles, wide=False)
+    views = [BufferOperand("x", first_row=2 * tile) for tile in range(tiles)]
+
+    def terms(views: list[BufferOperand], columns: int) -> list[Term]:
+        return [Term(view, (random.integers(-9, 10, (lanes, columns * lanes), np.int8),)) for view in views]
+
+    for name in names:
+        writer.buffer(f"{name}.codes", 2, wide=False, cols=3 * lanes)
+        small = [Step("i2f", Immediate(0)), Step("fmul", Immediate.of_float(1e-2)), Step("f2i", Immediate(0))]
+        writer.product(f"{name}.codes", terms(views, 3), small)
+    codes = [BufferOperand(f"{name}.codes") for name in names]
+    matrices = random.integers(-9, 10, (len(names), 3 * lanes, lanes), np.int8)
+    wide = [Term(view, (matrix,)) for view, matrix in zip(codes, matrices, strict=True)]
+    writer.buffer("c", 2)
+    writer.product("c", wide, [])
+    return graph_of(writer, 2 * tiles, {"c": 2})
+
+
+@pytest.mark.parametrize(("names", "depth"), [("a", 13), ("a", 14), ("ab", 19), ("ab", 20)])
+def test_results_of_products_do_not_take_the_place_of_what_they_are_made_of(names: str, depth: int) -> None:
+    """Where the activation buffer has no room for both, the next product reads them from SRAM."""
+    tiles, config = 4, dataclasses.replace(ULX3S, act_depth=depth)
+    graph = chained(config, tiles, names)
+    passed = [reads(scheduled(graph, config), graph, config, f"{name}.codes") == 0 for name in names]
+    assert passed == [depth >= 2 * tiles + 6 * len(names)] * len(names)
+    x = np.random.default_rng(6).integers(-128, 128, (2 * tiles, config.lanes), np.int8)
+    assert_means_what_it_says(graph, config, x, f"{depth=}")
+
+
+def test_a_result_that_goes_on_keeps_no_tile_in_the_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next tile waits for the rows that meet the one before, and not for what comes to the activation buffer."""
+    config = dataclasses.replace(ULX3S, act_depth=32)
+    forwarded, plain = at_once(monkeypatch, chained(config, 1, "ab"), config)
+    assert forwarded.finished[1] <= plain.finished[1]
+    assert forwarded.cycles < plain.cycles

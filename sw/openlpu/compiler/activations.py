@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.geometry import QueueKind, geometry
+from openlpu.arch.isa import BY_MNEMONIC
+from openlpu.arch.timing import timing
+from openlpu.compiler.journeys import after
 from openlpu.compiler.kernels import BufferOperand
 
 Words = npt.NDArray[np.int64]
@@ -27,12 +32,16 @@ class HeldRows(NamedTuple):
 class ActivationBuffer:
     """The words of one plane."""
 
-    def __init__(self, depth: int, last_met: Mapping[HeldRows, int]) -> None:
+    def __init__(self, config: ChipConfig, last_met: Mapping[HeldRows, int]) -> None:
+        queue = geometry(config).of_kind(QueueKind.MXM_ACTS)[0]
+        load, replay = (timing(config).latency(BY_MNEMONIC[name], queue) for name in ("abl", "abr"))
+        self._stands = after(load.state) - after(replay.skew)
+        """From the dispatch that loads a word to the first that may replay it."""
         self._last_met = last_met
         """Of rows: the number of the product that meets them last."""
-        self._ready = np.zeros(depth, np.int64)
+        self._ready = np.zeros(config.act_depth, np.int64)
         """By word: from when on it may be replayed."""
-        self._unused = np.zeros(depth, np.int64)
+        self._unused = np.zeros(config.act_depth, np.int64)
         """By word: from when on it may be loaded again."""
         self._next = 0
         """Where it has been given away up to."""
@@ -43,25 +52,24 @@ class ActivationBuffer:
         """The first of `count` words that hold nothing that the kernel `now`, or one behind it, meets: those that have
         been unused for longest. None when there are too few."""
         starts = [first for first in range(len(self._unused) - count + 1) if not self._needed(first, count, now)]
-        if not starts:
-            return None
+        return self._give(starts, count) if starts else None
+
+    def take_some(self, count: int, now: int) -> int:
+        """As `take`, in place of what products do meet, if need be: they find it in SRAM."""
+        first = self.take(count, now)
+        return self._give(range(len(self._unused) - count + 1), count) if first is None else first
+
+    def _give(self, starts: Sequence[int], count: int) -> int:
         first = min(starts, key=lambda first: (first < self._next, first))
         self._next = first + count
         return first
 
     def _needed(self, first: int, count: int, now: int) -> bool:
-        return any(
-            word < first + count and first < word + rows.number and self._last_met.get(rows, -1) >= now
-            for rows, word in self._held.items()
-        )
+        return any(self._last_met.get(rows, -1) >= now for rows in self._held_in(first, count))
 
-    def take_some(self, count: int, now: int) -> int:
-        """As `take`, in place of what products do meet, if need be: they find it in SRAM."""
-        first = self.take(count, now)
-        if first is None:
-            first = self._next if self._next + count <= len(self._unused) else 0
-            self._next = first + count
-        return first
+    def _held_in(self, first: int, count: int) -> list[HeldRows]:
+        """What it holds in any of `count` words."""
+        return [rows for rows, word in self._held.items() if word < first + count and first < word + rows.number]
 
     def word(self, rows: HeldRows) -> int | None:
         """The first word of rows that it holds; None when it does not."""
@@ -69,9 +77,8 @@ class ActivationBuffer:
 
     def hold(self, rows: HeldRows, word: int) -> None:
         """Rows come to the words from `word` on, in place of what is there."""
-        for other, first in [*self._held.items()]:
-            if first < word + rows.number and word < first + other.number:
-                del self._held[other]
+        for other in self._held_in(word, rows.number):
+            del self._held[other]
         self._held[rows] = word
 
     def release(self, rows: HeldRows) -> None:
@@ -86,9 +93,9 @@ class ActivationBuffer:
         """From when on words may be loaded."""
         return int(self._unused[words].max())
 
-    def filled(self, words: Words, loaded: Words, ready: Words) -> None:
-        """Words are loaded in these cycles of dispatch, and may be replayed from others on."""
-        self._ready[words] = ready
+    def filled(self, words: Words, loaded: Words) -> None:
+        """Words are loaded in these cycles of dispatch."""
+        self._ready[words] = loaded + self._stands
         self._unused[words] = np.maximum(self._unused[words], loaded + 1)
 
     def replayed(self, word: int, count: int, until: int) -> None:

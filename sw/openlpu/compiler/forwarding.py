@@ -18,30 +18,21 @@ from typing import NamedTuple
 import numpy as np
 
 from openlpu.arch.geometry import QueueKind, geometry
-from openlpu.arch.isa import BY_MNEMONIC
-from openlpu.arch.timing import timing
 from openlpu.compiler.activations import ActivationBuffer, HeldRows
-from openlpu.compiler.journeys import Journey, Stop, after
+from openlpu.compiler.journeys import Journey, Stop
 from openlpu.compiler.kernels import AllGatherKernel, Kernel, KernelGraph, MatMulKernel
-from openlpu.compiler.tiles import Source, Tiles
+from openlpu.compiler.tiles import Tiles
 
 
 @dataclass(eq=False)
 class Awaiting:
     """A product whose rows go to activation buffers as they are computed."""
 
-    kernel: MatMulKernel
-    rows: int
-    sources: Mapping[int, Sequence[Source]]
-    """By plane: whose rows it needs."""
-    words: dict[tuple[int, Source], int] = field(default_factory=dict)
-    """By plane and source: the first word of its rows, once the first of all rows has been computed."""
+    needed: Mapping[int, Sequence[HeldRows]]
+    """By plane."""
+    words: dict[tuple[int, HeldRows], int] = field(default_factory=dict)
+    """By plane and rows: the first word of these, once the first of all rows has been computed."""
     given_up: bool = False
-
-    def held(self, source: Source) -> HeldRows:
-        """What the rows of a source are to activation buffers."""
-        term, column = source
-        return HeldRows(self.kernel.terms[term].rows, column, self.rows)
 
 
 class Part(NamedTuple):
@@ -63,9 +54,6 @@ class Forwarding:
         self._graph, self._tiles, self._buffers = graph, tiles, buffers
         planes = geometry(tiles.config).of_kind(QueueKind.MXM_ACTS)
         self._queues = [planes[plane.index] for plane in tiles.placement.planes]
-        load, replay = (timing(tiles.config).latency(BY_MNEMONIC[name], planes[0]) for name in ("abl", "abr"))
-        self._stands = after(load.state) - after(replay.skew)
-        """From the dispatch that loads a word to the first that may replay it."""
         self._awaiting: dict[int, list[Awaiting]] = {}
         """By kernel that computes some of the rows."""
         met: set[object] = set()
@@ -78,11 +66,11 @@ class Forwarding:
                 met |= views
 
     def _await(self, number: int, kernel: MatMulKernel) -> None:
-        rows, sources = self._tiles.rows(kernel), self._tiles.sources(number)
-        makers = self._makers(number, kernel)
-        fits = max(len(every) for every in sources.values()) * rows <= self._tiles.config.act_depth
+        sources, makers = self._tiles.sources(number), self._makers(number, kernel)
+        needed = {plane: [self._tiles.held(kernel, source) for source in every] for plane, every in sources.items()}
+        fits = max(_count(every) for every in needed.values()) <= self._tiles.config.act_depth
         if fits and makers and all(self._passes(self._graph.kernels[maker]) for maker in makers):
-            product = Awaiting(kernel, rows, sources)
+            product = Awaiting(needed)
             for maker in makers:
                 self._awaiting.setdefault(maker, []).append(product)
 
@@ -128,8 +116,7 @@ class Forwarding:
         found: dict[int, _Catch] = {members.start + members.step * row: {} for row in rows}
         for product in self._awaiting.get(number, ()):
             if not product.given_up and self._promised(product, number):
-                for (plane, source), word in product.words.items():
-                    view, only, count = product.held(source)
+                for (plane, (view, only, count)), word in product.words.items():
                     here = view.name == kernel.output and only == column
                     for i in range(count if here else 0):
                         catch = found.get(view.first_row + view.row_step * i, {})
@@ -141,15 +128,15 @@ class Forwarding:
     def _promised(self, product: Awaiting, now: int) -> bool:
         """Whether words are kept for all rows of a product, and nothing else has come there since the first one."""
         if not product.words:
-            for plane, sources in product.sources.items():
-                base = self._buffers[plane].take(product.rows * len(sources), now)
+            for plane, needed in product.needed.items():
+                base = self._buffers[plane].take(_count(needed), now)
                 if base is None:
                     self.give_up([product])
                     return False
-                product.words |= {(plane, source): base + product.rows * i for i, source in enumerate(sources)}
-            for (plane, source), word in product.words.items():
-                self._buffers[plane].hold(product.held(source), word)
-        if any(self._buffers[at].word(product.held(source)) != word for (at, source), word in product.words.items()):
+                product.words |= {(plane, rows): base + _count(needed[:i]) for i, rows in enumerate(needed)}
+            for (plane, rows), word in product.words.items():
+                self._buffers[plane].hold(rows, word)
+        if any(self._buffers[plane].word(rows) != word for (plane, rows), word in product.words.items()):
             self.give_up([product])
         return not product.given_up
 
@@ -173,8 +160,8 @@ class Forwarding:
     def loaded(self, journey: Journey, start: int, gap: int, count: int) -> None:
         """`count` rows have departed, and go to the stops of their journey."""
         for stop, dispatch in journey.stops.items():
-            times = start + dispatch + gap * np.arange(count)
-            self._buffer(stop).filled(stop.word + stop.step * np.arange(count), times, times + self._stands)
+            places = np.arange(count)
+            self._buffer(stop).filled(stop.word + stop.step * places, start + dispatch + gap * places)
 
     def _buffer(self, stop: Stop) -> ActivationBuffer:
         return self._buffers[self._queues.index(stop.queue)]
@@ -183,8 +170,13 @@ class Forwarding:
         """A row of these does not come."""
         for product in products:
             product.given_up = True
-            for plane, source in product.words:
-                self._buffers[plane].release(product.held(source))
+            for plane, rows in product.words:
+                self._buffers[plane].release(rows)
+
+
+def _count(needed: Sequence[HeldRows]) -> int:
+    """How many words some rows take."""
+    return sum(rows.number for rows in needed)
 
 
 def _follows(catches: Sequence[_Catch]) -> bool:

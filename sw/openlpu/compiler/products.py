@@ -17,7 +17,6 @@ import numpy as np
 
 from openlpu.arch.config import Reach
 from openlpu.arch.isa import instruction
-from openlpu.compiler.activations import HeldRows
 from openlpu.compiler.journeys import Journey, after
 from openlpu.compiler.kernels import MatMulKernel
 from openlpu.compiler.product_rows import RowDepartures, columns_of
@@ -94,20 +93,20 @@ class ProductDepartures(RowDepartures):
         """Where the activation buffers hold all rows that planes need, by plane; nothing if they lack any."""
         words: dict[tuple[int, Source], int] = {}
         for index, sources in needed.items():
-            for term, column in sources:
-                word = self.planes[index].buffer.word(HeldRows(kernel.terms[term].rows, column, self.rows(kernel)))
+            for source in sources:
+                word = self.planes[index].buffer.word(self.tiles.held(kernel, source))
                 if word is None:
                     return {}
-                words[index, (term, column)] = word
+                words[index, source] = word
         return words
 
     def forget(self, number: int, kernel: MatMulKernel) -> None:
         """What a state held, or an index said, is not what it does when the next product asks for it."""
         for index, sources in self.tiles.sources(number).items():
-            for term, column in sources:
-                view = kernel.terms[term].rows
-                if not self.graph.states.keys().isdisjoint((view.name, view.indices)):
-                    self.planes[index].buffer.release(HeldRows(view, column, self.rows(kernel)))
+            for source in sources:
+                rows = self.tiles.held(kernel, source)
+                if not self.graph.states.keys().isdisjoint((rows.view.name, rows.view.indices)):
+                    self.planes[index].buffer.release(rows)
 
     def fill_buffers(self, words: Mapping[int, int], tile: Tile) -> None:
         """Send the rows that a tile meets to the activation buffers of planes, from a word of each on."""
@@ -115,18 +114,15 @@ class ProductDepartures(RowDepartures):
             here = {index: word for index, word in words.items() if self.planes[index].plane.hemisphere == hemisphere}
             planes = [(self.planes[index], word) for index, word in here.items()]
             (one, _), *_ = planes
-            load, replay = (self.router.latency(one.acts, mnemonic) for mnemonic in ("abl", "abr"))
+            load = self.router.latency(one.acts, "abl")
             earliest = max(plane.buffer.unused(word + np.arange(tile.rows)) for plane, word in planes)
             ways = [self.filling(planes, tile, after(load.skew), across) for across in self.streams_across]
             journey = min(ways, key=lambda way: self.start_of_rows(way, tile.rows, earliest))
             start, gap = self.depart_rows(journey, tile.rows, earliest)
-            rows = HeldRows(tile.term.rows, tile.inner.input_column, tile.rows)
-            loaded = start + gap * np.arange(tile.rows)
+            places = np.arange(tile.rows)
             for plane, word in planes:
-                plane.buffer.filled(
-                    word + np.arange(tile.rows), loaded, loaded + after(load.state) - after(replay.skew)
-                )
-                plane.buffer.hold(rows, word)
+                plane.buffer.filled(word + places, start + gap * places)
+                plane.buffer.hold(self.tiles.held(tile.kernel, tile.source), word)
 
     def filling(self, planes: list[tuple[PlaneState, int]], tile: Tile, arrival: int, across: int) -> Journey:
         """A row of a tile goes to the activation buffers of planes of a hemisphere, on a stream so much further."""

@@ -160,14 +160,19 @@ class Tiles:
             found.setdefault(share.plane, set()).update(_source(inner) for inner in share.inners)
         return {plane: sorted(every) for plane, every in found.items()}
 
+    def held(self, kernel: MatMulKernel, source: Source) -> HeldRows:
+        """What the rows of a source of a product are to activation buffers."""
+        term, column = source
+        return HeldRows(kernel.terms[term].rows, column, self.rows(kernel))
+
     @functools.cached_property
     def last_met(self) -> Mapping[HeldRows, int]:
         """Of rows that are replayed: the last product that meets them."""
         found: dict[HeldRows, int] = {}
         for number, kernel in enumerate(self.graph.kernels):
             if isinstance(kernel, MatMulKernel) and self.replays(number, kernel):
-                for term, column in itertools.chain(*self.sources(number).values()):
-                    found[HeldRows(kernel.terms[term].rows, column, self.rows(kernel))] = number
+                for source in itertools.chain(*self.sources(number).values()):
+                    found[self.held(kernel, source)] = number
         return found
 
     def steps(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
@@ -193,29 +198,26 @@ class Tiles:
                                     first_row=first_row,
                                     rows=min(depth, rows - first_row),
                                     replayed=False,
-                                    stays=i > 0 and self._alike_before(number, share, i),
+                                    stays=stays,
                                 )
-                                for i, inner in enumerate(share.inners)
+                                for i, (inner, stays) in enumerate(self._staying(number, share, share.inners))
                             ],
                         )
                         for share in members
                     ]
                 )
 
-    def _alike_before(self, number: int, share: Share, place: int) -> bool:
-        """Whether a tile of a share has the weights of the one before it."""
-        before, here = share.inners[place - 1 : place + 1]
-        weights = self.placement.weights
-        return weights[number, share.column, before] == weights[number, share.column, here]
+    def _staying(self, number: int, share: Share, inners: Sequence[Inner]) -> list[tuple[Inner, bool]]:
+        """Tiles of a share, and whether each has the weights of the one before it."""
+        bases = [self.placement.weights[number, share.column, inner] for inner in inners]
+        return [(inner, i > 0 and bases[i] == bases[i - 1]) for i, inner in enumerate(inners)]
 
     def _through_one_tile(self, number: int, kernel: MatMulKernel) -> bool:
         """Whether all that passes the tiles of a column, which are all alike, is rows that an index chooses: no other
         product meets these."""
         shares = itertools.chain(*self.placement.dealing.rounds[number])
         chosen = all(term.rows.indices is not None for term in kernel.terms)
-        return chosen and all(
-            self._alike_before(number, share, place) for share in shares for place in range(1, len(share.inners))
-        )
+        return chosen and all(stays for share in shares for _, stays in self._staying(number, share, share.inners)[1:])
 
     def _replayed(self, number: int, kernel: MatMulKernel) -> Iterator[list[tuple[int, Tile]]]:
         """Round after round for every pass over the rows; sums of rounds wait in accumulators of their own."""
@@ -226,7 +228,6 @@ class Tiles:
                 for share in members:
                     inners = self._alike_together(number, share, {*sources})
                     earlier = any(_source(inner) in before for before in passes[:which] for inner in share.inners)
-                    bases = [self.placement.weights[number, share.column, inner] for inner in inners]
                     columns.append(
                         (
                             share.plane,
@@ -242,9 +243,9 @@ class Tiles:
                                     rows=rows,
                                     replayed=True,
                                     acc=0 if len(passes) == 1 else round_number * rows,
-                                    stays=i > 0 and bases[i] == bases[i - 1],
+                                    stays=stays,
                                 )
-                                for i, inner in enumerate(inners)
+                                for i, (inner, stays) in enumerate(self._staying(number, share, inners))
                             ],
                         )
                     )

@@ -45,7 +45,7 @@ class PlaneState:
         """The next tile, when it could not be loaded yet because nothing has computed it."""
         self.loaded = 0
         """Cycle from which the tile that is being loaded may be installed."""
-        self.buffer = ActivationBuffer(config.act_depth, last_met)
+        self.buffer = ActivationBuffer(config, last_met)
 
     def meets(self, flight: Flight) -> list[Dispatch]:
         """What sends rows of a flight to the array, in order of time; what goes to the activation buffer does not."""
