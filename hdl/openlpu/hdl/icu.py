@@ -279,22 +279,26 @@ class InstructionQueue(SharedComponent):
         assert times.fetch.skew is not None
         sampling = times.fetch.skew + times.correct
         stages = sampling + times.text_tap
-        sampled, place = delayed(m, "fetch_sampled", source, sampling), delayed(m, "fetch_place", piece, stages)
-        taken = delayed(m, "fetch_taken", sampled, times.text_tap)
-        fetching = delayed(m, "fetching", sampled.any(), times.text_tap)
-        m.d.comb += [self.fetching.eq(fetching), self.fetched.eq(sampled)]
+        taking, place = delayed(m, "fetch_taking", source, stages - 1), delayed(m, "fetch_place", piece, stages - 1)
+        m.d.comb += [
+            self.fetching.eq(delayed(m, "fetching", taking.any(), 1)),
+            self.fetched.eq(delayed(m, "fetch_sampled", source, sampling)),
+        ]
         taps = dict(zip(tapped(self._config, self._queue), self.text_taps, strict=True))
-        fetches = [taps[stream] for stream in self._queue.fetches]
-        missing = self.fetching & ~select(taken, [tap.valid for tap in fetches])
+        fetches = self._queue.fetches
+        taken = delayed(m, "fetch_taken", taking, 1)
+        missing = self.fetching & ~select(taken, [taps[stream].valid for stream in fetches])
         m.d.comb += self.fetch_empty.eq(delayed(m, "fetch_empty", missing, 1))
-        data = select(taken, [tap.data for tap in fetches])
         collected = Signal(self._word_bits, name="fetch_collected", reset_less=True)
-        for number, stream in enumerate(text_streams(self._config, self._queue)):
-            piece_of_word = collected[number * vector :][:vector]
-            with m.If(~self.fetching):
-                m.d.sync += piece_of_word.eq(taps[stream].data)
-            with m.Elif(place == number):
-                m.d.sync += piece_of_word.eq(data)
+        for number, host in enumerate(text_streams(self._config, self._queue)):
+            chosen: dict[Stream, Value] = {host: ~taking.any()}
+            for stream, fetch in zip(fetches, taking, strict=True):
+                chosen[stream] = chosen.get(stream, C(0)) | (fetch & (place == number))
+            # The bits of a piece lie far apart: nothing but registers tells them whence they come.
+            takes = Signal(len(chosen), name=f"fetch_takes{number}", init=1, reset_less=True)
+            m.d.sync += takes.eq(Cat(chosen.values()))
+            with m.If(takes.any()):
+                m.d.sync += collected[number * vector :][:vector].eq(select(takes, [taps[s].data for s in chosen]))
         fetched = delayed(m, "fetch_last", last, stages)
         fetched_address = delayed(m, "fetch_address", address, stages)
         written = delayed(m, "text_written", fetched | self.text.en, 1)
