@@ -112,7 +112,7 @@ class FlowDepartures(ProductDepartures):
             finish(alone)
             finish(first, at=(0,))
             pace = Pace(self.tiles.groups, ahead, self.turns(chain) if tiles[-1].last else 1)
-            for flow in flows(bases, tiles[0].rows, pace, one.flight, alone.flight, first.flight):
+            for flow in flows(len(tiles), tiles[0].rows, pace, one.flight, alone.flight, first.flight):
                 journey = Journey()
                 for position, load, at in flow.loads:
                     self.load_group(journey, plane, tiles[position], bases[position], load, at, step)

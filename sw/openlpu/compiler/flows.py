@@ -21,7 +21,7 @@ class Flow:
     """The way of an output column through the array."""
 
     loads: list[tuple[int, int, int]]
-    """(position of a tile, row group, when that is loaded); equal tiles that follow one another are loaded once."""
+    """(position of a tile, row group, when that is loaded)."""
     meets: list[int]
     """When the first row meets each tile."""
     finish: tuple[int, ...] | None = None
@@ -50,26 +50,23 @@ class Pace:
     """Cycles from a row that meets the last tile to the next one, at least, as the chain behind can take them."""
 
 
-def straight(bases: Sequence[int], rows: int, pace: Pace) -> Flow:
-    """Tiles at the addresses `bases`, each met by `rows` rows, as soon as one may follow the other."""
+def straight(tiles: int, rows: int, pace: Pace) -> Flow:
+    """Tiles that are met by `rows` rows each, as soon as one may follow the other."""
     loads: list[tuple[int, int, int]] = []
     meets: list[int] = []
-    for position, base in enumerate(bases):
-        meet = meets[-1] + rows if meets else pace.groups - 1 + pace.ahead
-        if position == 0 or base != bases[position - 1]:
-            # The shadow buffer is free behind one install; the next may not take the array from the rows before.
-            first = max(loads[-1][2] + 1, meet - pace.ahead - pace.groups + 1) if loads else 0
-            loads += [(position, group, first + group) for group in range(pace.groups)]
-            meet = loads[-1][2] + pace.ahead
-        meets.append(meet)
+    for position in range(tiles):
+        # The shadow buffer is free behind one install; the next may not take the array from the rows before.
+        first = max(loads[-1][2] + 1, meets[-1] + rows - pace.ahead - pace.groups + 1) if loads else 0
+        loads += [(position, group, first + group) for group in range(pace.groups)]
+        meets.append(loads[-1][2] + pace.ahead)
     back = meets[-1]
     return Flow([(position, group, at - back) for position, group, at in loads], [meet - back for meet in meets])
 
 
 def even(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flow | None:
-    """Different tiles that are met for longer than they take to load, all loads at equal distances: that is short text.
-    Rows meet the last tile in cycles in which `finish`, of one of them, needs nothing that a `load` needs. None where
-    there are too few such cycles."""
+    """Tiles that are met for longer than they take to load, all loads at equal distances: that is short text. Rows meet
+    the last tile in cycles in which `finish`, of one of them, needs nothing that a `load` needs. None where there are
+    too few such cycles."""
     wanted = dict(load.claims)
     taken = [offset - wanted[key] for key, offset in finish.claims if key in wanted]
     least = -(-rows // pace.groups)
@@ -92,8 +89,8 @@ def even(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flo
 
 
 def with_gaps(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -> Flow | None:
-    """Different tiles, loaded in all cycles but those in which `finish`, at time 0 of every column, needs a slice or a
-    stream that a `load` needs, too: so many columns overlap, and the next comes as soon as can be. None if too late."""
+    """Tiles loaded in all cycles but those in which `finish`, at time 0 of every column, needs a slice or a stream that
+    a `load` needs, too: so many columns overlap, and the next comes as soon as can be. None if too late."""
     wanted = dict(load.claims)
     taken = [offset - wanted[key] for key, offset in finish.claims if key in wanted]
     count = tiles * pace.groups
@@ -110,15 +107,14 @@ def with_gaps(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight) -
     return None
 
 
-def flows(bases: Sequence[int], rows: int, pace: Pace, load: Flight, finish: Flight, row: Flight) -> Iterator[Flow]:
+def flows(tiles: int, rows: int, pace: Pace, load: Flight, finish: Flight, row: Flight) -> Iterator[Flow]:
     """The ways that are worth trying; see `straight`, `even` and `with_gaps`. `row` is what the first one does of the
     rows that `finish`."""
-    different = len({*bases}) == len(bases)
-    evenly = even(len(bases), rows, pace, load, row) if different and rows > pace.groups else None
+    evenly = even(tiles, rows, pace, load, row) if rows > pace.groups else None
     if evenly is not None:
         yield evenly
         return
-    yield straight(bases, rows, pace)
-    gapped = with_gaps(len(bases), rows, pace, load, finish) if different else None
+    yield straight(tiles, rows, pace)
+    gapped = with_gaps(tiles, rows, pace, load, finish)
     if gapped is not None:
         yield gapped

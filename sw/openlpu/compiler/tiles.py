@@ -261,27 +261,20 @@ class Tiles:
 
     @functools.cached_property
     def regular(self) -> frozenset[int]:
-        """The replayed kernels of one plane that gain by going one way: their output columns are stacked and all alike,
-        or there is only one, and some of its tiles are equal."""
+        """The replayed kernels of one plane whose output columns, stacked, are all alike: they gain by going one way."""
         products = ((i, kernel) for i, kernel in enumerate(self.graph.kernels) if isinstance(kernel, MatMulKernel))
         one = len(self.placement.planes) == 1
-        return frozenset(i for i, kernel in products if one and self._fits(i, kernel) and self._alike(i, kernel))
-
-    def _fits(self, number: int, kernel: MatMulKernel) -> bool:
-        if not self.replays(number, kernel):
-            return False
-        return len(self.passes(number, kernel)) == 1 or kernel.target.stacked > 1
+        return frozenset(i for i, kernel in products if one and self.replays(i, kernel) and self._alike(i, kernel))
 
     def _alike(self, number: int, kernel: MatMulKernel) -> bool:
+        """Whether every tile of a column but the first lies as far behind that of the column before as all others do,
+        and no two of a column are the same."""
         columns = self.placement.outputs(kernel)
         inners, *others = (share.inners for members in self.placement.dealing.rounds[number] for share in members)
-        if columns == 1:
-            return len({self.placement.weights[number, 0, inner] for inner in inners}) < len(inners)
-        if not kernel.target.stacked or any(other != inners for other in others):
+        if kernel.target.stacked < 2 or any(other != inners for other in others):
             return False
-        step = self.step(number, kernel)
-        weights = self.placement.weights
-        return all(
+        step, weights = self.step(number, kernel), self.placement.weights
+        return len({weights[number, 0, inner] for inner in inners}) == len(inners) and all(
             weights[number, column, inner] == weights[number, 0, inner] + column * step
             for column in range(columns)
             for inner in inners
@@ -293,22 +286,13 @@ class Tiles:
 
     def step(self, number: int, kernel: MatMulKernel) -> int:
         """How many words the tiles of an output column lie behind those of the one before, in the first two columns."""
-        if self.placement.outputs(kernel) == 1:
-            return 0
         first, weights = self.placement.dealing.rounds[number][0][0].inners[0], self.placement.weights
         return weights[number, 1, first] - weights[number, 0, first]
 
     def of_column(self, number: int, kernel: MatMulKernel) -> list[list[Tile]]:
-        """The tiles of the first output column of a regular kernel, pass by pass, equal ones next to each other."""
-        every = [tile for step in self.steps(number, kernel) for _, tile in step]
-        column = [tile for tile in every if tile.output_column == 0]
-        passes = [[tile for tile in column if tile.source in sources] for sources in self.passes(number, kernel)]
-        for tiles in passes:
-            tiles.sort(key=lambda tile: self.placement.weights[number, 0, tile.inner])
-        first, last = passes[0][0], passes[-1][-1]
-        return [
-            [dataclasses.replace(tile, first=tile is first, last=tile is last) for tile in tiles] for tiles in passes
-        ]
+        """The tiles of the first output column of a regular kernel, pass by pass."""
+        every = [tile for step in self.steps(number, kernel) for _, tile in step if tile.output_column == 0]
+        return [[tile for tile in every if tile.source in sources] for sources in self.passes(number, kernel)]
 
     def of_plane(self, plane: int) -> Iterator[Tile]:
         """The tiles that one plane loads, over all kernels but the regular ones."""
