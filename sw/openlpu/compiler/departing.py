@@ -21,8 +21,6 @@ from openlpu.compiler.kernels import Kernel, KernelGraph, Step
 from openlpu.compiler.place import Placement
 from openlpu.compiler.timeline import Flight, Ride, Run, Timeline, departures
 
-_SLOWEST_ROW = 32
-"""Cycles from one row to the next, at most."""
 _GAPS_TRIED = 12
 """Distances of departures that are tried, smallest first: what is fastest may have to wait."""
 
@@ -61,7 +59,6 @@ class Departures:
         most: int,
         earliest: int,
         journeys: Callable[[list[tuple[Placed, ...]]], Iterable[Journey]],
-        limit: int = _SLOWEST_ROW,
         planes: int = 1,
     ) -> Journey:
         """Of the journeys by up to `most` disjoint chains whose rows can follow one another, the one that ends first.
@@ -80,8 +77,7 @@ class Departures:
             found: Journey | None = None
             ends = 0
             for journey in journeys(chains):
-                gaps = (gap for gap in journey.flight.gaps(rows, limit) if gap >= journey.apart)
-                for gap in itertools.islice(gaps, _GAPS_TRIED):
+                for gap in itertools.islice(journey.flight.gaps(rows), _GAPS_TRIED):
                     ready = self.awaited(journey, rows, gap, earliest)
                     start = self.timeline.earliest(journey.flight, rows, gap, ready)
                     if found is None or start + gap * rows < ends:

@@ -49,8 +49,6 @@ class Journey:
     flight: Flight = field(default_factory=Flight)
     gap: int | None = None
     """Cycles between two departures; None for as few as there may be."""
-    apart: int = 1
-    """So many at least, whatever they occupy."""
     floor: int = 0
     """The first start at which the planes can take the row."""
     awaits: list[tuple[str, int, Rows, int]] = field(default_factory=list)

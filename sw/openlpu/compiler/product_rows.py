@@ -14,7 +14,7 @@ from openlpu.arch.geometry import Stream
 from openlpu.arch.isa import BY_MNEMONIC, Format, Operand, instruction
 from openlpu.arch.program import Column
 from openlpu.compiler.chain import Placed
-from openlpu.compiler.journeys import Journey, Landing, Rows, Stop, after
+from openlpu.compiler.journeys import Journey, Rows, Stop, after
 from openlpu.compiler.kernels import BufferOperand, OtherSums
 from openlpu.compiler.lasting import Stripe
 from openlpu.compiler.tiles import Tile
@@ -97,7 +97,7 @@ class RowDepartures(WeightDepartures):
                         other = place.step.y.number
                         streams[other] = outs[1 + other]
                         self.multiply(journey, *others[other], turn + later)
-                        self.leave(journey, *others[other], turn + later, outs[1 + other], tile.acc, next_acc=1)
+                        self.leave(journey, *others[other], turn + later, outs[1 + other])
                 self.multiply(journey, plane, tile, turn)
                 self.emit(
                     journey,
@@ -106,11 +106,8 @@ class RowDepartures(WeightDepartures):
                     turn,
                     outs[0],
                     chain,
-                    tile.acc,
                     stops[number],
-                    next_row=1,
-                    next_acc=1,
-                    others=streams,
+                    streams,
                 )
             yield journey
 
@@ -122,37 +119,28 @@ class RowDepartures(WeightDepartures):
         offset: int,
         out: Stream,
         chain: tuple[Placed, ...],
-        acc: int,
         stops: tuple[Stop, ...],
-        *,
-        next_row: int,
-        next_acc: int,
-        others: Mapping[int, Stream] | None = None,
+        others: Mapping[int, Stream],
     ) -> None:
-        """A row that has met the last tile `offset` cycles after the start, from accumulator `acc` through the VXM.
-
-        The next departure brings the row `next_row` further, from the accumulator `next_acc` further. `others` bring
-        sums of other planes for the chain.
-        """
-        arrival = self.leave(journey, plane, tile, offset, out, acc, next_acc=next_acc)
+        """A row that has met the last tile `offset` cycles after the start, from its accumulator through the VXM;
+        the next departure brings the next row. `others` bring sums of other planes for the chain."""
+        arrival = self.leave(journey, plane, tile, offset, out)
         total = self.rows(tile.kernel)
         landing = self.router.landing(tile.kernel, tile.output_column, total, tile.first_row)
-        landing = Landing(landing.column, Rows(landing.rows.first, landing.rows.step * next_row), stops=stops)
+        landing = dataclasses.replace(landing, stops=stops)
         column, members = self.place(tile)
-        rows = Rows(members.start, next_row)
+        rows = Rows(members.start, 1)
         x = Operand(Format.WORD, out)
         journey.results[tile.output_column] = self.router.chain(
             journey, chain, column, rows, x, arrival, landing, others
         )
 
-    def leave(
-        self, journey: Journey, plane: PlaneState, tile: Tile, offset: int, out: Stream, acc: int, *, next_acc: int
-    ) -> int:
+    def leave(self, journey: Journey, plane: PlaneState, tile: Tile, offset: int, out: Stream) -> int:
         """Send to the VXM the sums of a row that has met the last tile `offset` cycles after the start; return when
         they are there."""
         mnemonic = "acc_set_out" if tile.first else "acc_add_out"
         offset += self.acc_offset(plane, mnemonic)
-        journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=acc, d=out), step=next_acc)
+        journey.flight.dispatch(plane.accs, offset, instruction(mnemonic, a=tile.acc, d=out), step=1)
         leaves = offset + after(self.router.latency(plane.accs, mnemonic).func)
         arrival = leaves + self.geometry.hops_between(out, plane.accs.hop, self.geometry.vxm_hop)
         for stream in out.planes:

@@ -4,8 +4,8 @@
 
 Kernels are taken in order, and everything they do departs as early as data and free resources allow. The output columns
 of a product are dealt out to the planes of the chip. What departs is divided by what it carries: rows of vector kernels
-(`openlpu.compiler.vector_rows`), weights (`weight_loads`), rows that meet them (`product_rows`), whole products tile by
-tile (`products`), and columns that are all alike (`column_flow`), each module on top of the one before.
+(`openlpu.compiler.vector_rows`), weights (`weight_loads`), rows that meet them (`product_rows`), and whole products
+(`products`), each module on top of the one before.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
-from openlpu.compiler.column_flow import FlowDepartures
 from openlpu.compiler.kernels import KernelGraph, MatMulKernel, VectorKernel
 from openlpu.compiler.place import Placement
+from openlpu.compiler.products import ProductDepartures
 from openlpu.compiler.timeline import Ride, Run
 
 
@@ -47,7 +47,7 @@ def schedule(graph: KernelGraph, placement: Placement, config: ChipConfig) -> Sc
     return scheduler.scheduled()
 
 
-class Scheduler(FlowDepartures):
+class Scheduler(ProductDepartures):
     """Departures of all kernels in order."""
 
     def __init__(self, graph: KernelGraph, placement: Placement, config: ChipConfig) -> None:
@@ -63,9 +63,6 @@ class Scheduler(FlowDepartures):
         """Schedule the next kernel, the one with this number; of one that gathers, all has come already."""
         kernel = self.graph.kernels[number]
         match kernel:
-            case MatMulKernel() if number in self.tiles.regular:
-                self.flow(number, kernel)
-                self.forget(number, kernel)
             case MatMulKernel() if self.tiles.replays(number, kernel):
                 self.replay(number, kernel)
                 self.forget(number, kernel)
@@ -74,7 +71,6 @@ class Scheduler(FlowDepartures):
             case VectorKernel():
                 self.vectors(number, kernel)
         self.computed.add(kernel.output)
-        self.done = number
         columns = range(self.tiles.columns(kernel.output))
         self.finished.append(max(int(self.ready[kernel.output, column].max()) for column in columns))
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -259,48 +258,11 @@ class Tiles:
             inner for _, inner in sorted((bases.index(base), inner) for base, inner in zip(bases, inners, strict=True))
         ]
 
-    @functools.cached_property
-    def regular(self) -> frozenset[int]:
-        """The replayed kernels of one plane whose output columns, stacked, are all alike: they gain by going one way."""
-        products = ((i, kernel) for i, kernel in enumerate(self.graph.kernels) if isinstance(kernel, MatMulKernel))
-        one = len(self.placement.planes) == 1
-        return frozenset(i for i, kernel in products if one and self.replays(i, kernel) and self._alike(i, kernel))
-
-    def _alike(self, number: int, kernel: MatMulKernel) -> bool:
-        """Whether every tile of a column but the first lies as far behind that of the column before as all others do,
-        and no two of a column are the same."""
-        columns = self.placement.outputs(kernel)
-        inners, *others = (share.inners for members in self.placement.dealing.rounds[number] for share in members)
-        if kernel.target.stacked < 2 or any(other != inners for other in others):
-            return False
-        step, weights = self.step(number, kernel), self.placement.weights
-        return len({weights[number, 0, inner] for inner in inners}) == len(inners) and all(
-            weights[number, column, inner] == weights[number, 0, inner] + column * step
-            for column in range(columns)
-            for inner in inners
-        )
-
-    def accumulators(self, number: int, kernel: MatMulKernel) -> int:
-        """How many a column of a regular kernel has for itself."""
-        return 0 if len(self.passes(number, kernel)) == 1 else self.rows(kernel)
-
-    def step(self, number: int, kernel: MatMulKernel) -> int:
-        """How many words the tiles of an output column lie behind those of the one before, in the first two columns."""
-        first, weights = self.placement.dealing.rounds[number][0][0].inners[0], self.placement.weights
-        return weights[number, 1, first] - weights[number, 0, first]
-
-    def of_column(self, number: int, kernel: MatMulKernel) -> list[list[Tile]]:
-        """The tiles of the first output column of a regular kernel, pass by pass."""
-        every = [tile for step in self.steps(number, kernel) for _, tile in step if tile.output_column == 0]
-        return [[tile for tile in every if tile.source in sources] for sources in self.passes(number, kernel)]
-
     def of_plane(self, plane: int) -> Iterator[Tile]:
-        """The tiles that one plane loads, over all kernels but the regular ones."""
-        kernels = enumerate(self.graph.kernels)
-        products = ((number, kernel) for number, kernel in kernels if number not in self.regular)
+        """The tiles that one plane loads, over all kernels."""
         return (
             tile
-            for index, kernel in products
+            for index, kernel in enumerate(self.graph.kernels)
             if isinstance(kernel, MatMulKernel)
             for step in self.steps(index, kernel)
             for number, tile in step

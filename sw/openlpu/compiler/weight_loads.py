@@ -69,8 +69,6 @@ class WeightDepartures(VectorDepartures):
         """Of each plane and instruction the load of a group from word 0: all others differ in their addresses only."""
         self.computed = {*graph.constants, *graph.states} - {*graph.scattered}
         """Buffers whose kernels have been scheduled, or need not be."""
-        self.done = -1
-        """Which kernel has been scheduled last."""
 
     def load_next(self, plane: PlaneState) -> None:
         """Stream the plane's next tile, if any, into the shadow buffer; of a replayed one all but the last group."""
@@ -78,8 +76,7 @@ class WeightDepartures(VectorDepartures):
         if tile is None:
             return
         factor = tile.term.weights
-        others = any(self.done < number < tile.number for number in self.tiles.regular)
-        if others or (isinstance(factor, Factor) and factor.name not in self.computed):
+        if isinstance(factor, Factor) and factor.name not in self.computed:
             plane.postponed = tile
         else:
             self.load(plane, tile)

@@ -12,7 +12,6 @@ import pytest
 from tests.compiler.kernel_runs import assert_means_what_it_says, graph_of, stacked_product
 
 from openlpu.arch.presets import NANO, find_config
-from openlpu.compiler.flows import Flow
 from openlpu.compiler.kernel_writer import KernelWriter
 from openlpu.compiler.kernels import BufferOperand, Immediate, Step
 
@@ -38,10 +37,3 @@ def test_columns_follow_one_another(name: str, steps: list[Step]) -> None:
         graph = graph_of(writer, rows * tiles, {"y": stacked_product(writer, "y", views, rows, weights, steps)})
         x = random.integers(-128, 128, (rows * tiles, chip.lanes), np.int8)
         assert_means_what_it_says(graph, chip, x, f"{rows} rows, {tiles} tiles, {columns} columns")
-
-
-def test_a_column_leaves_buffer_and_array_to_the_next() -> None:
-    """Two tiles of two row groups; rows that come two cycles after a tile has been installed meet it."""
-    flow = Flow(loads=[(0, 0, -6), (0, 1, -5), (1, 0, -3), (1, 1, -2)], meets=[-3, 0])
-    assert flow.apart(last_row=0, ahead=2) == 5
-    assert flow.apart(last_row=4, ahead=2) == 8
