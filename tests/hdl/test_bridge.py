@@ -20,6 +20,7 @@ from cobs import cobs
 
 from openlpu.arch import protocol
 from openlpu.arch.config import ChipConfig, TextConfig
+from openlpu.arch.encoding import encoding
 from openlpu.arch.geometry import geometry
 from openlpu.arch.presets import NANO
 from openlpu.arch.protocol import CHIP_COMMANDS, Command, Outcome
@@ -79,19 +80,20 @@ class FakeChip:
 
     async def play(self, ctx: Any, dut: Any) -> None:
         port, lanes = dut.chip, self.config.lanes
+        text_bits = max(encoding(self.config).word_bits(queue.kind) for queue in geometry(self.config).queues)
         rng = random.Random(5)
         ctx.set(port.digest, int(self.config.digest, 16))
         # The word of a read, and the cycles until it stands there.
         due: list[tuple[int, int]] = []
-        names = ("mem_en", "mem_we", "mem_slice", "mem_addr", "mem_wdata", "imem_we", "imem_queue", "imem_addr")
-        signals = [getattr(port, f"host_{name}") for name in (*names, "imem_data", "reruns", "start")]
-        async for _, _, en, we, number, address, data, text, queue, place, word, n, start, reset in ctx.tick().sample(
+        names = ("mem_en", "mem_we", "mem_slice", "mem_addr", "imem_we", "imem_queue", "imem_addr")
+        signals = [getattr(port, f"host_{name}") for name in (*names, "wdata", "reruns", "start")]
+        async for _, _, en, we, number, address, text, queue, place, word, n, start, reset in ctx.tick().sample(
             *signals, dut.chip_reset
         ):
             if en and we:
-                self.memory[number, address] = little(data, lanes)
+                self.memory[number, address] = little(word & (1 << 8 * lanes) - 1, lanes)
             if text:
-                self.text[queue, place] = word
+                self.text[queue, place] = word & (1 << text_bits) - 1
             self.reruns += [n] * start
             self.resets += reset
             due = [(left - 1, word) for left, word in due]

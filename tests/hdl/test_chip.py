@@ -90,7 +90,7 @@ class Bench:
         ctx.set(self.dut.host_mem_slice, number)
         for i, vector in enumerate(vectors):
             ctx.set(self.dut.host_mem_addr, address + i)
-            ctx.set(self.dut.host_mem_wdata, pack(vector))
+            ctx.set(self.dut.host_wdata, pack(vector))
             await ctx.tick()
         ctx.set(self.dut.host_mem_en, 0)
 
@@ -112,7 +112,7 @@ class Bench:
             for address, word in enumerate(texts.get(queue.name, halt)):
                 ctx.set(self.dut.host_imem_queue, number)
                 ctx.set(self.dut.host_imem_addr, address)
-                ctx.set(self.dut.host_imem_data, word)
+                ctx.set(self.dut.host_wdata, word)
                 await ctx.tick()
         ctx.set(self.dut.host_imem_we, 0)
 
@@ -402,16 +402,17 @@ def test_an_access_a_cycle(config: ChipConfig) -> None:
         memory: dict[tuple[int, int], int] = {}
         due: dict[int, int] = {}
 
-        async def access(kind: str, place: tuple[int, int]) -> None:
+        async def access(kind: str, place: tuple[int, int], text: int = 0) -> None:
             nonlocal cycle
+            word = text if kind == "text" else rng.getrandbits(8 * config.lanes)
             ctx.set(dut.host_mem_en, kind in ("write", "read"))
             ctx.set(dut.host_mem_we, kind != "read")
             ctx.set(dut.host_imem_we, kind == "text")
             ctx.set(dut.host_mem_slice, place[0])
             ctx.set(dut.host_mem_addr, place[1])
-            ctx.set(dut.host_mem_wdata, rng.getrandbits(8 * config.lanes))
+            ctx.set(dut.host_wdata, word)
             if kind == "write":
-                memory[place] = ctx.get(dut.host_mem_wdata)
+                memory[place] = word
             if kind == "read":
                 due[cycle + latency] = memory[place]
             if cycle in due:
@@ -423,8 +424,7 @@ def test_an_access_a_cycle(config: ChipConfig) -> None:
             if kind == "text":
                 queue, word = texts.pop()
                 ctx.set(dut.host_imem_queue, queue)
-                ctx.set(dut.host_imem_data, word)
-                await access("text", rng.choice(places))
+                await access("text", rng.choice(places), word)
             else:
                 place = places[len(memory)]
                 await access("write", place)

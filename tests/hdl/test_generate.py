@@ -92,7 +92,7 @@ def test_manifest_describes_the_verilog(nano: str) -> None:
     assert declared == {port["name"]: (port["direction"] + "put", port["width"]) for port in manifest["ports"]}
     assert [queue["name"] for queue in manifest["queues"]] == [queue.name for queue in geometry(NANO).queues]
     widest = max(encoding(NANO).word_bits(queue.kind) for queue in geometry(NANO).queues)
-    assert declared["host_imem_data"] == ("input", widest)
+    assert declared["host_wdata"] == ("input", max(widest, 8 * NANO.lanes))
 
 
 def test_write_replaces_what_is_there(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ def test_text_is_there_before_the_start(config: ChipConfig) -> None:
         ctx.set(dut.host_imem_we, 1)
         ctx.set(dut.host_imem_queue, number)
         ctx.set(dut.host_imem_addr, address)
-        ctx.set(dut.host_imem_data, word)
+        ctx.set(dut.host_wdata, word)
         await ctx.tick()
         ctx.set(dut.host_imem_we, 0)
-        ctx.set(dut.host_imem_data, 0)
+        ctx.set(dut.host_wdata, 0)
 
     async def bench(ctx: Any) -> None:
         for number, queue in enumerate(queues):

@@ -254,11 +254,10 @@ class Executor(wiring.Component):
             self.chip.host_mem_we.eq(writing),
             self.chip.host_mem_slice.eq(unit),
             self.chip.host_mem_addr.eq(place),
-            self.chip.host_mem_wdata.eq(request.word[: 8 * self._config.lanes]),
             self.chip.host_imem_we.eq(writing & is_[WRITE_TEXT]),
             self.chip.host_imem_queue.eq(unit),
             self.chip.host_imem_addr.eq(place),
-            self.chip.host_imem_data.eq(request.word[: 8 * text_word_bytes(self._config)]),
+            self.chip.host_wdata.eq(request.word),
         ]
         if self._config.ecc:
             m.d.comb += self.chip.ecc_queue.eq(unit)

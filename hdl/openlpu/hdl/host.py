@@ -33,10 +33,11 @@ __all__ = ["HostPort", "HostSignature", "text_name"]
 class HostSignature(wiring.Signature):
     """What the host drives, and the word it reads.
 
-    `mem_en` : access word `mem_addr` of MEM slice `mem_slice`: write `mem_wdata`, or where `mem_we` is 0 read; then
-        `mem_rdata` holds the word `Timing.host_read` cycles later, and until the word of another read. A write while
-        the read is under way may change that word already.
-    `imem_we` : `imem_data` becomes word `imem_addr` of the text of queue `imem_queue`. Not where `mem_en` is set.
+    `mem_en` : access word `mem_addr` of MEM slice `mem_slice`: write what is in the lowest bits of `wdata`, or where
+        `mem_we` is 0 read; then `mem_rdata` holds the word `Timing.host_read` cycles later, and until the word of
+        another read. A write while the read is under way may change that word already.
+    `imem_we` : what is in the lowest bits of `wdata` becomes word `imem_addr` of the text of queue `imem_queue`. Not
+        where `mem_en` is set.
     """
 
     def __init__(self, config: ChipConfig) -> None:
@@ -48,12 +49,11 @@ class HostSignature(wiring.Signature):
                 "mem_we": Out(1),
                 "mem_slice": Out(bits_for(len(chip.mem_slices))),
                 "mem_addr": Out(bits_for(config.mem_words)),
-                "mem_wdata": Out(word),
                 "mem_rdata": In(word),
                 "imem_we": Out(1),
                 "imem_queue": Out(bits_for(len(chip.queues))),
                 "imem_addr": Out(bits_for(max(queue.text_words for queue in chip.queues))),
-                "imem_data": Out(text_bits),
+                "wdata": Out(max(word, text_bits)),
             }
         )
 
@@ -141,12 +141,13 @@ class HostPort(wiring.Component):
 
     def _elaborate_entering(self, m: Module, host: SimpleNamespace) -> None:
         """Drive `e_data`, from a register for each piece of text that all streams share which bring it."""
-        chip, text, data = geometry(self._config), host.imem_data, host.mem_wdata
+        chip, word = geometry(self._config), 8 * self._config.lanes
+        data = host.wdata[:word]
         pieces: list[Value] = []
-        for first in range(0, len(text), len(data)):
-            piece = text[first:][: len(data)]
-            # Beyond the end of text anything may enter, so there is nothing to choose.
-            entering = Mux(host.mem_en, data, Cat(piece, data[len(piece) :]))
+        for first in range(0, len(host.wdata), word):
+            piece = host.wdata[first:][:word]
+            # Data enters on every stream. Beyond the end of text anything may, so there is nothing to choose.
+            entering = Mux(host.mem_en, data, Cat(piece, data[len(piece) :])) if first else data
             pieces.append(delayed(m, f"entering{first}", encoded(self._config, entering), 1))
         number: dict[Stream, int] = {}
         for queue in chip.queues:

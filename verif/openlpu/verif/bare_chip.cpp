@@ -115,7 +115,7 @@ int main(int, char** argv) {
                 chip.host_mem_we = request == 'm';
                 chip.host_mem_slice = place;
                 chip.host_mem_addr = address;
-                if (request == 'm') put(chip.host_mem_wdata, word);
+                if (request == 'm') put(chip.host_wdata, word);
                 tick(chip);
                 chip.host_mem_en = 0;
                 if (request == 'r') {
@@ -127,7 +127,7 @@ int main(int, char** argv) {
                 chip.host_imem_we = 1;
                 chip.host_imem_queue = place;
                 chip.host_imem_addr = address;
-                put(chip.host_imem_data, word);
+                put(chip.host_wdata, word);
                 tick(chip);
                 chip.host_imem_we = 0;
                 break;

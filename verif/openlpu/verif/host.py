@@ -52,12 +52,11 @@ class Chip(Protocol):
     host_mem_we: LogicObject
     host_mem_slice: LogicArrayObject
     host_mem_addr: LogicArrayObject
-    host_mem_wdata: LogicArrayObject
+    host_wdata: LogicArrayObject
     host_mem_rdata: LogicArrayObject
     host_imem_we: LogicObject
     host_imem_queue: LogicArrayObject
     host_imem_addr: LogicArrayObject
-    host_imem_data: LogicArrayObject
     running: LogicObject
     cycles: LogicArrayObject
     fault: LogicObject
@@ -127,7 +126,7 @@ class Host:
         dut.host_mem_slice.value = mem_slice
         for i, word in enumerate(words):
             dut.host_mem_addr.value = address + i
-            dut.host_mem_wdata.value = word
+            dut.host_wdata.value = word
             await RisingEdge(dut.clk)
         dut.host_mem_en.value, dut.host_mem_we.value = 0, 0
 
@@ -152,7 +151,7 @@ class Host:
         dut.host_imem_queue.value = queue
         for i, word in enumerate(words):
             dut.host_imem_addr.value = i
-            dut.host_imem_data.value = word
+            dut.host_wdata.value = word
             await RisingEdge(dut.clk)
         dut.host_imem_we.value = 0
 

@@ -240,13 +240,13 @@ class RtlSystem(Closing):
                 text = program.text.get(queue.name, (instruction("halt"),))
                 for address, inst in enumerate(text):
                     data = encoding(self.system.chip).encode(inst, queue)
-                    ports = {"imem_we": 1, "imem_queue": number, "imem_addr": address, "imem_data": data}
+                    ports = {"imem_we": 1, "imem_queue": number, "imem_addr": address, "wdata": data}
                     self._access(chip, ports, "imem_we")
 
     def write_memory(self, chip: int, mem_slice: int, address: int, word: Vector) -> None:
         """Write a word of SRAM."""
         data = int.from_bytes(word.tobytes(), "little")
-        ports = {"mem_en": 1, "mem_we": 1, "mem_slice": mem_slice, "mem_addr": address, "mem_wdata": data}
+        ports = {"mem_en": 1, "mem_we": 1, "mem_slice": mem_slice, "mem_addr": address, "wdata": data}
         self._access(chip, ports, "mem_en")
 
     def read_memory(self, chip: int, mem_slice: int, address: int) -> Vector:
