@@ -37,7 +37,6 @@ from openlpu.arch.protocol import (
     Command,
     Outcome,
     size,
-    text_word_bytes,
 )
 from openlpu.arch.timing import timing
 

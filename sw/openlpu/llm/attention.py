@@ -46,8 +46,7 @@ class AttentionWriter(LlamaWriter):
 
     def head_group(self, name: str, heads: range) -> HeadGroup:
         """Some heads of keys and values, with the heads of queries that are theirs."""
-        group = self.shape.group
-        return HeadGroup(name, heads, range(heads.start * group, heads.stop * group))
+        return HeadGroup(name, heads, self.queries_of(heads))
 
     def rope(self, source: str, count: int) -> Addends:
         """Two addends for each of `count` heads: its rows times cosines, and its halves, changed over, times sines."""
@@ -104,32 +103,51 @@ class AttentionWriter(LlamaWriter):
             ]
             self.product(scores, terms, steps, Target(first_row=number * each, rows=each))
 
-    def attention_weights(self, group: HeadGroup) -> None:
-        """The softmax of the scores of a group, but for the division."""
-        self.softmax(f"{group.name}.", f"{group.name}.scores", len(group.queries))
+    def attention_weights(self, group: HeadGroup) -> BufferOperand:
+        """The softmax of the scores of a group, but for the division, of those heads that `averages` begins with;
+        and the largest scores."""
+        scores = f"{group.name}.scores"
+        largest = self.largest_scores(f"{group.name}.", scores, len(group.queries))
+        weights = self.buffer(f"{group.name}.weights", len(group.queries), wide=False, cols=self.context)
+        self.powers(weights, scores, largest, self.queries_of(self.averaged_at_once(group)[0]))
+        return largest
 
-    def averages(self, name: str, group: HeadGroup) -> None:
-        """What the queries of a group attend to: averages of values, whole numbers of `FINER` to one of their units."""
+    def averages(self, name: str, group: HeadGroup, largest: BufferOperand) -> None:
+        """What the queries of a group attend to: averages of values, whole numbers of `FINER` to one of their units.
+
+        The VXM makes weights of the next heads while values are added up by those of some.
+        """
         rows, each, weights = self.head_rows, self.shape.group, f"{group.name}.weights"
         share = self.buffer(f"{group.name}.share", len(group.queries))
         attended = self.buffer(f"{group.name}.attended", len(group.queries) * rows)
         # The tile that norms have, too.
         ones = np.full((self.context, self.lanes), -1, np.int8)
-        # Weights of so many heads are in the activation buffer at once, for both products with them.
-        at_once = max(self.config.act_depth // (each * self.context // self.lanes), 1)
-        numbered = [*enumerate(group.heads)]
-        for first in range(0, len(numbered), at_once):
-            chosen = numbered[first : first + at_once]
-            for number, _ in chosen:
+        parts = self.averaged_at_once(group)
+        for part, following in itertools.zip_longest(parts, parts[1:]):
+            for number in part:
                 mine = BufferOperand(weights, first_row=number * each)
                 inverse = [Step("i2f", WHOLE), Step("recip"), Step("fmul", Immediate.of_float(-FINER))]
                 self.product(share, [Term(mine, (ones,))], inverse, Target(first_row=number * each, rows=each))
-            for (number, head), row in itertools.product(chosen, range(rows)):
+            if following:
+                self.powers(weights, f"{group.name}.scores", largest, self.queries_of(following))
+            for number, row in itertools.product(part, range(rows)):
                 mine = BufferOperand(weights, first_row=number * each)
                 by_share = Step("fmul", BufferOperand(share, first_row=number * each))
                 average = [Step("i2f", WHOLE), by_share, Step("f2i", WHOLE)]
                 members = Target(first_row=number * each * rows + row, row_step=rows, rows=each)
-                self.product(attended, [Term(mine, self.cached(f"{name}.values{head}.{row}"))], average, members)
+                values = self.cached(f"{name}.values{group.heads[number]}.{row}")
+                self.product(attended, [Term(mine, values)], average, members)
+
+    def averaged_at_once(self, group: HeadGroup) -> list[range]:
+        """Heads of keys and values, counted from the first of the group, in parts whose weights are in the activation
+        buffer at once: two products meet them."""
+        count = len(group.heads)
+        at_once = max(self.config.act_depth // (self.shape.group * self.context // self.lanes), 1)
+        return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
+
+    def queries_of(self, heads: range) -> range:
+        """Heads of queries that belong to heads of keys and values."""
+        return range(heads.start * self.shape.group, heads.stop * self.shape.group)
 
     def output(self, name: str, layer: QuantisedLayer, groups: Sequence[HeadGroup]) -> Addends:
         """The products with the weights behind attention, in two digits."""

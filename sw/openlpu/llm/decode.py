@@ -369,9 +369,9 @@ class _DecoderBehind(_Decoder):
         after = (heads + kv_heads) * self.head_rows * (2 if self.turned_by_weights else 1)
         self.cache_values(name, BufferOperand(together, first_row=after), [])
         self.end(f"{name} scores, value cache")
-        self.attention_weights(group)
+        largest = self.attention_weights(group)
         self.end(f"{name} softmax")
-        self.averages(name, group)
+        self.averages(name, group, largest)
         self.end(f"{name} values")
         return self.output(name, layer, [group])
 
@@ -414,7 +414,7 @@ class _DecoderAhead(_Decoder):
     def attention(self, name: str, layer: QuantisedLayer, hidden: _Hidden) -> Addends:
         """What follows keys, and the ratio, is found while weights of queries stream, and the softmax of one group of
         heads while those of the next one, and of values, do."""
-        groups = self.head_groups(name)
+        groups, largest = self.head_groups(name), list[BufferOperand]()
         keys = self.scaled(f"{name}.k", hidden.codes, *self.rotated(layer, [self.keys(layer)]))
         self.end(f"{name} keys")
         self.positions()
@@ -426,23 +426,24 @@ class _DecoderAhead(_Decoder):
             queries = self.rope(self.scaled(f"{group.name}.q", hidden.codes, *rotated).name, len(group.queries))
             self.end(f"{group.name} q, rope")
             if number:
-                self.attend(name, layer, groups[number - 1])
+                largest.append(self.attend(name, layer, groups[number - 1]))
             self.turned_queries(group, queries, ratio)
             self.end(f"{group.name} queries")
-        self.attend(name, layer, groups[-1])
+        largest.append(self.attend(name, layer, groups[-1]))
         values = self.scaled(f"{name}.v", hidden.codes, *self.values(layer))
         self.cache_values(name, values, ratio)
         self.end(f"{name} value cache")
-        for group in groups:
-            self.averages(name, group)
+        for group, scores in zip(groups, largest, strict=True):
+            self.averages(name, group, scores)
         self.end(f"{name} values")
         return self.output(name, layer, groups)
 
-    def attend(self, name: str, layer: QuantisedLayer, group: HeadGroup) -> None:
-        """Scores of a group, and their softmax."""
+    def attend(self, name: str, layer: QuantisedLayer, group: HeadGroup) -> BufferOperand:
+        """Scores of a group, and their softmax; the largest ones."""
         self.scores(name, layer, group)
-        self.attention_weights(group)
+        largest = self.attention_weights(group)
         self.end(f"{group.name} scores, softmax")
+        return largest
 
     def head_groups(self, name: str) -> list[HeadGroup]:
         """A third of the heads, and all others: the second group has its softmax while the first one is multiplied with

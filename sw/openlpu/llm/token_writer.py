@@ -186,12 +186,23 @@ class TokenWriter(KernelWriter):
 
         Its parts have names behind the prefix `name`.
         """
-        largest = self.largest_lane(f"{name}largest", self.largest_column(f"{name}largest", scores, heads), heads)
-        less = BufferOperand(largest.name, column=0)
-        powers = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", WHOLE)]
+        largest = self.largest_scores(name, scores, heads)
         weights = self.buffer(f"{name}weights", heads, wide=False, cols=self.context)
-        self.vector(weights, BufferOperand(scores), powers)
+        self.powers(weights, scores, largest, range(heads))
         return weights
+
+    def largest_scores(self, name: str, scores: str, heads: int) -> BufferOperand:
+        """The largest score of each head, in every lane."""
+        columns = self.largest_column(f"{name}largest", scores, heads)
+        return BufferOperand(self.largest_lane(f"{name}largest", columns, heads).name, column=0)
+
+    def powers(self, weights: str, scores: str, largest: BufferOperand, heads: range) -> None:
+        """The weights of some heads, from their scores."""
+        less = dataclasses.replace(largest, first_row=heads.start)
+        steps = [Step("fsub", less), Step("exp"), Step("fmul", Immediate.of_float(INT8_MAX)), Step("f2i", WHOLE)]
+        self.vector(
+            weights, BufferOperand(scores, first_row=heads.start), steps, Target(first_row=heads.start, rows=len(heads))
+        )
 
     # Products
 
