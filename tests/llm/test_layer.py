@@ -2,6 +2,8 @@
 # Copyright 2026 The OpenLPU authors
 """A layer of a Llama by itself, on several planes: against its kernels in numpy, and against its definition."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,19 @@ def test_groups_of_heads_make_no_difference() -> None:
     for position in range(3):
         inputs = {name: to_bits(values) for name, values in layer_inputs(LARGE, position, LAB32).items()}
         np.testing.assert_array_equal(alone.run(inputs)[BEHIND], shared.run(inputs)[BEHIND])
+
+
+def test_weights_that_are_made_head_by_head_make_no_difference() -> None:
+    """Activation buffers of 4 words have room for those of one head of keys and values, of 64 those of all."""
+    model = MODELS[SMALL.name][1]
+    chips = [dataclasses.replace(LAB32, act_depth=depth) for depth in (4, 64)]
+    graphs = [layer_decoding(model, CONTEXT, chip).kernels for chip in chips]
+    weights = [[kernel.output for kernel in graph.kernels if kernel.output.endswith("weights")] for graph in graphs]
+    assert [len(outputs) for outputs in weights] == [3, 1]
+    parts, whole = (KernelReference(graph, chip) for graph, chip in zip(graphs, chips, strict=True))
+    for position in range(3):
+        inputs = {name: to_bits(values) for name, values in layer_inputs(SMALL, position, LAB32).items()}
+        np.testing.assert_array_equal(parts.run(inputs)[BEHIND], whole.run(inputs)[BEHIND])
 
 
 def test_contexts_are_whole_vectors() -> None:
