@@ -16,7 +16,7 @@ from openlpu.fpga.boards import BOARDS, find_board
 from openlpu.fpga.build import nextpnr_options
 from openlpu.fpga.device import find_pll
 from openlpu.fpga.report import Report
-from openlpu.fpga.top import Indicators, surroundings
+from openlpu.fpga.top import ClockStart, Indicators, surroundings
 
 ROOT = Path(__file__).parents[2]
 REPORTS, LLAMA = ROOT / "fpga" / "reports", str(ROOT / "examples" / "llama" / "ulx3s.toml")
@@ -170,3 +170,33 @@ def test_leds() -> None:
     assert alive == [cycle % 100 < 50 for cycle in range(250)]
     assert running == [40 <= cycle < 55 for cycle in range(250)]
     assert fault == [60 <= cycle < 70 for cycle in range(250)]
+
+
+def test_the_clock_begins_once() -> None:
+    """A chip that has no reset must not go on with a clock that was not right."""
+    dut = ClockStart(cycles=8)
+    begun = []
+
+    async def bench(ctx: Any) -> None:
+        for cycle in range(100):
+            ctx.set(dut.stable, cycle in range(5) or cycle in range(10, 40) or cycle >= 42)
+            await ctx.tick()
+            begun.append(ctx.get(dut.begun))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    # Eight cycles from the tenth on; a cycle to say so, and another to say that it is not right any more.
+    assert begun == [18 <= cycle <= 40 for cycle in range(100)]
+
+
+def test_the_chip_has_a_clock_that_can_be_held_and_no_reset() -> None:
+    board = BOARDS["ulx3s"]
+    rtlil, _ = surroundings(board, find_pll(board.oscillator_hz, 50e6), NANO)
+    chip = rtlil.partition("cell \\hosted_chip \\chip\n")[2].partition("  end\n")[0]
+    gate = rtlil.partition("cell \\DCCA \\gate\n")[2].partition("  end\n")[0]
+    (clock,) = re.findall(r"connect \\clk (.+)\n", chip)
+    assert "connect \\rst 1'0\n" in chip
+    assert f"connect \\clock {clock}\n" in rtlil
+    assert "connect \\CLKO \\clock\n" in gate

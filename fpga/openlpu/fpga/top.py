@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The OpenLPU authors
-"""What stands around a chip on a board: clock, reset, serial line, three LEDs, and the wires of links."""
+"""What stands around a chip on a board: clock, serial line, three LEDs, and the wires of links."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from amaranth.build import Attrs, Pins, Resource, Subsignal
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Const, DomainRenamer, Instance, Module, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -18,13 +18,14 @@ from openlpu.arch.config import ChipConfig
 from openlpu.hdl.generate import HOSTED_TOP
 
 from .boards import Board, LinkPins, Pin
+from .clock_gate import Ecp5ClockGate
 from .device import Pll
 
-__all__ = ["TOP", "BoardTop", "Indicators", "surroundings"]
+__all__ = ["TOP", "BoardTop", "ClockStart", "Indicators", "surroundings"]
 
 TOP = "board"
 """Name of the top module."""
-_RESET_CYCLES = 1 << 16
+_STABLE_CYCLES = 1 << 16
 """Of a clock that is right: about a millisecond, long enough for every supply."""
 _SHOWN_HZ = 10
 """What happens is shown for at least a tenth of a second."""
@@ -73,11 +74,40 @@ class Indicators(wiring.Component):
         return m
 
 
+class ClockStart(wiring.Component):
+    """When a clock begins that is right for the first time, and that it ends for good when it is not any more.
+
+    `stable` : it is right.
+    `begun` : from some `cycles` (a power of two) of that on, until it is not. A register.
+    """
+
+    stable: In(1)
+    begun: Out(1)
+
+    def __init__(self, *, cycles: int) -> None:
+        self._cycles = cycles
+        super().__init__()
+
+    def elaborate(self, platform: object) -> Module:
+        """Count up to a bit above those that count."""
+        m = Module()
+        waited, lost = Signal(exact_log2(self._cycles) + 1), Signal()
+        with m.If(waited[-1]):
+            m.d.sync += lost.eq(lost | ~self.stable)
+        with m.Elif(self.stable):
+            m.d.sync += waited.eq(waited + 1)
+        with m.Else():
+            m.d.sync += waited.eq(0)
+        m.d.sync += self.begun.eq(waited[-1] & ~lost)
+        return m
+
+
 class BoardTop(wiring.Component):
     """A board with the chip's Verilog on it as an instance of `HOSTED_TOP`. Its pins are the platform's.
 
-    The clock comes from the PLL. Reset holds from configuration, and whenever the PLL has no lock, until the PLL has
-    been locked for a while.
+    There is no reset: configuration leaves every register as it begins, and the chip has no clock before the PLL has
+    been locked for a while. If the lock is ever lost, it has none until the device is configured again: nobody knows
+    what the last cycles did.
     """
 
     def __init__(self, *, board: Board, pll: Pll, links: Sequence[LinkPins]) -> None:
@@ -97,7 +127,7 @@ class BoardTop(wiring.Component):
         m.submodules.chip = Instance(
             HOSTED_TOP,
             i_clk=ClockSignal(),
-            i_rst=ResetSignal(),
+            i_rst=Const(0),
             i_rx=rx.i,
             o_tx=tx.o,
             o_running=indicators.running,
@@ -144,27 +174,21 @@ class BoardTop(wiring.Component):
         return ports
 
     def _elaborate_clock(self, m: Module, platform: LatticeECP5Platform) -> None:
-        m.domains.sync = ClockDomain()
-        # What counts until the reset ends cannot have one.
-        m.domains.power_on = ClockDomain(reset_less=True, local=True)
+        # The clock of the PLL, which is there before that of the chip.
+        m.domains.early = ClockDomain(reset_less=True, local=True)
+        m.domains.sync = ClockDomain(reset_less=True)
         oscillator = io.Buffer(io.Direction.Input, _port(platform, (str(platform.default_clk), 0)))
         m.submodules.oscillator = oscillator
-        clock = Signal()
-        locked = Signal()
+        clock, locked = Signal(), Signal()
         m.submodules.pll = _pll(self._pll, oscillator.i, clock, locked)
-        m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("power_on").eq(clock)]
+        gate = Ecp5ClockGate()
+        m.submodules.gate = DomainRenamer("early")(gate)
+        m.d.comb += [ClockSignal("early").eq(clock), ClockSignal("sync").eq(gate.clock)]
 
         stable = Signal()
-        m.submodules.lock = FFSynchronizer(locked, stable, o_domain="power_on")
-        # The bit above those that count ends it.
-        waited = Signal(exact_log2(_RESET_CYCLES) + 1)
-        reset = Signal(init=1)
-        m.d.power_on += reset.eq(~waited[-1])
-        with m.If(~stable):
-            m.d.power_on += waited.eq(0)
-        with m.Elif(~waited[-1]):
-            m.d.power_on += waited.eq(waited + 1)
-        m.d.comb += ResetSignal("sync").eq(reset)
+        m.submodules.lock = FFSynchronizer(locked, stable, o_domain="early")
+        m.submodules.start = start = DomainRenamer("early")(ClockStart(cycles=_STABLE_CYCLES))
+        m.d.comb += [start.stable.eq(stable), gate.enable.eq(start.begun)]
 
 
 def surroundings(board: Board, pll: Pll, config: ChipConfig) -> tuple[str, str]:
