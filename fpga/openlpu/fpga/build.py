@@ -162,8 +162,10 @@ def _total(module: Mapping[str, Any]) -> Area:
 def nextpnr_options(board: Board, seed: int) -> Sequence[str]:
     """The command line of nextpnr for a chip on a board, which may fill it."""
     # Wires are what runs out first. This placer spreads cells over the device, which the default one does not. And with
-    # these weights a crowded design goes on getting better, where with the others it swings.
-    return [*device_options(board, seed), "--placer", "static", "--router", "router2", "--router2-alt-weights"]
+    # these weights a crowded design goes on getting better, where with the others it swings. A wire that takes too long
+    # is routed again: without that, one of thousands may go all around.
+    routing = ("--router", "router2", "--router2-alt-weights", "--tmg-ripup")
+    return [*device_options(board, seed), "--placer", "static", *routing]
 
 
 def device_options(board: Board, seed: int) -> Sequence[str]:
