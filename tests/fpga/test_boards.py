@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.arch.presets import NANO, PRESETS, find_config
 from openlpu.fpga.boards import BOARDS, find_board
@@ -163,10 +163,7 @@ def test_leds() -> None:
             await ctx.tick()
             running.append(ctx.get(dut.running_led))
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-2)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert alive == [cycle % 100 < 50 for cycle in range(250)]
     assert running == [40 <= cycle < 55 for cycle in range(250)]
     assert fault == [60 <= cycle < 70 for cycle in range(250)]
@@ -183,10 +180,7 @@ def test_the_clock_begins_once() -> None:
             await ctx.tick()
             begun.append(ctx.get(dut.begun))
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     # Eight cycles from the tenth on; a cycle to say so, and another to say that it is not right any more.
     assert begun == [18 <= cycle <= 40 for cycle in range(100)]
 
@@ -200,3 +194,6 @@ def test_the_chip_has_a_clock_that_can_be_held_and_no_reset() -> None:
     assert "connect \\rst 1'0\n" in chip
     assert f"connect \\clock {clock}\n" in rtlil
     assert "connect \\CLKO \\clock\n" in gate
+    assert "connect \\CE \\enable [0]\n" in gate
+    (enable,) = re.findall(r"connect \\enable (.+)\n", rtlil)
+    assert f"connect \\begun {enable}\n" in rtlil

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from amaranth.sim import Simulator
 from cobs import cobs
+from tests.hdl.units import simulate
 
 from openlpu.hdl.cobs import CobsDecoder, CobsEncoder
 
@@ -91,10 +92,7 @@ def decoded(wire: bytes, rng: random.Random, *, pauses: float = 0) -> list[tuple
                 frame.clear()
             just_ended = end
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     return frames
 
 

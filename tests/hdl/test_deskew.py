@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.arch.links import DESKEW_DEPTH, HAC_BITS
 from openlpu.arch.presets import NANO
@@ -57,10 +58,7 @@ def test_buffer_against_a_queue() -> None:
 
 
 def run(dut: Any, bench: Any) -> None:
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
 
 
 async def started(ctx: Any, dut: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.arch.config import ChipConfig, PipelineConfig
 from openlpu.arch.ecc import Verdict, vector_code
@@ -30,10 +30,7 @@ def wide(lanes: int) -> ChipConfig:
 
 
 def play(dut: Any, testbench: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(dut, testbench)
 
 
 @pytest.mark.parametrize("lanes", [3, 16, 20])

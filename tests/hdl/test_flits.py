@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import DomainRenamer, Module
 from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.ecc import Verdict
@@ -99,7 +100,4 @@ def test_corrector_agrees_with_the_tables(config: ChipConfig) -> None:
         await ctx.tick()
         assert not ctx.get(dut.valid) | ctx.get(dut.corrected) | ctx.get(dut.uncorrectable)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)

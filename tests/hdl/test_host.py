@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass, PipelineConfig
 from openlpu.arch.encoding import encoding
@@ -54,8 +54,5 @@ def test_text_is_there_before_the_start(config: ChipConfig) -> None:
             lengths[queue.name] = ctx.get(dut.cycles)
             await write(ctx, number, 0, codec.encode(text[-1], queue))
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert lengths == dict.fromkeys((queue.name for queue in queues), 8)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.sim import Simulator
-from tests.hdl.units import UnitBench, pack, unpack
+from tests.hdl.units import UnitBench, pack, simulate, unpack
 
 from openlpu.arch.config import ChipConfig, PipelineConfig
 from openlpu.arch.encoding import encoding
@@ -155,10 +154,7 @@ def test_host_access(config: ChipConfig) -> None:
             ctx.set(dut.host.read_address, address % len(vectors))
             await ctx.tick()
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
 
 
 @pytest.mark.parametrize("config", [*CONFIGS, UNEVEN, DEEP], ids=[*IDS, "uneven", "deep"])

@@ -10,7 +10,7 @@ import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.hdl.shared import Library, Resettable, SharedComponent, ports_of
 
@@ -128,10 +128,7 @@ def test_a_reset_of_its_own() -> None:
             await ctx.tick()
             seen.append(ctx.get(dut.o))
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert seen == [3, 8, 12, 12, 3, 8, 12]
 
     library, top = Library(), Stoppable()
@@ -157,7 +154,4 @@ def test_the_simulator_sees_plain_components() -> None:
         await ctx.tick().repeat(3)
         assert ctx.get(top.o) == 15
 
-    simulator = Simulator(top)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(top, bench)

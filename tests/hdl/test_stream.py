@@ -6,7 +6,7 @@
 from typing import Any
 
 import numpy as np
-from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.arch.geometry import Direction, Stream
 from openlpu.hdl.stream import Hop, drives_name
@@ -51,7 +51,4 @@ def test_productions_replace_what_passes() -> None:
                     shift = 8 * LANES * stream.index
                     assert ctx.get(getattr(dut, f"{d}_data")) >> shift & ((1 << 8 * LANES) - 1) == vector
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
+from tests.hdl.units import simulate
 
 from openlpu.hdl.uart import UartReceiver, UartTransmitter, bit_cycles
 
@@ -40,10 +41,7 @@ def received(line: Iterable[int], cycles: int) -> bytes:
             if valid:
                 got.append(byte)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     return bytes(got)
 
 

@@ -3,10 +3,10 @@
 """Benches for one unit.
 
 `UnitBench`: instructions and stream contents by cycle in, productions and faults by cycle out. `run_datapath`:
-operands in, results out.
+operands in, results out. `simulate`: any testbench of any component.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,10 +102,15 @@ class UnitBench:
                         self.empty.append((queue.name, cycle - 1))
                 await ctx.tick()
 
-        simulator = Simulator(self.dut)
-        simulator.add_clock(1e-6)
-        simulator.add_testbench(bench)
-        simulator.run()
+        simulate(self.dut, bench)
+
+
+def simulate(dut: Any, bench: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    """Run a testbench to its end, in Amaranth's simulator."""
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 def words(patterns: Sequence[int]) -> Words:
@@ -125,8 +130,5 @@ def run_datapath(unit: Datapath, stimulus: Stimulus) -> Words:
             results.append(ctx.get(unit.o))
             await ctx.tick()
 
-    simulator = Simulator(unit)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(unit, bench)
     return words(results)

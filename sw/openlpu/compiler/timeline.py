@@ -99,10 +99,6 @@ class Flight:
         moved.__dict__["claims"] = self.claims
         return moved
 
-    def latest(self, queue: Queue) -> int:
-        """The offset of the last instruction for a queue."""
-        return max(entry.offset for entry in self.dispatches if entry.queue == queue)
-
     @functools.cached_property
     def claims(self) -> tuple[tuple[Key, int], ...]:
         """Everything the flight occupies, as (timeline, position relative to the start). Read once it is complete."""
