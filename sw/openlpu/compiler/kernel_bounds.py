@@ -4,15 +4,17 @@
 
 As `openlpu.compiler.bounds` for networks that come as kernels, and with none of the scheduler's code either. What is
 followed through the kernels is when each vector of a buffer can be read at the earliest, and how close to one another
-any of them can be: a product streams its weights, and every vector of a kernel passes the VXM. Products that a kernel
-comes behind, however far, have streamed their weights one after the other, none before its first row is there: what is
-known of one machine and jobs with release times. Kernels that fill one buffer, and together read all of another, are
-not all done before what comes last of that is through. Kernels that need nothing of one another compete for nothing.
+any of them can be: a product streams its weights, and every vector of a kernel passes the VXM. Weights that something
+comes behind, however far, have streamed one after the other, none before the first row that they meet is there; and
+vectors have passed the units for special functions: jobs of `openlpu.compiler.one_machine`. Kernels that fill one
+buffer, and together read all of another, are not all done before what comes last of that is through. Kernels that need
+nothing of one another, and that no other needs both of, compete for nothing.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,8 +36,10 @@ from openlpu.compiler.kernels import (
     MatMulKernel,
     Term,
     VectorKernel,
+    met_by,
     views_of,
 )
+from openlpu.compiler.one_machine import Job, Machine, Need, Needs, everywhere, over, spread, together
 
 _READ, _WRITE = BY_MNEMONIC["read"], BY_MNEMONIC["write"]
 _NEVER = 1 << 40
@@ -87,14 +91,18 @@ def weight_cycles(graph: KernelGraph, config: ChipConfig) -> int:
 
 
 def _special_cycles(graph: KernelGraph, config: ChipConfig) -> int:
-    units = max(sum(OpClass.SPECIAL in alu.classes for alu in config.alus), 1)
     cycles = 0
     for kernel in graph.kernels:
         output = graph.buffer(kernel.output)
         vectors = kernel.target.count(output) * -(-kernel.target.cols(output) // config.lanes)
         specials = sum(BY_MNEMONIC[step.mnemonic].op_class is OpClass.SPECIAL for step in kernel.chain)
         cycles += vectors * specials * config.special_turns
-    return -(-cycles // units)
+    return -(-cycles // _special_units(config))
+
+
+def _special_units(config: ChipConfig) -> int:
+    """ALUs that have special functions; 1 if there are none, as what asks for them is refused elsewhere."""
+    return max(sum(OpClass.SPECIAL in alu.classes for alu in config.alus), 1)
 
 
 _Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -123,8 +131,8 @@ class _Times:
     """What is known of any of them together."""
     last: int = 0
     """All of it."""
-    behind: list[frozenset[int]] = field(default_factory=list)
-    """By row: the products, by their place among all of them, without which it cannot be there."""
+    needs: list[Needs] = field(default_factory=list)
+    """By row."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +163,17 @@ class _Chain:
         self.times = {
             buffer.name: _Times(
                 np.full((buffer.rows, self._columns(buffer)), 0 if buffer.name in there else _NEVER),
-                behind=[frozenset()] * buffer.rows,
+                needs=[{}] * buffer.rows,
             )
             for buffer in graph.buffers
         }
-        self.streamed: list[tuple[int, int]] = []
-        """Of each product so far: before when none of its rows is there, and the cycles for which those of its weights
-        stream that no other product has."""
+        # Of the tiles one may be in the array, and one in the shadow buffer of each plane.
+        ahead = 2 * config.lanes // config.weight_streams
+        self._weights = Machine(config.mxm_planes * config.hemispheres, ahead)
+        # Of a vector it is known when it begins.
+        self._special = Machine(_special_units(config), config.special_turns)
+        self._readers = _readers(graph)
+        self._fronts: dict[tuple[str, int], frozenset[int]] = {}
         self._streamed: set[object] = set()
         """Tiles of the products so far."""
         self._parts: dict[tuple[str, str], tuple[set[tuple[int, int]], int]] = {}
@@ -181,18 +193,20 @@ class _Chain:
         rows = np.arange(target.count(output) * stacked)
         ways, tail = self._ways(kernel)
         ready, last, known, read = self._operands(ways, rows, np.arange(self._columns(output)))
-        behind = self._behind(kernel, rows)
+        needs = self._inputs(kernel, ways, tail, rows)
         if isinstance(kernel, MatMulKernel):
             sums, begins, every, used = self._sums(kernel, rows[: len(rows) // stacked])
             read += [(name, places, tail + self._beyond(name)) for name, places in used.items()]
             ready = np.maximum(ready, np.tile(sums, stacked)[:, np.newaxis] + tail)
             last = max(last, every + tail, *(self._factor(term)[1] + tail for term in kernel.terms))
             known.append(self._streaming(kernel, begins + tail, ready.size))
-            behind |= {len(self.streamed)}
-            self.streamed.append((begins, self._cycles_of_its_own(kernel)))
-            last = max(last, self._one_after_the_other(behind))
-        elif behind:
-            last = max(last, self._one_after_the_other(behind) + min(way.latency for way in ways))
+            needs = [{**some, **own} for some, own in zip(needs, self._product(kernel, begins, tail), strict=True)]
+        ready = np.maximum(ready, [[over(everywhere(some) if ready.shape[1] > 1 else some)] for some in needs])
+        for job in self._special_functions(kernel, ready):
+            needs = [
+                {**need, job: Need(1 << int(row), 0, anywhere=False)} for need, row in zip(needs, rows, strict=True)
+            ]
+        last = max(last, over(together((need, 0) for need in needs)))
         known += self._turns(kernel, int(ready.min()))
         row = max(known, key=lambda row: row.last(ready.size))
         last = max(last, int(ready.max()), row.last(ready.size))
@@ -201,7 +215,11 @@ class _Chain:
         times = self.times[kernel.output]
         times.last = max(times.last, last)
         members = target.members(output)
-        times.behind[members] = [already | behind for already in times.behind[members]]
+        if target.indices is not None:
+            needs = [together((need, 0) for need in needs)] * len(times.needs[members])
+        times.needs[members] = [
+            together([(already, 0), (need, 0)]) for already, need in zip(times.needs[members], needs, strict=True)
+        ]
         if target.indices is None:
             alone = ready.size == times.vectors.size and bool((times.vectors == _NEVER).all())
             times.row = row if alone else _Row(0, 0)
@@ -280,29 +298,91 @@ class _Chain:
         ends = max(self._all_of(name, which) + self._beyond(name) for name, which in used.items())
         return np.maximum(ready, every), min(begins), ends, used
 
-    def _behind(self, kernel: Kernel, rows: npt.NDArray[np.int64]) -> frozenset[int]:
-        """The products that must have been computed before all of a kernel is there."""
-        target = kernel.target
-        found: set[int] = set()
-        for number, view in enumerate(views_of(kernel)):
-            source = number < len(kernel.sources)
-            here = rows[: len(rows) // max(target.stacked, 1)] if source else rows
-            name, (read, _) = self._places(view, here, np.zeros(1, np.int64))
-            found.update(*(self.times[name].behind[row] for row in {*read.reshape(-1).tolist()}))
+    def _inputs(self, kernel: Kernel, ways: list[_Way], tail: int, rows: npt.NDArray[np.int64]) -> list[Needs]:
+        """What each row of a kernel needs, by all that it reads."""
+        columns = np.arange(self._columns(self.graph.buffer(kernel.output)))
+        found: list[list[tuple[Needs, int]]] = [[] for _ in rows]
+        for way in ways:
+            for needs, seen in zip(found, self._seen(way.view, rows, columns), strict=True):
+                needs.append((seen, way.latency))
         if isinstance(kernel, MatMulKernel):
-            factors = (term.weights.name for term in kernel.terms if isinstance(term.weights, Factor))
-            found.update(*(behind for name in factors for behind in self.times[name].behind))
-        if target.indices is not None:
-            found.update(*self.times[target.indices].behind)
-        return frozenset(found)
+            met = self._met(kernel, tail, rows[: len(rows) // max(kernel.target.stacked, 1)])
+            for row, needs in enumerate(found):
+                needs.append((met[row % len(met)], 0))
+        return [together(needs) for needs in found]
 
-    def _one_after_the_other(self, products: frozenset[int]) -> int:
-        """When what comes last behind some products is in SRAM, at the earliest: whichever of them began first, the
-        weights of all that cannot begin before it stream from then on, but for what was loaded ahead."""
-        jobs = sorted((self.streamed[number] for number in products), reverse=True)
-        totals = itertools.accumulate(cycles for _, cycles in jobs)
-        ends = (begins + max(total - self._ahead, 0) for (begins, _), total in zip(jobs, totals, strict=True))
-        return max(ends) + self._through_array() + self._to_sram(map_chain((), self.config))
+    def _met(self, kernel: MatMulKernel, tail: int, rows: npt.NDArray[np.int64]) -> list[Needs]:
+        """What each row of sums needs of a product."""
+        found: list[list[tuple[Needs, int]]] = [[] for _ in rows]
+        for term in kernel.terms:
+            name = term.rows.indices or term.rows.name
+            columns = np.arange(self._columns(self.graph.buffer(term.rows.name)))
+            factor = self._multiplied_by(term, tail)
+            for needs, seen in zip(found, self._seen(term.rows, rows, columns), strict=True):
+                needs += [(spread(seen), tail + self._beyond(name)), (factor, 0)]
+        return [together(needs) for needs in found]
+
+    def _multiplied_by(self, term: Term, tail: int) -> Needs:
+        """What columns of a product need of a factor that was computed, each of its own part of it."""
+        if not isinstance(term.weights, Factor):
+            return {}
+        name = term.weights.name
+        rows = {id(row): row for row in self.times[name].needs}.values()
+        needs = together((row, tail + self._further(name)) for row in rows)
+        return {job: Need(need.parts, need.behind, anywhere=False) for job, need in needs.items()}
+
+    def _seen(self, view: BufferOperand, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> list[Needs]:
+        """What is needed for what each of `rows` and all of `columns` of a kernel read."""
+        name, (read, met) = self._places(view, rows, columns)
+        times = self.times[name]
+        needs = [times.needs[row] for row in np.broadcast_to(read[:, 0], len(rows)).tolist()]
+        seen = {*met.reshape(-1).tolist()}
+        if view.byte is not None and name in self._in_bytes:
+            return [{}] * len(rows)
+        if len(seen) < times.vectors.shape[1]:
+            needs = [_of_columns(row, name, seen) for row in needs]
+        # One column, or the same for all, is the whole of it.
+        return needs if met.size == len(columns) else [spread(row) for row in needs]
+
+    def _product(self, kernel: MatMulKernel, begins: int, tail: int) -> list[Needs]:
+        """What each row of a product needs of its weights, column by column, but for those that a product before it
+        has, if the first of what they meet is there at `begins`."""
+        tiles = _tiles(self.graph, kernel, self.config)
+        fresh = [across for across, tile in tiles if tile not in self._streamed]
+        self._streamed |= {tile for _, tile in tiles}
+        columns = 1 + max(across for across, _ in tiles)
+        parts = np.bincount(np.array(fresh, int), minlength=columns) * (self.config.lanes // self.config.weight_streams)
+        rows = kernel.target.count(self.graph.buffer(kernel.output))
+        if not kernel.target.stacked:
+            job = Job(self._weights, begins, tuple(parts.tolist()), tail, columns_of=kernel.output)
+            return [{job: Need((1 << columns) - 1, 0, anywhere=False)}] * rows
+        # What comes in front of the same has one job.
+        fronts = [self._front(kernel.output, row) for row in _rows_of(kernel, self.graph)]
+        jobs = {front: Job(self._weights, begins, tuple(parts.tolist()), tail) for front in fronts}
+        return [{jobs[front]: Need(1 << number // rows, 0)} for number, front in enumerate(fronts)]
+
+    def _front(self, name: str, row: int) -> frozenset[int]:
+        """The kernels, by number, that read what row by row is made of a row, and are no such passes themselves."""
+        if (name, row) not in self._fronts:
+            found: set[int] = set()
+            for number, met in self._readers[name][row]:
+                kernel = self.graph.kernels[number]
+                if isinstance(kernel, MatMulKernel) or kernel.target.indices is not None or met is None:
+                    found.add(number)
+                else:
+                    found |= self._front(kernel.output, _rows_of(kernel, self.graph)[met])
+            self._fronts[name, row] = frozenset(found)
+        return self._fronts[name, row]
+
+    def _special_functions(self, kernel: Kernel, ready: npt.NDArray[np.int64]) -> Iterator[Job]:
+        """What each special function of a kernel is to the units, row by row, if its vectors may be in SRAM from
+        `ready` on."""
+        rows, columns = ready.shape
+        for i, step in enumerate(kernel.chain):
+            if BY_MNEMONIC[step.mnemonic].op_class is OpClass.SPECIAL:
+                tail = self._to_sram(map_chain(kernel.chain[i:], self.config, begins=_ANY))
+                cycles = columns * self.config.special_turns
+                yield Job(self._special, int(ready.min()) - tail, (cycles,) * rows, tail)
 
     def _factor(self, term: Term) -> tuple[int, int]:
         """When the first of what a term multiplies by may be read, and when all of it. Where an index says what is
@@ -326,24 +406,11 @@ class _Chain:
         """The sums of a product whose first row is there early enough for results at `begins`, as its tiles come."""
         cycles = self._stream_cycles(kernel)
         pace = cycles // vectors
-        return _Row(begins + max(cycles - self._ahead, 0) - pace * (vectors - 1), pace)
+        return _Row(begins + max(cycles - self._weights.ahead, 0) - pace * (vectors - 1), pace)
 
     def _stream_cycles(self, kernel: MatMulKernel) -> int:
         """For which the weights of a product stream, if every plane takes its share."""
         return tile_cycles(self.graph, kernel, self.config) // (self.config.mxm_planes * self.config.hemispheres)
-
-    def _cycles_of_its_own(self, kernel: MatMulKernel) -> int:
-        """The same for weights that no product before it has."""
-        tiles = {tile for _, tile in _tiles(self.graph, kernel, self.config)} - self._streamed
-        self._streamed |= tiles
-        cycles = len(tiles) * self.config.lanes // self.config.weight_streams
-        return cycles // (self.config.mxm_planes * self.config.hemispheres)
-
-    @property
-    def _ahead(self) -> int:
-        """Cycles of weights that may have streamed before there is anything to multiply: of the tiles one may be in the
-        array and one in the shadow buffer of each plane."""
-        return 2 * self.config.lanes // self.config.weight_streams
 
     def _ways(self, kernel: Kernel) -> tuple[list[_Way], int]:
         """The operands from SRAM to the VXM, and the cycles from the first sums' inputs, or nothing, to the end."""
@@ -414,6 +481,37 @@ class _Chain:
 
     def _hops(self, queues: tuple[Queue, ...]) -> int:
         return min(abs(queue.hop - self._chip.vxm_hop) for queue in queues)
+
+
+def _readers(graph: KernelGraph) -> dict[str, list[list[tuple[int, int | None]]]]:
+    """By buffer and row: the kernels that read it, by number, and for which of their rows, if for one of their own."""
+    found: dict[str, list[list[tuple[int, int | None]]]] = {
+        buffer.name: [[] for _ in range(buffer.rows)] for buffer in graph.buffers
+    }
+    for number, kernel in enumerate(graph.kernels):
+        rows = kernel.target.count(graph.buffer(kernel.output))
+        for view in views_of(kernel):
+            met = rows * max(kernel.target.stacked, 1) if view in met_by(kernel) else rows
+            readers = found[view.indices or view.name]
+            if view.row_step == 0:
+                readers[view.first_row].append((number, None))
+            else:
+                for row in range(met):
+                    readers[view.first_row + view.row_step * row].append((number, row))
+    return found
+
+
+def _rows_of(kernel: Kernel, graph: KernelGraph) -> range:
+    """The rows that a kernel fills, or may fill."""
+    output = graph.buffer(kernel.output)
+    return range(output.rows)[kernel.target.members(output)]
+
+
+def _of_columns(needs: Needs, name: str, columns: set[int]) -> Needs:
+    """What some columns need of what a row of a buffer needs."""
+    mask = sum(1 << column for column in columns)
+    own = {job: need._replace(parts=need.parts & mask) for job, need in needs.items() if job.columns_of == name}
+    return own | {job: need for job, need in needs.items() if need.anywhere and job not in own}
 
 
 def _pairs(which: _Places) -> set[tuple[int, int]]:
