@@ -12,7 +12,7 @@ JOBS     ?= 2
 BIN     := $(VENV)/bin
 LPU     := $(BIN)/lpu
 PIP     := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
-PRESETS := nano ulx3s ulx3s16
+PRESETS := nano ulx3s ulx3s8 ulx3s16
 
 # Of `make bitstream`; a board has a config and a config a clock, unless given here: CONFIG=nano CLOCK=50 (MHz).
 BOARD ?= ulx3s

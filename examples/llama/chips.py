@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.llm.calibrate import own_texts
@@ -33,7 +33,7 @@ TOKENS = 32
 def main() -> int:
     """The whole job; returns the exit status."""
     out = Console(highlight=False)
-    chip, system = find_config(str(HERE / "chip.toml")), SystemConfig.from_file(HERE / "pair.toml")
+    chip, system = ULX3S, SystemConfig.from_file(HERE / "pair.toml")
     checkpoint = load_checkpoint(HERE / "model")
     prompt, model = encode(checkpoint, PROMPT), quantise(checkpoint, own_texts(checkpoint))
     context = context_for(checkpoint.shape, len(prompt) + TOKENS, chip)

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S
 from openlpu.arch.timing import timing
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import load_checkpoint
@@ -23,7 +23,8 @@ from openlpu.llm.session import Session
 from openlpu.llm.tokens import encode
 from openlpu.runtime.driver import DeviceError, open_device
 
-HERE = Path(__file__).parent
+CONFIG = ULX3S
+MODEL = Path(__file__).parent / "model"
 PROMPT = "Return a new"
 TOKENS = 32
 
@@ -31,18 +32,18 @@ TOKENS = 32
 def main() -> int:
     """The whole job; returns the exit status."""
     out = Console(highlight=False)
-    config, checkpoint = find_config(str(HERE / "chip.toml")), load_checkpoint(HERE / "model")
+    checkpoint = load_checkpoint(MODEL)
     prompt = encode(checkpoint, PROMPT)
-    context = context_for(checkpoint.shape, len(prompt) + TOKENS, config)
-    program = compile_llama(quantise(checkpoint, own_texts(checkpoint)), context, config)
-    predicted = timing(config).series(program.cycles, TOKENS)
+    context = context_for(checkpoint.shape, len(prompt) + TOKENS, CONFIG)
+    program = compile_llama(quantise(checkpoint, own_texts(checkpoint)), context, CONFIG)
+    predicted = timing(CONFIG).series(program.cycles, TOKENS)
     table = Table(box=None)
     for heading in ("", f"cycles for {TOKENS} tokens", "predicted", "cycles a token", "seconds here"):
         table.add_column(heading, justify="left" if not heading else "right")
     written = {}
     try:
         for backend in ("golden", "rtl"):
-            with open_device(backend, config) as device:
+            with open_device(backend, CONFIG) as device:
                 device.load(program)
                 session = Session(device)
                 session.feed(prompt)
@@ -58,8 +59,8 @@ def main() -> int:
     out.print(checkpoint.tokenizer.decode(written["rtl"].tokens), markup=False)
     out.print()
     out.print(table)
-    rate = 1e6 * config.clock_mhz * TOKENS / written["rtl"].cycles
-    out.print(f"{checkpoint.parameters:,} parameters; {rate:,.0f} tokens/s at {config.clock_mhz:g} MHz")
+    rate = 1e6 * CONFIG.clock_mhz * TOKENS / written["rtl"].cycles
+    out.print(f"{checkpoint.parameters:,} parameters; {rate:,.0f} tokens/s at {CONFIG.clock_mhz:g} MHz")
     equal = written["golden"] == written["rtl"] and written["rtl"].cycles == predicted
     out.print(f"the same tokens and cycles on both, and as predicted: {'yes' if equal else 'NO'}")
     return 0 if equal else 1

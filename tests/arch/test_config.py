@@ -11,7 +11,7 @@ import pytest
 
 from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach, TextConfig
 from openlpu.arch.geometry import QueueKind, geometry
-from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, ULX3S16, find_config
+from openlpu.arch.presets import LAB32, NANO, PRESETS, TSP1, ULX3S, ULX3S8, ULX3S16, find_config
 
 TEXT = TextConfig(
     mem_read=64, mem_write=16, mxm_weights=8, mxm_acts=32, mxm_accs=24, vxm=(48, 8, 8, 8, 8, 4), sxm_shift=12
@@ -77,9 +77,10 @@ def test_text_memories_are_as_long_as_their_kind_of_queue_needs() -> None:
 
 def test_presets_are_distinct_and_known_by_name() -> None:
     assert len({config.digest for config in PRESETS.values()}) == len(PRESETS)
-    assert [PRESETS[name] for name in ("nano", "ulx3s", "ulx3s16", "lab32", "tsp1")] == [
+    assert [PRESETS[name] for name in ("nano", "ulx3s", "ulx3s8", "ulx3s16", "lab32", "tsp1")] == [
         NANO,
         ULX3S,
+        ULX3S8,
         ULX3S16,
         LAB32,
         TSP1,
@@ -192,7 +193,7 @@ def test_fields_have_their_types() -> None:
 
 
 def test_files_that_are_no_config(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no config 'giga': use one of nano, ulx3s, ulx3s16, lab32, tsp1"):
+    with pytest.raises(ConfigError, match="no config 'giga': use one of nano, ulx3s, ulx3s8, ulx3s16, lab32, tsp1"):
         find_config("giga")
     with pytest.raises(ConfigError, match="No such file"):
         find_config(str(tmp_path / "a.toml"))
@@ -207,7 +208,11 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
         find_config(str(tmp_path / "b.json"))
 
 
-def test_the_chip_that_is_routed_has_all_that_the_larger_one_multiplies_and_keeps() -> None:
+def test_chips_that_are_routed_keep_and_do_what_the_larger_one_does() -> None:
+    """One has its lanes but no special functions, the other half the lanes."""
+    for chip in (ULX3S, ULX3S8, ULX3S16):
+        assert chip.lanes * chip.mem_slices * chip.mem_words == 256 * 1024
     assert ULX3S16.lanes == ULX3S.lanes
-    assert ULX3S16.mem_slices * ULX3S16.mem_words == ULX3S.mem_slices * ULX3S.mem_words
-    assert [alu.classes for alu in ULX3S16.alus] == [alu.classes for alu in ULX3S.alus]
+    special = {OpClass.SPECIAL}
+    assert [alu.classes for alu in ULX3S16.alus] == [a.classes for a in ULX3S.alus if special.isdisjoint(a.classes)]
+    assert ULX3S8.alus == ULX3S.alus

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S
 from openlpu.arch.timing import timing
 from openlpu.cli.main import main
 from openlpu.llm.session import Session
 from openlpu.runtime.driver import DeviceError
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL, CHIP = ROOT / "examples/llama/model", ROOT / "examples/llama/chip.toml"
+MODEL = ROOT / "examples/llama/model"
 TEXT = MODEL / "heldout.txt"
 SMALL = ROOT / "tests/llm/fixtures/multi_query"
 """A network that is compiled in a moment; `GROUPED` is one of two layers with two heads of keys and values."""
 GROUPED = ROOT / "tests/llm/fixtures/grouped_tied"
 
 
-def llm(command: str, model: Path, *arguments: object, config: object = CHIP) -> Result:
+def llm(command: str, model: Path, *arguments: object, config: object = "ulx3s") -> Result:
     parts = ("llm", command, model, "--config", config, *arguments)
     return CliRunner().invoke(main, [str(part) for part in parts])
 
@@ -37,10 +37,9 @@ def llm_json(command: str, *arguments: object, model: Path = MODEL) -> Any:
 
 
 def test_the_example_writes_as_fast_as_predicted() -> None:
-    chip = find_config(str(CHIP))
     found = llm_json("run", "--prompt", "Return a new", "--tokens", 12, "--prefill", "tokens")
     assert len(found["tokens"]) == found["count"] == 12
-    assert found["cycles"] == timing(chip).series(found["predicted_cycles"], 12)
+    assert found["cycles"] == timing(ULX3S).series(found["predicted_cycles"], 12)
     assert found["cycles_per_token"] == found["predicted_cycles_per_token"]
     assert found["parameters"] == 162_240
     assert found["tokens_per_second"] == pytest.approx(80e6 / found["cycles_per_token"], rel=1e-4)
@@ -154,7 +153,7 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "message"), [("ulx3s", "columns"), ("nano", "words of SRAM"), ("nowhere", "no config")]
+    ("config", "message"), [("ulx3s16", "columns"), ("nano", "words of SRAM"), ("nowhere", "no config")]
 )
 def test_chips_that_do_not_suit_are_refused(config: str, message: str) -> None:
     result = llm("run", MODEL, "--prompt", "Return", config=config)

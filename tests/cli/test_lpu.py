@@ -106,7 +106,7 @@ def refused(result: Result, *words: str) -> None:
 
 def test_configs_lists_every_preset() -> None:
     text = lpu("configs").stdout
-    assert all(name in text for name in ("nano", "ulx3s", "ulx3s16", "lab32", "tsp1"))
+    assert all(name in text for name in ("nano", "ulx3s", "ulx3s8", "ulx3s16", "lab32", "tsp1"))
     presets = json.loads(lpu("configs", "--json").stdout)
     assert presets[1]["name"] == "ulx3s"
     assert presets[1]["derived"]["MACs a cycle"] == 256
@@ -169,7 +169,7 @@ def test_bench_of_a_gpt() -> None:
     between = timing(find_config(str(chip))).rerun
     assert answer["cycles_per_token"] == answer["predicted_cycles"] + between
     assert answer["cycles"] == 16 * answer["cycles_per_token"] - between
-    refused(lpu("bench", "gpt", "--config", "ulx3s"), "mxm_transposes")
+    refused(lpu("bench", "gpt", "--config", "ulx3s16"), "mxm_transposes")
 
 
 def test_bench_of_a_layer() -> None:
@@ -527,11 +527,11 @@ def test_usage_errors_are_one_line_too() -> None:
     refused(lpu("nonsense"), "nonsense")
     refused(lpu("bench", "gemm", "--m", "0"), "--m")
     refused(lpu("bench", "lstm", "--hidden", 10**6, "--config", "nano"), "SRAM")
-    refused(lpu("bench", "lstm", "--config", "ulx3s"), "exp", "recip", "class")
+    refused(lpu("bench", "lstm", "--config", "ulx3s16"), "exp", "recip", "class")
     refused(lpu("bench", "ffn", "--hidden", 10**6, "--config", "lab32"), "SRAM")
     refused(lpu("bench", "layer", "--hidden", 10**6, "--config", "lab32"), "SRAM")
     refused(lpu("bench", "layer", "--heads", 4, "--config", "lab32"), "4 heads", "3 of keys and values")
-    refused(lpu("bench", "layer", "--config", "ulx3s", "--hidden", 64, "--ffn", 64), "mxm_transposes")
+    refused(lpu("bench", "layer", "--config", "ulx3s16", "--hidden", 64, "--ffn", 64), "mxm_transposes")
     refused(lpu("bench", "gemm", "--backend", "abacus"), "abacus", "golden")
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from openlpu.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-CHIP, PAIR = ROOT / "examples/llama/chip.toml", ROOT / "examples/llama/pair.toml"
+PAIR = ROOT / "examples/llama/pair.toml"
 SMALL = ROOT / "tests/llm/fixtures/multi_query"
 
 
@@ -46,7 +46,7 @@ def test_what_chips_share_has_names(more: tuple[object, ...]) -> None:
 
 
 def test_a_context_ends_where_the_network_ends() -> None:
-    assert json.loads(lpu("plan", SMALL, "--config", CHIP, "--json").stdout)["context"] == 64
+    assert json.loads(lpu("plan", SMALL, "--config", "ulx3s", "--json").stdout)["context"] == 64
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_a_context_ends_where_the_network_ends() -> None:
         (("llama9", "--config", "tsp1"), "no model 'llama9': use one of smollm2-135m, "),
         ((ROOT / "docs", "--config", "tsp1"), "config.json cannot be read: No such file or directory"),
         (("llama2-7b", "--config", "nano"), "17 chips of config 'nano', the most that can share one, have 17,408"),
-        (("llama2-7b", "--config", PAIR), "config 'llama16_linked', the most that can share one, have 4,456,448"),
-        ((SMALL, "--config", "ulx3s"), "keys are loaded as columns, which config 'ulx3s' cannot"),
+        (("llama2-7b", "--config", PAIR), "config 'ulx3s_linked', the most that can share one, have 4,456,448"),
+        ((SMALL, "--config", "ulx3s16"), "keys are loaded as columns, which config 'ulx3s16' cannot"),
         ((SMALL, "--config", PAIR, "--chips", 2), "a config of a system says how many chips it has: leave out --chips"),
         ((SMALL, "--config", PAIR, "--group", 2), "all chips of a system share every layer: leave out --group"),
-        ((SMALL, "--config", CHIP, "--group", 18), "no links for a group of 18 chips: choose a smaller one"),
+        ((SMALL, "--config", "ulx3s", "--group", 18), "no links for a group of 18 chips: choose a smaller one"),
         ((SMALL, "--config", "nothing.toml"), "config file nothing.toml: No such file or directory"),
     ],
 )
@@ -73,7 +73,7 @@ def test_what_cannot_be_is_told_in_one_line(arguments: tuple[object, ...], messa
 
 def test_a_system_whose_chips_have_no_links_says_what_to_set(tmp_path: Path) -> None:
     path = tmp_path / "apart.toml"
-    path.write_text(f'name = "apart"\nchips = 2\n\n[chip]\nbase = "{CHIP}"\n')
+    path.write_text('name = "apart"\nchips = 2\n\n[chip]\nbase = "ulx3s"\n')
     result = lpu("plan", SMALL, "--config", path)
     assert result.exit_code == 2
     assert "'chip.c2c_links': 0, but 2 chips" in result.stderr

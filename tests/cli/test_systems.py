@@ -14,7 +14,7 @@ from openlpu.arch.timing import timing
 from openlpu.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-CHIP, PAIR = ROOT / "examples/llama/chip.toml", ROOT / "examples/llama/pair.toml"
+PAIR = ROOT / "examples/llama/pair.toml"
 DIGITS = ROOT / "examples/digits"
 SMALL = ROOT / "tests/llm/fixtures/multi_query"
 
@@ -31,7 +31,7 @@ def test_chips_write_in_the_cycles_that_are_predicted() -> None:
     assert (found["system"], found["chips"], found["link_latency"]) == ("pair", 2, system.latency)
     assert found["cycles"] == found["predicted_cycles_of_all"]
     assert found["cycles"] == timing(system.chip).series(found["predicted_cycles"], 5)
-    alone = json.loads(lpu("llm", *asked, "--prefill", "tokens", "--config", CHIP).stdout)
+    alone = json.loads(lpu("llm", *asked, "--prefill", "tokens", "--config", "ulx3s").stdout)
     assert found["tokens"] == alone["tokens"]
     assert found["text"] == alone["text"]
 
@@ -111,10 +111,10 @@ def test_a_report_tells_of_an_onnx_network() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--config", CHIP), "chip.toml: one chip: say how many with --chips, or give a config of a system"),
+        (("--config", "ulx3s"), "ulx3s: one chip: say how many with --chips, or give a config of a system"),
         (("--config", PAIR, "--chips", 2), "a config of a system says how many chips it has: leave out --chips"),
         (("--config", "lab32", "--chips", 18), "config field 'c2c_links': 17 is not a whole number in 0..16"),
-        (("--config", "ulx3s", "--chips", 2), "keys are loaded as columns, which config 'ulx3sx2' cannot"),
+        (("--config", "ulx3s16", "--chips", 2), "keys are loaded as columns, which config 'ulx3s16x2' cannot"),
         (("--config", PAIR, "--by", "layers"), "has 1 parts that follow one another, and there are 2 chips"),
         (("--config", "nothing.toml"), "config file nothing.toml: No such file or directory"),
     ],

@@ -4,7 +4,6 @@
 be."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from tests.compiler.kernel_runs import assert_means_what_it_says, graph_of, stac
 from openlpu.arch.config import ChipConfig
 from openlpu.arch.geometry import QueueKind, geometry
 from openlpu.arch.isa import BY_MNEMONIC
-from openlpu.arch.presets import LAB32, ULX3S, find_config
+from openlpu.arch.presets import LAB32, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.compiler.forwarding import Forwarding
 from openlpu.compiler.journeys import after
@@ -180,16 +179,15 @@ def test_a_result_that_goes_on_keeps_no_tile_in_the_array(monkeypatch: pytest.Mo
 
 def test_rows_that_come_slowly_meet_their_tile_as_they_come() -> None:
     """One unit for special functions serves four lanes in turn; what it makes is added up."""
-    config = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
-    writer = KernelWriter(config)
+    writer = KernelWriter(ULX3S)
     writer.buffer("x", ROWS, wide=False)
     first, *others = TWICE
     writer.made("codes", BufferOperand("x"), [first, Step("tanh"), *others], rows=ROWS, wide=False)
     views = [BufferOperand("codes", first_row=row) for row in range(ROWS)]
-    ones = np.ones((ROWS, config.lanes, config.lanes), np.int8)
+    ones = np.ones((ROWS, ULX3S.lanes, ULX3S.lanes), np.int8)
     graph = graph_of(writer, ROWS, {"y": stacked_product(writer, "y", views, 1, ones, [])})
-    queue = geometry(config).of_kind(QueueKind.MXM_ACTS)[0]
+    queue = geometry(ULX3S).of_kind(QueueKind.MXM_ACTS)[0]
     cycles: dict[str, list[int]] = {"abl": [], "abr": []}
-    for run in scheduled(graph, config).dispatches[queue.name]:
+    for run in scheduled(graph, ULX3S).dispatches[queue.name]:
         cycles[run.instruction.spec.mnemonic] += [run.cycle, run.last]
     assert min(cycles["abr"]) < max(cycles["abl"])

@@ -3,12 +3,11 @@
 """One chip that stands for all, against the schedule of all of them."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from openlpu.arch.links import DESKEW_DEPTH
-from openlpu.arch.presets import LAB32, find_config
+from openlpu.arch.presets import LAB32, ULX3S
 from openlpu.arch.system import LinkEnd, SystemConfig
 from openlpu.compiler.kernels import KernelGraph
 from openlpu.compiler.partition import Deal
@@ -19,7 +18,6 @@ from openlpu.llm.decode import layer_decoding
 from openlpu.llm.quantise import quantise
 from openlpu.llm.workloads import random_layer, random_text
 
-CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
 SMALL = {"hidden": 48, "heads": 5, "kv_heads": 5, "head_size": 16, "ffn": 112, "context": 16}
 SMOLLM2 = {"hidden": 576, "heads": 9, "kv_heads": 3, "head_size": 64, "ffn": 1536, "context": 128}
 NEAR = 0.05
@@ -45,7 +43,7 @@ def both(
 
 @pytest.mark.parametrize("chips", [2, 3])
 def test_it_takes_as_long_as_all(chips: int) -> None:
-    chip, alone, together = both(SMALL, SystemConfig.of(CHIP, chips))
+    chip, alone, together = both(SMALL, SystemConfig.of(ULX3S, chips))
     assert abs(alone.cycles - together.cycles) <= NEAR * together.cycles
     assert {hop.receiver.chip for hop in alone.hops} == {chip}
 
@@ -53,13 +51,13 @@ def test_it_takes_as_long_as_all(chips: int) -> None:
 @pytest.mark.parametrize("chip", [0, 1, 2])
 def test_whatever_the_others_have_comes_to_it(chip: int) -> None:
     # Of five heads and seven columns two chips have more than the third.
-    _, alone, together = both(SMALL, SystemConfig.of(CHIP, 3), chip)
+    _, alone, together = both(SMALL, SystemConfig.of(ULX3S, 3), chip)
     come = Counter((hop.sender.chip, hop.buffer) for hop in alone.hops)
     assert come == Counter((hop.sender.chip, hop.buffer) for hop in together.hops if hop.receiver.chip == chip)
 
 
 def test_links_are_what_they_are_for_all() -> None:
-    system = SystemConfig.of(CHIP, 3)
+    system = SystemConfig.of(ULX3S, 3)
     _, alone, _ = both(SMALL, system)
     assert all(hop.received >= hop.sent + system.latency for hop in alone.hops)
     by_link: dict[LinkEnd, list[tuple[int, int]]] = {}

@@ -11,7 +11,7 @@ import pytest
 
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass
 from openlpu.arch.geometry import QueueKind, geometry
-from openlpu.arch.presets import NANO, ULX3S
+from openlpu.arch.presets import NANO, ULX3S, ULX3S16
 from openlpu.arch.timing import timing
 from openlpu.fpga.area import differences
 from openlpu.fpga.device import Area
@@ -42,8 +42,9 @@ def with_alus(config: ChipConfig, *classes: OpClass) -> ChipConfig:
 @pytest.mark.parametrize(
     ("config", "dsp", "expected"),
     [
-        # 16 lanes x 2 for floats leave 124 for 16 columns.
-        (ULX3S, 156, [(2, 16)] * 4 + [(2, 15)] * 4),
+        # 16 lanes x 2 for floats leave 124 for 16 columns; with 4 units x 6 for special functions, 100.
+        (ULX3S16, 156, [(2, 16)] * 4 + [(2, 15)] * 4),
+        (ULX3S, 156, [(2, 13)] * 4 + [(2, 12)] * 4),
         # 4 lanes x (4 + 6) leave 116, and two columns have but 8 multipliers.
         (NANO, 156, [(2, 8)] * 2),
         (with_alus(ULX3S, INT), 156, [(2, 20)] * 4 + [(2, 19)] * 4),
@@ -111,7 +112,7 @@ def test_substitutes_are_named_as_the_script_names_them() -> None:
 )
 def test_yosys_finds_as_many_multipliers_as_are_left_to_it(classes: tuple[OpClass, ...], tmp_path: Path) -> None:
     """In a lane of an ALU, narrow products replaced."""
-    config = dataclasses.replace(ULX3S, alus=(AluConfig(classes=classes, chain=()),))
+    config = dataclasses.replace(ULX3S16, alus=(AluConfig(classes=classes, chain=()),))
     needs(config, config.lanes * multipliers_found(LaneAlu(classes=classes, depth=8), config, tmp_path))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S
 from openlpu.arch.timing import timing
 from openlpu.llm.answering import TOGETHER, predicted, write
 from openlpu.llm.calibrate import own_texts
@@ -21,16 +21,15 @@ from openlpu.llm.turn_session import TurnSession
 from openlpu.runtime.driver import Device, open_device
 
 FIXTURE = Path(__file__).parent / "fixtures/multi_query"
-CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
 CHECKPOINT = load_checkpoint(FIXTURE)
 PROMPT = json.loads((FIXTURE / "tokens.json").read_text())[:3]
-TURNS = compile_turns(quantise(CHECKPOINT, own_texts(CHECKPOINT)), [64], CHIP)
+TURNS = compile_turns(quantise(CHECKPOINT, own_texts(CHECKPOINT)), [64], ULX3S)
 COUNT = TOGETHER + 20
 
 
 @pytest.fixture(scope="module")
 def device() -> Device:
-    device = open_device("golden", CHIP)
+    device = open_device("golden", ULX3S)
     device.load(TURNS.first)
     return device
 
@@ -55,7 +54,7 @@ def test_an_answer_ends_where_its_text_does(device: Device, everything: Generate
     found = write(session, COUNT, {everything.tokens[end], -1})
     assert (found.tokens, found.ended) == (everything.tokens[:end], True)
     assert found.made == (TOGETHER if end < TOGETHER else COUNT)
-    series, cycles = timing(CHIP).series, TURNS.first.cycles
+    series, cycles = timing(ULX3S).series, TURNS.first.cycles
     runs = [TOGETHER] if end < TOGETHER else [TOGETHER, COUNT - TOGETHER]
     assert found.cycles == predicted(session, 3, found.made, TOGETHER) == sum(series(cycles, run) for run in runs)
 

@@ -3,13 +3,12 @@
 """The next token: the first of those with the largest logit, however it is found."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import Port
 from openlpu.compiler.kernel_reference import KernelReference
@@ -17,7 +16,6 @@ from openlpu.compiler.kernels import BufferOperand, Immediate, Term, padded
 from openlpu.llm.choosing import Keys, choose, choose_by_key, choose_byte, largest_sum, leave_logits
 from openlpu.llm.token_writer import BYTE, HISTORY, LOGITS, POSITION, TOKEN, TokenWriter
 
-CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
 SCALE = 0.0123
 Codes = npt.NDArray[np.int8]
 
@@ -40,13 +38,13 @@ def by_logit(writer: TokenWriter, term: Callable[[Codes], Term], codes: Codes) -
 
 def chosen(way: Callable[..., None], codes: Codes, vectors: Codes) -> list[tuple[int, npt.NDArray[np.float32]]]:
     """The token and all logits for each vector, whose products with the rows of `codes` logits are."""
-    writer = TokenWriter("choice", 16, len(codes), 16, CHIP)
+    writer = TokenWriter("choice", 16, len(codes), 16, ULX3S)
     writer.begin()
     x = BufferOperand(writer.buffer("x", 1, wide=False))
     writer.index("position.index", BufferOperand(POSITION, byte=0))
 
     def term(weights: Codes) -> Term:
-        return Term(x, (padded(np.ascontiguousarray(weights.T), CHIP.lanes),))
+        return Term(x, (padded(np.ascontiguousarray(weights.T), ULX3S.lanes),))
 
     way(writer, term, codes)
     graph = writer.written(
@@ -57,7 +55,7 @@ def chosen(way: Callable[..., None], codes: Codes, vectors: Codes) -> list[tuple
             (Port(LOGITS, LOGITS, "float32", (writer.blocks(len(codes)), 16)), BufferOperand(LOGITS)),
         ],
     )
-    reference, found = KernelReference(graph, CHIP), []
+    reference, found = KernelReference(graph, ULX3S), []
     for vector in vectors:
         outputs = reference.run({"x": vector[None], POSITION: np.zeros((1, 2), np.int32)})
         low, high = (int(byte) % BYTE for byte in outputs[HISTORY][0, :2])
@@ -94,7 +92,7 @@ def test_keys_that_have_no_room() -> None:
     assert Keys(512, 1_000_000).fit
     assert not Keys(512, 2_100_000).fit
     assert not Keys(2, 9_000_000).fit
-    writer = TokenWriter("wide", 16, 200, 16, CHIP)
+    writer = TokenWriter("wide", 16, 200, 16, ULX3S)
     with pytest.raises(
         CompileError, match=r"no room for 200 tokens and sums of up to 4,200,000: use a smaller network"
     ):

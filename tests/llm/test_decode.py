@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import LAB32, NANO, ULX3S, find_config
+from openlpu.arch.config import AluConfig, ChipConfig
+from openlpu.arch.presets import LAB32, NANO, ULX3S, ULX3S16
 from openlpu.arch.program import Program
 from openlpu.arch.timing import timing
 from openlpu.compiler.errors import CompileError
@@ -29,7 +29,6 @@ from openlpu.runtime.program_file import from_bytes, to_bytes
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXAMPLE = Path(__file__).parents[2] / "examples/llama"
-CHIP = find_config(str(EXAMPLE / "chip.toml"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +48,12 @@ def case(request: pytest.FixtureRequest) -> Case:
     checkpoint = load_checkpoint(directory)
     tokens = json.loads((directory / "tokens.json").read_text())
     model = quantise(checkpoint, own_texts(checkpoint))
-    program = compile_llama(model, context_for(checkpoint.shape, len(tokens), CHIP), CHIP)
+    program = compile_llama(model, context_for(checkpoint.shape, len(tokens), ULX3S), ULX3S)
     return Case(checkpoint, model, tokens, np.load(directory / "logits.npy"), program)
 
 
 def test_logits_are_those_of_transformers(case: Case) -> None:
-    with open_device("golden", CHIP) as device:
+    with open_device("golden", ULX3S) as device:
         device.load(case.program)
         found = Session(device).feed(case.tokens)[:, : case.checkpoint.shape.vocabulary]
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(case.logits, axis=1)
@@ -78,12 +77,12 @@ def test_several_planes_have_caches_and_tables_in_front_of_them() -> None:
 
 def test_a_run_of_many_tokens_is_as_many_runs(case: Case) -> None:
     half = len(case.tokens) // 2
-    with open_device("golden", CHIP) as device:
+    with open_device("golden", ULX3S) as device:
         device.load(case.program)
         session = Session(device)
         logits = session.feed(case.tokens[:half])
         together = session.generate(half)
-    with open_device("golden", CHIP) as device:
+    with open_device("golden", ULX3S) as device:
         device.load(case.program)
         session = Session(device)
         last = session.feed(case.tokens[:half])[-1]
@@ -93,11 +92,11 @@ def test_a_run_of_many_tokens_is_as_many_runs(case: Case) -> None:
             last = session.feed(alone[-1:])[-1]
     assert np.isfinite(logits[:, : case.checkpoint.shape.vocabulary]).all()
     assert together.tokens == alone
-    assert together.cycles == timing(CHIP).series(case.program.cycles, half)
+    assert together.cycles == timing(ULX3S).series(case.program.cycles, half)
 
 
 def test_a_second_sequence_knows_nothing_of_the_first(case: Case) -> None:
-    with open_device("golden", CHIP) as device:
+    with open_device("golden", ULX3S) as device:
         device.load(case.program)
         first = Session(device).feed(case.tokens[:5])
         Session(device).feed(case.tokens[5:9])
@@ -106,12 +105,12 @@ def test_a_second_sequence_knows_nothing_of_the_first(case: Case) -> None:
 
 
 def test_no_schedule_beats_the_bounds(case: Case) -> None:
-    bounds = kernel_bounds(decoding(case.model, 32, CHIP).kernels, CHIP)
+    bounds = kernel_bounds(decoding(case.model, 32, ULX3S).kernels, ULX3S)
     assert 0 < bounds.resources["weight streams"] < bounds.chain <= case.program.cycles
 
 
 def test_the_parts_of_a_token_make_up_the_program(case: Case) -> None:
-    parts = breakdown(case.model, 32, CHIP)
+    parts = breakdown(case.model, 32, ULX3S)
     assert len({part.name for part in parts}) == len(parts) == 5 + 10 * case.checkpoint.shape.layers
     assert sum(part.cycles for part in parts) == parts[-1].ends <= case.program.cycles
     assert sum(part.chain for part in parts) == case.program.chain_bound
@@ -124,7 +123,7 @@ def test_the_file_of_a_program_keeps_what_it_keeps(case: Case) -> None:
 
 
 def test_a_session_ends_with_its_context(case: Case) -> None:
-    with open_device("golden", CHIP) as device:
+    with open_device("golden", ULX3S) as device:
         device.load(case.program)
         session = Session(device)
         with pytest.raises(InputError, match="begins with a token"):
@@ -138,8 +137,8 @@ def test_a_session_ends_with_its_context(case: Case) -> None:
 def test_heads_of_any_size(size: int, heads: int, kv_heads: int) -> None:
     checkpoint = with_heads(size, heads, kv_heads)
     tokens = np.random.default_rng(size).integers(0, checkpoint.shape.vocabulary, 16).tolist()
-    with open_device("golden", CHIP) as device:
-        device.load(compile_llama(quantise(checkpoint, own_texts(checkpoint)), 16, CHIP))
+    with open_device("golden", ULX3S) as device:
+        device.load(compile_llama(quantise(checkpoint, own_texts(checkpoint)), 16, ULX3S))
         found = Session(device).feed(tokens)[:, : checkpoint.shape.vocabulary]
     wanted = forward(checkpoint, tokens)
     cosines = (found * wanted).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
@@ -166,14 +165,14 @@ def with_heads(size: int, heads: int, kv_heads: int) -> Checkpoint:
     ("config", "message"),
     [
         (NANO, "take 11,276 words of SRAM, and config 'nano' has 256: that would be 45 chips"),
-        (ULX3S, "config 'ulx3s' cannot: set its 'mxm_transposes'"),
-        (dataclasses.replace(CHIP, sxm_rotates=False), "config 'llama16' cannot: set its 'sxm_rotates'"),
+        (ULX3S16, "config 'ulx3s16' cannot: set its 'mxm_transposes'"),
+        (dataclasses.replace(ULX3S, sxm_rotates=False), "config 'ulx3s' cannot: set its 'sxm_rotates'"),
         (
-            dataclasses.replace(ULX3S, mxm_transposes=True),
+            dataclasses.replace(ULX3S, alus=(*ULX3S.alus[:2], AluConfig(classes=(), chain=(1,)), *ULX3S.alus[3:])),
             "config 'ulx3s' cannot execute i2f, rsqrt, fmul behind a product",
         ),
-        (dataclasses.replace(CHIP, mem_words=256), r"config 'llama16' has 2,048: that would be 2 chips"),
-        (dataclasses.replace(CHIP, imem_words=64), "use a smaller network or a config with more imem_words"),
+        (dataclasses.replace(ULX3S, mem_words=256), r"config 'ulx3s' has 2,048: that would be 2 chips"),
+        (dataclasses.replace(ULX3S, imem_words=64), "use a smaller network or a config with more imem_words"),
     ],
     ids=["tiny", "no columns", "no turns", "no special functions", "small", "short text"],
 )
@@ -186,16 +185,16 @@ def test_chips_that_a_llama_does_not_suit(config: ChipConfig, message: str) -> N
 
 def test_a_chip_that_holds_the_weights_but_not_what_is_between() -> None:
     model = quantise(load_checkpoint(FIXTURES / "multi_query"), [[1, 2, 3]])
-    fewest = -(-lasting_words(decoding(model, 32, CHIP).kernels, CHIP) // CHIP.mem_slices)
+    fewest = -(-lasting_words(decoding(model, 32, ULX3S).kernels, ULX3S) // ULX3S.mem_slices)
     with pytest.raises(CompileError, match="no room in SRAM"):
-        compile_llama(model, 32, dataclasses.replace(CHIP, mem_words=fewest))
+        compile_llama(model, 32, dataclasses.replace(ULX3S, mem_words=fewest))
 
 
 def test_words_that_are_used_again_make_no_difference(case: Case) -> None:
-    fewest = -(-lasting_words(decoding(case.model, 32, CHIP).kernels, CHIP) // CHIP.mem_slices)
+    fewest = -(-lasting_words(decoding(case.model, 32, ULX3S).kernels, ULX3S) // ULX3S.mem_slices)
     tight = None
-    for mem_words in range(fewest, CHIP.mem_words, 16):
-        chip = dataclasses.replace(CHIP, mem_words=mem_words)
+    for mem_words in range(fewest, ULX3S.mem_words, 16):
+        chip = dataclasses.replace(ULX3S, mem_words=mem_words)
         try:
             tight = compile_llama(case.model, 32, chip)
             break
@@ -221,9 +220,9 @@ def test_more_tokens_than_an_index_can_tell() -> None:
     model = quantise(load_checkpoint(FIXTURES / "multi_query"), [[1, 2, 3]])
     many = dataclasses.replace(model, shape=dataclasses.replace(model.shape, vocabulary=70_000))
     with pytest.raises(CompileError, match="an index has two bytes, and there are 70000 tokens and 32 positions"):
-        compile_llama(many, 32, CHIP)
+        compile_llama(many, 32, ULX3S)
 
 
 def test_contexts_are_whole_vectors() -> None:
     shape = dataclasses.replace(load_checkpoint(FIXTURES / "multi_query").shape, context=72)
-    assert [context_for(shape, tokens, CHIP) for tokens in (1, 16, 17, 33, 65, 72)] == [16, 16, 32, 64, 80, 80]
+    assert [context_for(shape, tokens, ULX3S) for tokens in (1, 16, 17, 33, 65, 72)] == [16, 16, 32, 64, 80, 80]

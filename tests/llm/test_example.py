@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenizers.decoders import DecodeStream
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S8
 from openlpu.compiler.errors import CompileError
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import Checkpoint, load_checkpoint
@@ -20,7 +20,6 @@ from openlpu.llm.tokens import encode
 
 ROOT = Path(__file__).parents[2]
 MODEL, DOCS = ROOT / "examples/llama/model", ROOT / "docs/llm.md"
-BOARD_CHIP = find_config(str(ROOT / "examples/llama/ulx3s.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +52,9 @@ def test_a_token_takes_on_the_chip_for_a_board_what_the_docs_say(llama: Checkpoi
     claimed = {int(context): int(cycles.replace(",", "")) for context, cycles in rows}
     assert [*claimed] == [64, 128]
     quantised = quantise(llama, own_texts(llama))
-    assert {context: compile_llama(quantised, context, BOARD_CHIP).cycles for context in claimed} == claimed
+    assert {context: compile_llama(quantised, context, ULX3S8).cycles for context in claimed} == claimed
     with pytest.raises(CompileError, match="config with more imem_words"):
-        compile_llama(quantised, 256, BOARD_CHIP)
+        compile_llama(quantised, 256, ULX3S8)
 
 
 def test_its_perplexity_is_the_one_in_its_readme(llama: Checkpoint, readme: str) -> None:

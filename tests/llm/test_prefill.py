@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S
 from openlpu.arch.program import Program
 from openlpu.compiler.kernel_reference import KernelReference
 from openlpu.llm.calibrate import own_texts
@@ -23,7 +23,6 @@ from openlpu.llm.token_writer import HISTORY
 from openlpu.runtime.driver import Device, InputError, open_device
 
 FIXTURES = Path(__file__).parent / "fixtures"
-CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
 CONTEXT = 32
 
 
@@ -42,11 +41,11 @@ def case(request: pytest.FixtureRequest) -> Case:
     checkpoint = load_checkpoint(directory)
     model = quantise(checkpoint, own_texts(checkpoint))
     tokens = json.loads((directory / "tokens.json").read_text())
-    return Case(model, tokens, compile_llama(model, CONTEXT, CHIP))
+    return Case(model, tokens, compile_llama(model, CONTEXT, ULX3S))
 
 
 def loaded(case: Case) -> Device:
-    device = open_device("golden", CHIP)
+    device = open_device("golden", ULX3S)
     device.load(case.program)
     return device
 
@@ -57,12 +56,12 @@ def states(device: Device) -> dict[str, bytes]:
 
 
 def test_the_meaning_of_the_kernels_is_what_the_chip_computes(case: Case) -> None:
-    kernels = decoding(case.model, CONTEXT, CHIP).kernels
-    reference = KernelReference(kernels, CHIP)
+    kernels = decoding(case.model, CONTEXT, ULX3S).kernels
+    reference = KernelReference(kernels, ULX3S)
     with loaded(case) as device:
         assert {port.name for port in case.program.states} == kernels.states.keys()
         for position, token in enumerate(case.tokens[:12]):
-            inputs = inputs_of(token, position, CHIP.lanes)
+            inputs = inputs_of(token, position, ULX3S.lanes)
             outputs = device.run(inputs).outputs
             expected = reference.run({name: values.view(np.int32) for name, values in inputs.items()})
             for port, _ in kernels.outputs:
@@ -113,7 +112,7 @@ def test_what_a_sequence_before_left_makes_no_difference(case: Case) -> None:
 
 
 def test_the_host_reads_a_row_for_each_token(case: Case) -> None:
-    found = states_behind(case.model, case.tokens[:5], CONTEXT, CHIP)
+    found = states_behind(case.model, case.tokens[:5], CONTEXT, ULX3S)
     assert {len(rows) for rows in found.values()} == {5}
     assert found[HISTORY].any()
 
@@ -123,7 +122,7 @@ def test_a_session_takes_over_at_its_beginning(case: Case) -> None:
         session = Session(device)
         with pytest.raises(InputError, match="33 tokens are more than the 32 that the program is made for"):
             by_host(session, [1] * 33, case.model)
-        session.take_over(states_behind(case.model, case.tokens[:3], CONTEXT, CHIP), 3)
+        session.take_over(states_behind(case.model, case.tokens[:3], CONTEXT, ULX3S), 3)
         with pytest.raises(InputError, match="begins with a token"):
             session.generate(1)
         with pytest.raises(InputError, match="at its beginning, and this one is at position 3"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import LAB32, find_config
+from openlpu.arch.presets import LAB32, ULX3S
 from openlpu.arch.timing import timing
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernel_reference import KernelReference
@@ -31,7 +31,6 @@ from openlpu.llm.workloads import random_layer, random_text
 from openlpu.runtime.driver import Device, DeviceError, InputError, open_device
 
 FIXTURES = Path(__file__).parent / "fixtures"
-CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
 CAPACITY = 48
 PREDICTED = 20
 """Tokens of the text of a fixture that are not part of a prompt."""
@@ -47,9 +46,9 @@ def fixture(name: str) -> tuple[Checkpoint, QuantisedLlama, list[int]]:
 @pytest.mark.parametrize(
     ("name", "size", "chip", "capacity"),
     [
-        ("multi_query", 2, CHIP, CAPACITY),
-        ("grouped_tied", 16, CHIP, CAPACITY),
-        ("multi_head_untied", 8, CHIP, CAPACITY),
+        ("multi_query", 2, ULX3S, CAPACITY),
+        ("grouped_tied", 16, ULX3S, CAPACITY),
+        ("multi_head_untied", 8, ULX3S, CAPACITY),
         # Here codes are ahead of norms.
         ("grouped_tied", 8, LAB32, 64),
     ],
@@ -87,7 +86,7 @@ def small() -> tuple[Checkpoint, QuantisedLlama, list[int]]:
 @functools.cache
 def turns() -> Turns:
     """Two contexts and a reader of prompts, over states of 48 positions."""
-    return compile_turns(small()[1], [16, CAPACITY], CHIP, prompt=32)
+    return compile_turns(small()[1], [16, CAPACITY], ULX3S, prompt=32)
 
 
 def caches(device: Device, tokens: int) -> dict[str, bytes]:
@@ -101,7 +100,7 @@ def test_blocks_leave_on_the_chip_what_their_tokens_leave() -> None:
     (checkpoint, _, tokens), programs = small(), turns()
     prompt = tokens[:-PREDICTED]
     assert programs.reading is not None
-    with open_device("golden", CHIP) as device:
+    with open_device("golden", ULX3S) as device:
         device.load(programs.first)
         session = TurnSession(device, programs)
         fed = by_tokens(session, prompt)
@@ -129,7 +128,7 @@ def test_contexts_follow_one_another() -> None:
     programs, (_, _, tokens) = turns(), small()
     written: list[Generated] = []
     for one in (Turns(programs.writing[-1:]), programs):
-        with open_device("golden", CHIP) as device:
+        with open_device("golden", ULX3S) as device:
             device.load(one.first)
             session = TurnSession(device, one)
             by_tokens(session, tokens[:5])
@@ -142,7 +141,7 @@ def test_contexts_follow_one_another() -> None:
     assert written[0].tokens == written[1].tokens
     (short, early), (long, late) = ((context, program.cycles) for context, program in programs.writing)
     assert (short, long) == (16, CAPACITY)
-    series = timing(CHIP).series
+    series = timing(ULX3S).series
     assert written[1].cycles == series(early, 11) + series(late, 19) < written[0].cycles == series(late, 30)
 
 
@@ -153,7 +152,7 @@ def test_weights_of_programs_that_take_turns_are_in_sram_once() -> None:
     shorter, longest = (program for _, program in programs.writing)
     assert len(shorter.image.keys() - longest.image.keys()) == 0
     assert len(programs.reading.program.image.keys() - longest.image.keys()) < len(longest.image) / 20
-    with open_device("golden", CHIP) as device:
+    with open_device("golden", ULX3S) as device:
         device.load(longest)
         assert device.switch(shorter) == 0
         first = device.switch(programs.reading.program)
@@ -164,8 +163,8 @@ def test_weights_of_programs_that_take_turns_are_in_sram_once() -> None:
 
 def test_programs_that_do_not_take_turns() -> None:
     _, model, _ = fixture("multi_query")
-    alone = compile_turns(model, [16], CHIP).first
-    with open_device("golden", CHIP) as device:
+    alone = compile_turns(model, [16], ULX3S).first
+    with open_device("golden", ULX3S) as device:
         with pytest.raises(DeviceError, match="no program is loaded"):
             device.switch(alone)
         device.load(turns().first)
@@ -175,16 +174,16 @@ def test_programs_that_do_not_take_turns() -> None:
 
 def test_blocks_divide_vectors_and_tables() -> None:
     _, model, _ = fixture("multi_query")
-    assert block_sizes(model.shape, CHIP) == [8, 4, 2]
+    assert block_sizes(model.shape, ULX3S) == [8, 4, 2]
     with pytest.raises(CompileError, match="blocks of 3 tokens divide not both 16 and 16 lanes"):
-        reading(model, 32, 3, CHIP)
+        reading(model, 32, 3, ULX3S)
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize("config", [CHIP, LAB32], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [ULX3S, LAB32], ids=lambda config: config.name)
 @pytest.mark.parametrize("name", ["multi_query", "grouped_tied", "multi_head_untied"])
 def test_every_fixture_reads_in_blocks_on_several_chips(name: str, config: object) -> None:
-    chip = CHIP if config is CHIP else LAB32
+    chip = ULX3S if config is ULX3S else LAB32
     _, model, tokens = fixture(name)
     programs = compile_turns(model, [32, 64], chip, prompt=32)
     found = []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import LAB32, find_config
+from openlpu.arch.presets import LAB32, ULX3S
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.compiler.partition import partition
@@ -25,18 +25,17 @@ from openlpu.runtime.driver import open_device
 from openlpu.runtime.joined import JoinedDevice
 
 FIXTURES = Path(__file__).parent / "fixtures"
-CHIP = find_config(str(Path(__file__).parents[2] / "examples/llama/chip.toml"))
 CONTEXT, FED = 32, 6
 
 
 @pytest.mark.parametrize(
     ("name", "chip", "chips", "dealing"),
     [
-        ("grouped_tied", CHIP, 2, partition),
-        pytest.param("multi_head_untied", CHIP, 3, partition, marks=pytest.mark.regress),
-        pytest.param("multi_query", CHIP, 4, partition, marks=pytest.mark.regress),
-        ("multi_head_untied", CHIP, 2, partition_stages),
-        pytest.param("grouped_tied", CHIP, 2, partition_stages, marks=pytest.mark.regress),
+        ("grouped_tied", ULX3S, 2, partition),
+        pytest.param("multi_head_untied", ULX3S, 3, partition, marks=pytest.mark.regress),
+        pytest.param("multi_query", ULX3S, 4, partition, marks=pytest.mark.regress),
+        ("multi_head_untied", ULX3S, 2, partition_stages),
+        pytest.param("grouped_tied", ULX3S, 2, partition_stages, marks=pytest.mark.regress),
         pytest.param("grouped_tied", LAB32, 2, partition_stages, marks=pytest.mark.regress),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import LAB32, TSP1, find_config
+from openlpu.arch.presets import LAB32, TSP1, ULX3S
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.compiler.errors import CompileError
@@ -27,8 +27,7 @@ from openlpu.planning.shares import hop_cycles
 from openlpu.planning.stand_in import stand_in
 
 ROOT = Path(__file__).parents[2]
-CHIP = find_config(str(ROOT / "examples/llama/chip.toml"))
-TIGHT = dataclasses.replace(CHIP, name="tight", mem_words=512, c2c_links=6, c2c_width=32)
+TIGHT = dataclasses.replace(ULX3S, name="tight", mem_words=512, c2c_links=6, c2c_width=32)
 """So little SRAM that a few layers take several chips, and links for groups of up to 7."""
 SIZES = {"hidden": 48, "heads": 4, "kv_heads": 2, "head_size": 16, "ffn": 112, "context": 16}
 PARAMETERS = {
@@ -49,7 +48,7 @@ def model(layers: int, vocabulary: int = 64) -> Model:
 @pytest.mark.parametrize(
     ("sizes", "chip"),
     [
-        (SIZES, CHIP),
+        (SIZES, ULX3S),
         pytest.param(
             {"hidden": 576, "heads": 9, "kv_heads": 3, "head_size": 64, "ffn": 1536, "context": 128},
             LAB32,
@@ -126,7 +125,7 @@ def test_a_group_of_its_own_has_what_has_no_room_beside_layers() -> None:
 
 
 def test_more_tokens_than_an_index_tells_apart_are_extrapolated() -> None:
-    plan = make_plan(model(layers=1), 16, CHIP)
+    plan = make_plan(model(layers=1), 16, ULX3S)
     twice = dataclasses.replace(plan, model=model(layers=1, vocabulary=128))
     assert twice.output_cycles == 2 * plan.output.cycles
     assert twice.of_all_tokens(plan.output_room.fullest) == 2 * plan.output_room.fullest
@@ -136,16 +135,16 @@ def test_more_tokens_than_an_index_tells_apart_are_extrapolated() -> None:
 
 
 def test_a_hop_takes_a_link_and_the_ways_to_it() -> None:
-    for group in itertools.islice(line_groups(CHIP), 1, 4):
+    for group in itertools.islice(line_groups(ULX3S), 1, 4):
         assert group.onward is not None
-        one, four = (hop_cycles(CHIP.lanes * group.chips * rows, group) for rows in (1, 4))
+        one, four = (hop_cycles(ULX3S.lanes * group.chips * rows, group) for rows in (1, 4))
         assert group.onward.latency < one < group.onward.latency + 100
         assert one < four
 
 
 @pytest.mark.parametrize("links", [0, 1, 2, 3, 16])
 def test_no_chip_of_a_group_has_more_links_than_there_are(links: int) -> None:
-    chip = dataclasses.replace(CHIP, c2c_links=links, c2c_width=32)
+    chip = dataclasses.replace(ULX3S, c2c_links=links, c2c_width=32)
     groups = [*lone_groups(chip), *line_groups(chip)]
     assert sum(group.alone for group in groups) == (links or 16) + 1
     for group in groups:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.presets import ULX3S
 from openlpu.arch.system import SystemConfig
 from openlpu.arch.timing import timing
 from openlpu.llm.calibrate import own_texts
@@ -36,7 +36,7 @@ def written(runner: Runner, prompt: list[int]) -> tuple[bytes, Generated]:
 @pytest.mark.regress
 @pytest.mark.parametrize(("config", "draws"), [("pair.toml", 50), ("four.toml", 3)])
 def test_clocks_and_wires_make_no_difference(config: str, draws: int) -> None:
-    chip, system = find_config(str(EXAMPLE / "chip.toml")), SystemConfig.from_file(EXAMPLE / config)
+    chip, system = ULX3S, SystemConfig.from_file(EXAMPLE / config)
     checkpoint = load_checkpoint(EXAMPLE / "model")
     model, prompt = quantise(checkpoint, own_texts(checkpoint)), encode(checkpoint, "Raised")
     with open_device("golden", chip) as one:

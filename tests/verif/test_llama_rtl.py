@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openlpu.arch.presets import find_config
+from openlpu.arch.config import ChipConfig
+from openlpu.arch.presets import ULX3S, ULX3S8
 from openlpu.arch.timing import timing
 from openlpu.llm.calibrate import own_texts
 from openlpu.llm.checkpoint import load_checkpoint
@@ -29,10 +30,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples/llama"
 TOKENS = 32
 
 
-@pytest.mark.regress
-@pytest.mark.parametrize("config", ["chip.toml", "ulx3s.toml"])
-def test_tokens_and_cycles_are_those_of_the_golden_chip(config: str) -> None:
-    chip, checkpoint = find_config(str(EXAMPLE / config)), load_checkpoint(EXAMPLE / "model")
+@pytest.mark.parametrize("chip", [ULX3S, pytest.param(ULX3S8, marks=pytest.mark.regress)], ids=["ulx3s", "ulx3s8"])
+def test_tokens_and_cycles_are_those_of_the_golden_chip(chip: ChipConfig) -> None:
+    checkpoint = load_checkpoint(EXAMPLE / "model")
     prompt = encode(checkpoint, "Raised when a")
     model = quantise(checkpoint, own_texts(checkpoint))
     program = compile_llama(model, 64, chip)
@@ -57,7 +57,7 @@ def test_tokens_and_cycles_are_those_of_the_golden_chip(config: str) -> None:
 @pytest.mark.regress
 def test_programs_take_turns_as_on_the_golden_chip() -> None:
     """Blocks of a prompt, and tokens from one context into the next."""
-    chip, checkpoint = find_config(str(EXAMPLE / "chip.toml")), load_checkpoint(EXAMPLE / "model")
+    chip, checkpoint = ULX3S, load_checkpoint(EXAMPLE / "model")
     prompt = encode(checkpoint, "Return a new string, and raise an error")
     turns = compile_turns(quantise(checkpoint, own_texts(checkpoint)), [16, 64], chip, prompt=16)
     assert turns.reading is not None

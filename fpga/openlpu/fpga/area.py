@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import NANO, ULX3S, ULX3S16
+from openlpu.arch.presets import NANO, ULX3S8, ULX3S16
 from openlpu.verif.odd_configs import LINKED
 
 from .boards import BOARDS
@@ -26,7 +26,7 @@ __all__ = ["BOARD", "CONFIGS", "FIGURES", "TOLERANCE", "differences", "read_figu
 
 BOARD = BOARDS["ulx3s"]
 """The board that the figures are of."""
-CONFIGS = (NANO, ULX3S, ULX3S16, LINKED)
+CONFIGS = (NANO, ULX3S8, ULX3S16, LINKED)
 """The presets that fit it, and what no preset has."""
 FIGURES = Path(__file__).parents[2] / "reports" / "area.json"
 TOLERANCE = 0.03

@@ -7,7 +7,17 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from openlpu.arch.config import AluConfig, ChipConfig, ConfigError, OpClass, PipelineConfig, Reach, Source, SxmReach
+from openlpu.arch.config import (
+    AluConfig,
+    ChipConfig,
+    ConfigError,
+    OpClass,
+    PipelineConfig,
+    Reach,
+    Source,
+    SxmReach,
+    TextConfig,
+)
 
 INT, MASK, I2F, F2I, FADD, FMUL, IMUL, SPECIAL = OpClass
 BYTE, WORD, CHAIN, IMMEDIATE = Source
@@ -41,13 +51,15 @@ ULX3S = ChipConfig(
     mem_reach=Reach.OWN,
     weight_streams=8,
     acc_depth=64,
+    act_depth=32,
     alus=(
         AluConfig(classes=(), x=(BYTE, WORD), y=(), chain=(), writes=False),
         AluConfig(classes=(I2F, FADD, MASK), x=(CHAIN,), y=(WORD, IMMEDIATE), chain=(1,), writes=False),
-        AluConfig(classes=(FMUL,), x=(CHAIN,), y=(WORD, IMMEDIATE), chain=(1,), writes=False),
-        AluConfig(classes=(F2I,), x=(CHAIN,), y=(IMMEDIATE,), chain=(1, 2)),
+        AluConfig(classes=(SPECIAL,), x=(CHAIN,), y=(), chain=(1,), writes=False),
+        AluConfig(classes=(FMUL,), x=(CHAIN,), y=(WORD, IMMEDIATE), chain=(1, 2), writes=False),
+        AluConfig(classes=(F2I,), x=(CHAIN,), y=(IMMEDIATE,), chain=(1, 3)),
     ),
-    mxm_transposes=False,
+    special_turns=4,
     sxm_reach=SxmReach.TURN,
     sxm_permutes=False,
     pipeline=PipelineConfig(
@@ -62,10 +74,36 @@ ULX3S = ChipConfig(
         alu_f2i=5,
         lanes=4,
     ),
-    imem_words=512,
+    imem_words=2048,
     clock_mhz=80.0,
 )
-"""What a Lattice ECP5-85F has room for, but not the wires: 256 MACs, 256 KiB of SRAM."""
+"""The chip of the examples. 256 MACs, 256 KiB of SRAM and special functions: the tables and multipliers of a Lattice
+ECP5-85F, but more wires and more text than it has."""
+
+ULX3S8 = dataclasses.replace(
+    ULX3S,
+    name="ulx3s8",
+    lanes=8,
+    streams=4,
+    mem_slices=4,
+    mem_words=8192,
+    slices_per_hop=4,
+    weight_streams=4,
+    acc_depth=16,
+    pipeline=dataclasses.replace(ULX3S.pipeline, dispatch=2, alu_fadd=9, alu_fmul=6, alu_special=10, lanes=2),
+    imem_words=TextConfig(
+        mem_read=4096,
+        mem_write=1024,
+        mxm_weights=1024,
+        mxm_acts=1536,
+        mxm_accs=2048,
+        vxm=(1024, 1024, 64, 1024, 1024),
+        sxm_shift=64,
+    ),
+    clock_mhz=70.0,
+)
+"""What an LFE5U-85F can wire of it for language models: half the lanes and streams, a quarter of the MACs, all SRAM.
+Text memories are as long as a token of the example Llama takes with a context of 128."""
 
 ULX3S16 = dataclasses.replace(
     ULX3S,
@@ -75,12 +113,21 @@ ULX3S16 = dataclasses.replace(
     mem_words=4096,
     slices_per_hop=4,
     weight_streams=4,
+    act_depth=16,
+    alus=(
+        AluConfig(classes=(), x=(BYTE, WORD), y=(), chain=(), writes=False),
+        AluConfig(classes=(I2F, FADD, MASK), x=(CHAIN,), y=(WORD,), chain=(1,), writes=False),
+        AluConfig(classes=(FMUL,), x=(CHAIN,), y=(WORD,), chain=(1,), writes=False),
+        AluConfig(classes=(F2I,), x=(CHAIN,), y=(IMMEDIATE,), chain=(1, 2)),
+    ),
+    special_turns=1,
+    mxm_transposes=False,
     sxm_rotates=False,
-    alus=tuple(dataclasses.replace(alu, y=alu.y[:1]) for alu in ULX3S.alus),
     pipeline=dataclasses.replace(ULX3S.pipeline, dispatch=2, alu_fadd=11, alu_fmul=6, lanes=2),
+    imem_words=512,
 )
-"""As much of it as an LFE5U-85F can wire, at 80 MHz: all lanes, MACs and SRAM, but half the streams, half the slices,
-each twice as deep, an SXM that turns no words, and constants of the VXM from SRAM."""
+"""What an LFE5U-85F can wire of it for other networks: all lanes, MACs and SRAM, but half the streams, half the slices,
+each twice as deep, an SXM that turns no words, constants of the VXM from SRAM, and no special functions."""
 
 _REQUANTISE = ((I2F, F2I), (FMUL, IMUL), (I2F, F2I))
 _ROWS = (((INT, MASK, FADD), *_REQUANTISE),) * 2 + (((INT, MASK, FADD, SPECIAL), *_REQUANTISE),) * 2
@@ -123,7 +170,7 @@ TSP1 = ChipConfig(
 )
 """The published first-generation GroqChip: 320 lanes, 220 MiB of SRAM, four 320 x 320 planes, 900 MHz."""
 
-PRESETS = {config.name: config for config in (NANO, ULX3S, ULX3S16, LAB32, TSP1)}
+PRESETS = {config.name: config for config in (NANO, ULX3S, ULX3S8, ULX3S16, LAB32, TSP1)}
 
 
 def find_config(name_or_path: str) -> ChipConfig:
