@@ -157,6 +157,7 @@ MOVES = {
     "two rows of one": lambda x: x.reshape(3, 30),
     "repeated": lambda x: np.broadcast_to(x[:, :1], x.shape),
     "first rows": lambda x: x[:1],
+    "columns of other rows": lambda x: x.reshape(18, 5).T,
 }
 
 
@@ -174,9 +175,12 @@ def test_moves(config: ChipConfig, dtype: StoredType, move: str) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
-@pytest.mark.parametrize("axis", [0, 1])
-def test_concatenations(config: ChipConfig, dtype: StoredType, axis: int) -> None:
-    shapes = [(3, 9), (3, 9), (3, 14)] if axis else [(3, 9), (1, 9), (4, 9)]
+@pytest.mark.parametrize(
+    ("axis", "shapes"),
+    [(0, [(3, 9), (1, 9), (4, 9)]), (1, [(3, 9), (3, 9), (3, 14)]), (1, [(3, 1)] * 3)],
+    ids=["rows", "columns", "single columns"],
+)
+def test_concatenations(config: ChipConfig, dtype: StoredType, axis: int, shapes: list[tuple[int, int]]) -> None:
     parts = [floats(i, *s) if dtype == "float32" else codes(i, *s) for i, s in enumerate(shapes)]
     ends = np.cumsum([0, *(part.size for part in parts)])
     source = np.concatenate(

@@ -304,12 +304,13 @@ class _Lowering:
     def rearrange(self, op: Rearrange) -> None:
         out = self.graph.tensor(op.output)
         source = op.source.reshape(out.rows, out.lanes)
-        turned = transposition(source) if self.config.mxm_transposes else None
+        tensors = [self.graph.tensor(name) for name in op.inputs]
+        shapes = [(tensor.rows, tensor.lanes) for tensor in tensors]
+        turned = transposition(source, shapes) if self.config.mxm_transposes else None
         if turned is not None:
             self.transpose(op, turned)
             return
-        tensors = [self.graph.tensor(name) for name in op.inputs]
-        moves = selections(source, [(tensor.rows, tensor.lanes) for tensor in tensors])
+        moves = selections(source, shapes)
         if len(moves) == 1 and _whole(moves[0]) and moves[0].sources[0].rows.step == 1:
             (origin,) = moves[0].sources
             self.views[op.output] = _from(self.views[op.inputs[origin.number]], origin.rows.first)

@@ -57,12 +57,13 @@ class Selection:
     sources: tuple[Source, ...]
 
 
-def transposition(source: Indices) -> Transposition | None:
-    """What `source`, (output rows, lanes), transposes; None when it does something else."""
+def transposition(source: Indices, shapes: Sequence[tuple[int, int]]) -> Transposition | None:
+    """What `source`, (output rows, lanes), transposes of one input (rows, lanes); None when it does something else, or
+    there are several inputs."""
     if source.shape[-1] < 2 or source.size < 2:
         return None
     rows, cols = source.shape[-1], int(source[0, 1] - source[0, 0])
-    if cols < 2 or source.size % (rows * cols):
+    if cols < 2 or [lanes for _, lanes in shapes] != [cols] or source.size % (rows * cols):
         return None
     matrices = source.size // (rows * cols)
     straight = np.arange(source.size).reshape(matrices, rows, cols).transpose(0, 2, 1).reshape(source.shape)
