@@ -169,6 +169,18 @@ def test_results_of_products_do_not_take_the_place_of_what_they_are_made_of(name
     assert_means_what_it_says(graph, config, x, f"{depth=}")
 
 
+@pytest.mark.parametrize("config", [ULX3S, LAB32], ids=lambda config: config.name)
+def test_bytes_of_a_word_do_not_go_on_where_a_plane_would_take_several_at_once(config: ChipConfig) -> None:
+    writer, random = KernelWriter(config), np.random.default_rng(2)
+    writer.buffer("x", ROWS, wide=False)
+    writer.made("words", BufferOperand("x"), TWICE[:2], rows=ROWS)
+    views = [BufferOperand("words", byte=byte) for byte in range(4)]
+    weights = random.integers(-128, 128, (len(views), config.lanes, 2 * config.lanes), np.int8)
+    graph = graph_of(writer, ROWS, {"y": stacked_product(writer, "y", views, ROWS, weights, [])})
+    x = random.integers(-128, 128, (ROWS, config.lanes), np.int8)
+    assert_means_what_it_says(graph, config, x, "bytes")
+
+
 def test_a_result_that_goes_on_keeps_no_tile_in_the_array(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next tile waits for the rows that meet the one before, and not for what comes to the activation buffer."""
     config = dataclasses.replace(ULX3S, act_depth=32)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from openlpu.arch.config import ChipConfig
 from openlpu.arch.program import Column
 from openlpu.compiler.chain import Placed
 from openlpu.compiler.departing import Departures
+from openlpu.compiler.errors import CompileError
 from openlpu.compiler.forwarding import Forwarding, Part
 from openlpu.compiler.journeys import Choice, Journey, Landing, Rows, Stop
 from openlpu.compiler.kernels import Kernel, KernelGraph, VectorKernel, views_of
@@ -80,11 +82,13 @@ class VectorDepartures(Departures):
         plain = to([()] * len(parts))
         if not any(part.stops for part in parts):
             return plain
-        stopping = to([part.stops for part in parts])
-        stopping.floor = max(stopping.floor, self.forwarding.may_load(stopping, count))
-        vacant = self.vacant(kernel, plain, earliest)
-        if self.end_of_rows(stopping, count, vacant) <= self.end_of_rows(plain, count, vacant):
-            return stopping
+        # Bytes of a word that go to buffers of one plane meet at its queue.
+        with contextlib.suppress(CompileError):
+            stopping = to([part.stops for part in parts])
+            stopping.floor = max(stopping.floor, self.forwarding.may_load(stopping, count))
+            vacant = self.vacant(kernel, plain, earliest)
+            if self.end_of_rows(stopping, count, vacant) <= self.end_of_rows(plain, count, vacant):
+                return stopping
         self.forwarding.give_up([product for part in parts for product in part.products])
         return plain
 
