@@ -21,7 +21,7 @@ from openlpu.compiler.assemble import assemble
 from openlpu.compiler.bounds import useful_macs
 from openlpu.compiler.column_partition import partition_columns
 from openlpu.compiler.errors import InternalCompilerError
-from openlpu.compiler.kernel_bounds import weight_cycles
+from openlpu.compiler.kernel_work import weight_cycles
 from openlpu.compiler.kernels import BufferOperand, KernelGraph
 from openlpu.compiler.lower import lower
 from openlpu.compiler.meetings import verify_meetings, verify_words

@@ -8,7 +8,8 @@ import itertools
 from dataclasses import dataclass
 
 from openlpu.arch.config import ChipConfig
-from openlpu.compiler.kernel_bounds import chain_ends, tile_cycles
+from openlpu.compiler.kernel_bounds import chain_ends
+from openlpu.compiler.kernel_work import tile_cycles
 from openlpu.compiler.kernels import MatMulKernel
 from openlpu.compiler.place import Placement
 from openlpu.compiler.schedule import schedule

@@ -19,7 +19,7 @@ from openlpu.arch.geometry import Queue, QueueKind, geometry
 from openlpu.arch.links import flit_format
 from openlpu.compiler.assemble import assemble
 from openlpu.compiler.graph import Port
-from openlpu.compiler.kernel_bounds import weight_cycles
+from openlpu.compiler.kernel_work import weight_cycles
 from openlpu.compiler.kernels import AllGatherKernel, Buffer, KernelGraph
 from openlpu.compiler.partition import Deal
 from openlpu.compiler.place import Placement
