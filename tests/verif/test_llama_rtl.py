@@ -4,8 +4,6 @@
 
 The same tokens again, where the host reads the prompt for it; and with programs that take turns, where the chip reads
 blocks of it.
-
-The chip takes minutes to build, so this is not in the default suite; its instructions are, in lock-step on others.
 """
 
 from pathlib import Path
@@ -54,7 +52,6 @@ def test_tokens_and_cycles_are_those_of_the_golden_chip(chip: ChipConfig) -> Non
     assert written["rtl"][0].cycles == timing(chip).series(program.cycles, TOKENS)
 
 
-@pytest.mark.regress
 def test_programs_take_turns_as_on_the_golden_chip() -> None:
     """Blocks of a prompt, and tokens from one context into the next."""
     chip, checkpoint = ULX3S, load_checkpoint(EXAMPLE / "model")
