@@ -12,7 +12,6 @@ A job has parts, as a product has columns, since what comes behind it need not c
 
 from __future__ import annotations
 
-import functools
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -43,7 +42,6 @@ class Job:
     columns_of: str = ""
     """A buffer each of whose columns comes behind one part, and behind no other."""
 
-    @functools.cache  # noqa: B019  # as long as the job
     def cycles(self, parts: int) -> int:
         """Cycles of one unit for some parts, a bit each."""
         return sum(cycles for number, cycles in enumerate(self.parts) if parts >> number & 1)
