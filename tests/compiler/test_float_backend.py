@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from openlpu.arch import numerics
 from openlpu.arch.config import AluConfig, ChipConfig, OpClass, Source
-from openlpu.arch.presets import LAB32, NANO, ULX3S16
+from openlpu.arch.presets import LAB32, NANO, ULX3S, ULX3S16
 from openlpu.compiler.bounds import lower_bounds
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.graph import (
@@ -104,6 +104,15 @@ def test_a_float_chain_is_its_operations_one_by_one(config: ChipConfig, lanes: i
     want = numerics.fp32_sub(numerics.fp32_mul(bits(x), bits(gain)), bits(y))
     want = numerics.fp32_recip(numerics.fp32_add(numerics.fp32_exp(want), bits(np.array([1], np.float32))))
     np.testing.assert_array_equal(bits(found), want ^ np.int32(-(2**31)))
+
+
+@pytest.mark.parametrize("config", [ULX3S, ULX3S16], ids=lambda config: config.name)
+def test_a_chip_whose_alus_work_on_no_bits_changes_signs(config: ChipConfig) -> None:
+    x = floats(4, 4, 20)
+    x[2], x[3] = 0.0, -0.0
+    negated = Pointwise("y", "x", 0, (FloatStep("xor", np.array(-(2**31), np.int32)),), None)
+    found = run([tensor("x", 4, 20), tensor("y", 4, 20)], [negated], ["y"], config, x=x)["y"]
+    np.testing.assert_array_equal(bits(found), bits(-x))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)

@@ -12,7 +12,7 @@ from tests.compiler.onnx_catalogue import GROUPS, catalogue
 from tests.compiler.test_float_backend import CONFIGS
 
 from openlpu.arch.config import ChipConfig
-from openlpu.arch.presets import ULX3S, ULX3S16
+from openlpu.arch.presets import ULX3S, ULX3S8, ULX3S16
 from openlpu.compiler.errors import CompileError
 from openlpu.compiler.kernel_bounds import kernel_bounds
 from openlpu.compiler.lower import lower
@@ -65,7 +65,9 @@ def test_a_chip_whose_arrays_load_no_columns_transposes_all_the_same() -> None:
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize(("chip", "least"), [(ULX3S, 425), (ULX3S16, 402)], ids=["ulx3s", "ulx3s16"])
+@pytest.mark.parametrize(
+    ("chip", "least"), [(ULX3S, 544), (ULX3S8, 533), (ULX3S16, 437)], ids=["ulx3s", "ulx3s8", "ulx3s16"]
+)
 def test_boards_run_a_case_or_say_why_not(chip: ChipConfig, least: int) -> None:
     right = 0
     for case in catalogue():

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from openlpu.arch.config import GROUP, ChipConfig, Source
+from openlpu.arch.config import GROUP, ChipConfig, OpClass, Source
 from openlpu.arch.isa import BY_MNEMONIC
 from openlpu.arch.numerics import to_bits
 from openlpu.compiler.chain import map_chain, split_chain
@@ -61,6 +61,8 @@ NOTHING_MORE = Immediate(0)
 """An integer that changes no sum."""
 _MINUS_INFINITY = -0x0080_0000
 """Its pattern, as an int32."""
+_NEGATE, _NEGATE_BY_PRODUCT = Step("xor", Immediate(-(2**31))), Step("fmul", Immediate.of_float(-1.0))
+"""The other sign, of any number."""
 
 
 def lower(graph: Graph, config: ChipConfig) -> KernelGraph:
@@ -370,7 +372,9 @@ class _Lowering:
                 case constant:
                     operand = _constant(f"{output}.step{i}", constant)
             lowered.append(Step(step.function, operand))
-        return lowered
+        if any(OpClass.INT in alu.classes for alu in self.config.alus):
+            return lowered
+        return [_NEGATE_BY_PRODUCT if step == _NEGATE else step for step in lowered]
 
     def vector(self, output: str, source: BufferOperand, steps: list[Step]) -> None:
         self.vector_parts(output, source, self.parts(output, steps), number=0)
