@@ -45,7 +45,7 @@ def values(config: ChipConfig, queue: Queue, spec: Spec, f: Field) -> list[Any] 
             given = {Source.BYTE: single, Source.WORD: grouped, Source.CHAIN: chained, Source.IMMEDIATE: [IMMEDIATE]}
             return [operand for source in getattr(config.alus[queue.index], f.name) for operand in given[source]]
         case _:
-            return st.integers(*encoding(config).limits(f.kind, queue.kind))
+            return st.integers(*encoding(config).limits_in(f.kind, queue))
 
 
 def encodable(config: ChipConfig, queue: Queue, spec: Spec) -> bool:
