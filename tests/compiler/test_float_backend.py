@@ -107,7 +107,7 @@ def test_a_float_chain_is_its_operations_one_by_one(config: ChipConfig, lanes: i
 
 
 @pytest.mark.parametrize("config", [ULX3S, ULX3S16], ids=lambda config: config.name)
-def test_a_chip_whose_alus_work_on_no_bits_changes_signs(config: ChipConfig) -> None:
+def test_a_chip_without_xor_changes_signs(config: ChipConfig) -> None:
     x = floats(4, 4, 20)
     x[2], x[3] = 0.0, -0.0
     negated = Pointwise("y", "x", 0, (FloatStep("xor", np.array(-(2**31), np.int32)),), None)

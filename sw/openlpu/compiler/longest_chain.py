@@ -195,9 +195,9 @@ class Chain:
         """When the last vector of a buffer may be there, at the earliest, for what its kernels, up to this one, read of
         another: where they need all of it together, one of them needs what came last."""
         before, least = self._parts.get((output, name), (set(), latency))
-        together, fastest = before | places, min(least, latency)
-        self._parts[output, name] = together, fastest
-        whole = len(together) == self.times[name].vectors.size and name not in self._in_bytes
+        read, fastest = before | places, min(least, latency)
+        self._parts[output, name] = read, fastest
+        whole = len(read) == self.times[name].vectors.size and name not in self._in_bytes
         return self.times[name].last + fastest if whole else 0
 
     def _all_of(self, name: str, which: set[tuple[int, int]]) -> int:
@@ -226,7 +226,7 @@ class Chain:
         """When the inputs of each row of a product are there, when the first of any, and when all; and which these
         are."""
         ready, begins = np.zeros(len(rows), np.int64), []
-        together: dict[str, set[tuple[int, int]]] = {}
+        shared: dict[str, set[tuple[int, int]]] = {}
         used: dict[str, set[tuple[int, int]]] = {}
         for term in kernel.terms:
             name, which = self._places(term.rows, rows, np.arange(self._columns(self.graph.buffer(term.rows.name))))
@@ -236,9 +236,9 @@ class Chain:
             begins.append(max(int(seen.min()), factor))
             used.setdefault(name, set()).update(_pairs(which))
             if term.rows.row_step == 0 or len(rows) == 1:
-                together.setdefault(name, set()).update(_pairs(which))
+                shared.setdefault(name, set()).update(_pairs(which))
         # These are in every sum.
-        every = max((self._all_of(name, which) + self._beyond(name) for name, which in together.items()), default=0)
+        every = max((self._all_of(name, which) + self._beyond(name) for name, which in shared.items()), default=0)
         ends = max(self._all_of(name, which) + self._beyond(name) for name, which in used.items())
         return np.maximum(ready, every), min(begins), ends, used
 
